@@ -1,0 +1,1 @@
+sigrun_tier(ORDER 30 PROCESSORS "x86_64|AMD64" FLAGS "-mavx512vnni;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c")

@@ -1,0 +1,214 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// The table of kernels: pure functions on pointers, sizes and strides. A kernel knows no tensor and no graph, allocates nothing, throws
+// nothing, and may be called from several threads at once on disjoint ranges of its rows. Pointers need only the alignment of their
+// element; packed weights and scratch are aligned to 64 bytes. Results do not depend on how the rows are cut into ranges.
+//
+// The scalar tier is the specification: every other tier equals it exactly for integers, and within a bound that follows from the length of
+// the sum for floats.
+namespace sigrun::kernels {
+
+/// Inclusive bounds of a fused activation; infinities where there is none.
+struct ClampF32 {
+  float min;
+  float max;
+};
+
+/// Half-open range of rows (of output pixels, of matrix rows, of elements: the kernel says which).
+struct Range {
+  int32_t begin;
+  int32_t end;
+};
+
+/// Geometry of a 2-D convolution over NHWC tensors. in_channels and out_channels are those of one group; a pixel of the input is
+/// in_channels * groups elements, one of the output out_channels * groups. For a depthwise convolution in_channels is the input's depth,
+/// out_channels the output's, groups is 1, and the depth multiplier is out_channels / in_channels.
+struct ConvShape {
+  int32_t batch = 1;
+  int32_t in_height = 1, in_width = 1, in_channels = 1;
+  int32_t out_height = 1, out_width = 1, out_channels = 1;
+  int32_t kernel_height = 1, kernel_width = 1;
+  int32_t stride_h = 1, stride_w = 1;
+  int32_t dilation_h = 1, dilation_w = 1;
+  int32_t pad_top = 0, pad_left = 0;
+  int32_t groups = 1;
+
+  /// [rows, k] x [k, n]: a 1x1 convolution over one row of pixels.
+  static constexpr ConvShape MatMul(int32_t rows, int32_t k, int32_t n) {
+    ConvShape s;
+    s.in_width = s.out_width = rows;
+    s.in_channels = k;
+    s.out_channels = n;
+    return s;
+  }
+  constexpr int32_t taps() const { return kernel_height * kernel_width; }
+  constexpr int32_t rows() const { return batch * out_height * out_width; }
+};
+
+/// Weights of a GEMM as the caller has them: element (n, k) of group g at data[(g * n_count + n) * stride_n + k * stride_k], where
+/// k = (ky * kernel_width + kx) * in_channels + c. OHWI filters and FULLY_CONNECTED weights have stride_n = K, stride_k = 1.
+template <class T>
+struct WeightView {
+  const T* data;
+  ptrdiff_t stride_n;
+  ptrdiff_t stride_k;
+};
+
+/// LiteRT's fixed-point requantisation, one entry an output channel: x -> MultiplyByQuantizedMultiplier(x, multiplier, shift)
+/// (saturating rounding doubling high multiply, then a rounding right shift; a positive shift is a left shift before), + zero_point,
+/// clamped to [min, max] and stored as its low 8 bits, so that int8 and uint8 outputs are the same code.
+struct RequantizeParams {
+  const int32_t* multiplier;
+  const int32_t* shift;
+  int32_t zero_point;
+  int32_t min;
+  int32_t max;
+};
+
+/// 8-bit activations of a quantised kernel. uint8 data is taken as int8 by flipping the top bit: value - 128, zero_point - 128.
+/// zero_point is given in the int8 domain; it is also what padded taps hold.
+struct InputI8 {
+  const void* data;
+  int32_t zero_point;
+  bool is_unsigned;
+};
+
+/// Operands of an 8-bit elementwise ADD or SUB exactly as LiteRT's reference computes it: each operand (value + offset) << left_shift is
+/// scaled by its multiplier, both are summed, scaled to the output, output_offset added, and clamped.
+struct AddI8Params {
+  int32_t left_shift;
+  int32_t a_offset, a_multiplier, a_shift;
+  int32_t b_offset, b_multiplier, b_shift;  // the multiplier is negated for SUB
+  int32_t output_offset, output_multiplier, output_shift;
+  int32_t min, max;
+};
+
+/// 8-bit MUL: (a + a_offset) * (b + b_offset), scaled, + output_offset, clamped.
+struct MulI8Params {
+  int32_t a_offset, b_offset;
+  int32_t output_offset, output_multiplier, output_shift;
+  int32_t min, max;
+};
+
+enum class Unary : uint8_t {
+  kAbs, kNeg, kSquare, kSqrt, kRsqrt, kExp, kLog, kSin, kCos, kTanh, kLogistic, kRelu, kRelu6, kReluN1To1, kRelu0To1, kHardSwish,
+  kFloor, kCeil, kRound, kElu, kSign, kCount
+};
+
+enum class Binary : uint8_t { kAdd, kSub, kMul, kDiv, kMaximum, kMinimum, kSquaredDifference, kCount };
+
+/// Which operand of an elementwise kernel is one value for the whole run.
+enum class Operands : uint8_t { kVectorVector, kVectorScalar, kScalarVector, kCount };
+
+using UnaryF32 = void (*)(const float* x, float* y, size_t n);
+using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n, ClampF32 clamp);
+
+/// A row of pointers that a tier overlays on the tier below. All of them are set once `scalar` has filled the table.
+struct Kernels {
+  const char* tier;  // name of the highest tier in the table: also part of the key of packed weights
+
+  // --- float32 GEMM and convolution: out[row, n] = clamp(bias[n] + sum_k in[row, k] * w[n, k]) -----------------------------------------
+  /// Bytes of one group's packed weights with their bias.
+  size_t (*pack_f32_bytes)(int32_t k, int32_t n);
+  /// Packs group `group` of the view; `bias` points at the group's first bias, or is null for zeros.
+  void (*pack_f32)(int32_t k, int32_t n, WeightView<float> weights, const float* bias, std::byte* packed);
+  /// Output pixels [rows.begin, rows.end) of all groups; groups' packed weights stand one after the other. Padded taps read as 0.
+  void (*conv_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows);
+
+  // --- float32 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------
+  size_t (*pack_depthwise_f32_bytes)(const ConvShape& shape);
+  void (*pack_depthwise_f32)(const ConvShape& shape, const float* filter, const float* bias, std::byte* packed);
+  /// Output lines [lines.begin, lines.end) of the batch * out_height lines.
+  void (*depthwise_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range lines);
+
+  // --- int8 GEMM and convolution, int32 sums ----------------------------------------------------------------------------------------------
+  /// Bytes of one group's packed weights with bias, sums and corrections.
+  size_t (*pack_i8_bytes)(int32_t taps, int32_t in_channels, int32_t n);
+  /// weights are int8 (uint8 ones with the top bit flipped by `flip_weights`); input_zero_point and weight_zero_point in the int8 domain
+  /// are folded in, so that the accumulator is bias[n] + sum (a - input_zero_point) * (w - weight_zero_point).
+  void (*pack_i8)(int32_t taps, int32_t in_channels, int32_t n, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias,
+                  int32_t input_zero_point, int32_t weight_zero_point, std::byte* packed);
+  /// Bytes of scratch one call of conv_i8 or conv_i8_f32 needs.
+  size_t (*conv_i8_scratch_bytes)(const ConvShape& shape);
+  /// Output pixels [rows.begin, rows.end), requantised to 8 bits. requantize has out_channels * groups entries.
+  void (*conv_i8)(const ConvShape& shape, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
+                  std::byte* scratch, Range rows);
+  /// Hybrid (dynamic range): out[row, n] = clamp(acc * (row_scale[r] * channel_scale[n]) + bias[n]) where acc is the exact int32
+  /// accumulator. r is the row, or the row's batch entry when scale_per_batch is set: convolutions quantise a whole image at once, and
+  /// row_zero_point then likewise holds one entry a batch entry. packed was made with bias = null and input_zero_point = 0;
+  /// the activations' zero points row_zero_point (null: all 0) are applied inside. bias may be null.
+  void (*conv_i8_f32)(const ConvShape& shape, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
+                      const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp,
+                      std::byte* scratch, Range rows);
+
+  // --- int8 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------------
+  size_t (*pack_depthwise_i8_bytes)(const ConvShape& shape);
+  void (*pack_depthwise_i8)(const ConvShape& shape, const int8_t* filter, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
+                            int32_t weight_zero_point, std::byte* packed);
+  void (*depthwise_i8)(const ConvShape& shape, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
+                       Range lines);
+
+  // --- pooling over NHWC; kernel_* is the window, out-of-image taps do not count ------------------------------------------------------------
+  void (*max_pool_f32)(const ConvShape& shape, const float* input, float* output, ClampF32 clamp, Range lines);
+  void (*average_pool_f32)(const ConvShape& shape, const float* input, float* output, ClampF32 clamp, Range lines);
+  /// 8-bit: max/average (rounded half away from zero, as the reference), clamped to [min, max] in the element's own domain.
+  void (*max_pool_i8)(const ConvShape& shape, const int8_t* input, int8_t* output, int32_t min, int32_t max, Range lines);
+  void (*average_pool_i8)(const ConvShape& shape, const int8_t* input, int8_t* output, int32_t min, int32_t max, Range lines);
+  void (*max_pool_u8)(const ConvShape& shape, const uint8_t* input, uint8_t* output, int32_t min, int32_t max, Range lines);
+  void (*average_pool_u8)(const ConvShape& shape, const uint8_t* input, uint8_t* output, int32_t min, int32_t max, Range lines);
+
+  // --- elementwise -------------------------------------------------------------------------------------------------------------------------
+  UnaryF32 unary_f32[static_cast<size_t>(Unary::kCount)];
+  BinaryF32 binary_f32[static_cast<size_t>(Binary::kCount)][static_cast<size_t>(Operands::kCount)];
+  /// y[i] = table[x[i]] over bytes; int8 data is indexed by its bit pattern.
+  void (*lookup_8)(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n);
+  void (*add_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);
+  void (*add_u8)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, const AddI8Params& params, Operands operands);
+  void (*mul_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const MulI8Params& params, Operands operands);
+  void (*mul_u8)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, const MulI8Params& params, Operands operands);
+  /// round half away from zero (x / scale) + zero_point, saturated: LiteRT's reference QUANTIZE.
+  void (*quantize_i8)(const float* x, int8_t* y, size_t n, float scale, int32_t zero_point);
+  void (*quantize_u8)(const float* x, uint8_t* y, size_t n, float scale, int32_t zero_point);
+  void (*dequantize_i8)(const int8_t* x, float* y, size_t n, float scale, int32_t zero_point);
+  void (*dequantize_u8)(const uint8_t* x, float* y, size_t n, float scale, int32_t zero_point);
+  /// IEEE binary16 bits to float32, exactly.
+  void (*f16_to_f32)(const uint16_t* x, float* y, size_t n);
+  /// Hybrid activations, one row: symmetric gives scale = max|x| / 127 and zero point 0; asymmetric covers [min(x, 0), max(x, 0)] in 256
+  /// steps. Both as LiteRT's reference (portable_tensor_utils) rounds.
+  void (*quantize_row_symmetric)(const float* x, int8_t* y, size_t n, float* scale);
+  void (*quantize_row_asymmetric)(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point);
+
+  // --- rows --------------------------------------------------------------------------------------------------------------------------------
+  float (*sum_f32)(const float* x, size_t n);
+  float (*max_f32)(const float* x, size_t n);  // n >= 1
+  /// y[i] += x[i]
+  void (*accumulate_f32)(const float* x, float* y, size_t n);
+  /// Rows [rows.begin, rows.end) of [*, depth]: exp(beta * (x - max)) / sum.
+  void (*softmax_f32)(const float* x, float* y, int32_t depth, float beta, Range rows);
+};
+
+/// One instruction-set tier, lowest first. `supported` says whether this machine has every feature that the tier's code uses.
+struct Tier {
+  const char* name;
+  bool (*supported)();
+  void (*overlay)(Kernels& table);  // replaces the rows that the tier does better; `scalar` fills all of them
+};
+
+/// Every tier compiled into this build, lowest first, whether this machine can run it or not.
+struct TierList {
+  const Tier* data;
+  size_t size;
+};
+TierList CompiledTiers();
+
+/// The table for this machine, capped by the environment variable SIGRUN_MAX_ISA (a tier's name). Built once, thread-safe.
+/// An unknown name caps nothing; build_info reports what is in use.
+const Kernels& Best();
+
+/// The table with the compiled and supported tiers up to and including `tier`; null if there is no such tier or the machine lacks it.
+const Kernels* UpTo(const char* tier);
+
+}  // namespace sigrun::kernels

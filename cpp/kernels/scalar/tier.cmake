@@ -1,0 +1,1 @@
+sigrun_tier(ORDER 0 PROCESSORS "." FLAGS "")
