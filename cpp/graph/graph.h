@@ -1,0 +1,79 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/flat_model.h"
+#include "model/schema.h"
+
+namespace sigrun {
+
+struct OpDef;
+
+/// Memory aligned to 64 bytes, sized once.
+class AlignedBytes {
+ public:
+  AlignedBytes() = default;
+  /// Throws Error (kOutOfMemory) if the machine does not have that much. The bytes are not initialised.
+  explicit AlignedBytes(size_t size);
+  std::byte* data() const { return data_.get(); }
+  size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte[], Free> data_;
+  size_t size_ = 0;
+};
+
+/// A tensor of the graph; ids are indices of Graph::values, equal to the tensor's index in the file.
+struct Value {
+  std::string_view name;
+  TensorType type = TensorType::kFloat32;
+  Shape shape;  // -1 where only the inputs' shapes decide
+  const Quantization* quantization = nullptr;
+  const std::byte* constant = nullptr;  // its bytes, if it is known without running: from the file, or folded
+  size_t constant_bytes = 0;
+  bool is_variable = false;
+};
+
+/// An operator of the graph. Passes may drop nodes, change their inputs and outputs, and set the fused fields.
+struct Node {
+  const OpDef* op = nullptr;
+  int32_t index = 0;  // its place among the file's operators, for messages
+  int32_t version = 1;
+  std::vector<int32_t> inputs, outputs, intermediates;
+  const OperatorInfo* info = nullptr;
+  schema::Activation activation = schema::Activation::kNone;  // from the options, or fused
+  std::optional<std::array<int32_t, 4>> padding;              // a fused PAD: top, bottom, left, right, added to what the op pads itself
+};
+
+struct Graph {
+  const FlatModel* model = nullptr;
+  uint32_t subgraph = 0;
+  std::vector<Value> values;
+  std::vector<Node> nodes;  // in an order in which every value is written before it is read
+  std::vector<int32_t> inputs, outputs;
+  std::vector<std::shared_ptr<AlignedBytes>> folded;  // owners of folded constants
+
+  /// The node's name in messages: "CONV_2D #12 'conv1/BiasAdd'".
+  std::string Describe(const Node& node) const;
+};
+
+/// Throws Error: kUnimplemented naming every operator that is missing, at once; kInvalidArgument if a value is read before it is written.
+Graph BuildGraph(const FlatModel& model, uint32_t subgraph);
+
+/// Readable text, one line a node, for tests and debugging.
+std::string Dump(const Graph& graph);
+
+/// How often each value is read; graph outputs count once more.
+std::vector<int32_t> UseCounts(const Graph& graph);
+
+}  // namespace sigrun

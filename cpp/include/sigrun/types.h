@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace sigrun {
+
+/// Element types, with the numbers of the .tflite schema.
+enum class TensorType : int8_t {
+  kFloat32 = 0, kFloat16 = 1, kInt32 = 2, kUInt8 = 3, kInt64 = 4, kString = 5, kBool = 6, kInt16 = 7, kComplex64 = 8, kInt8 = 9,
+  kFloat64 = 10, kComplex128 = 11, kUInt64 = 12, kResource = 13, kVariant = 14, kUInt32 = 15, kUInt16 = 16, kInt4 = 17, kBFloat16 = 18,
+  kInt2 = 19, kUInt4 = 20, kFloat8E4M3FN = 21, kFloat8E5M2 = 22,
+};
+inline constexpr int kTensorTypeCount = 23;
+
+/// "FLOAT32", "INT8", ...; "UNKNOWN" outside the enumeration.
+const char* TensorTypeName(TensorType type);
+
+/// Bits of one element in memory: 4 and 2 for the packed integers, 0 for strings, resources and variants.
+int TensorTypeBits(TensorType type);
+
+/// Dimensions, outermost first; empty for a scalar.
+using Shape = std::vector<int32_t>;
+
+/// Affine quantisation: real = scale * (value - zero_point). One entry a tensor, or one an index of `dimension`; empty where there is none.
+struct Quantization {
+  std::vector<float> scale;
+  std::vector<int64_t> zero_point;
+  int32_t dimension = 0;
+  int32_t block_size = 0;  // > 0: blockwise; the scales are the tensor `scales_tensor`
+  int32_t scales_tensor = -1;
+  int32_t zero_points_tensor = -1;
+
+  bool empty() const { return scale.empty(); }
+};
+
+}  // namespace sigrun

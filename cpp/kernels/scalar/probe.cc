@@ -1,0 +1,15 @@
+#include "kernels/kernels.h"
+
+namespace sigrun::kernels::scalar {
+
+void OverlayF32(Kernels& table);
+void OverlayI8(Kernels& table);
+
+bool Supported() { return true; }
+
+void Overlay(Kernels& table) {
+  OverlayF32(table);
+  OverlayI8(table);
+}
+
+}  // namespace sigrun::kernels::scalar

@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "graph/graph.h"
+#include "kernels/kernels.h"
+#include "model/error.h"
+#include "run/run_context.h"
+
+// The contract of an operator. A file of cpp/ops holds one family and defines
+//     std::span<const OpDef> sigrun::ops::<file>_ops();
+// which the build finds by itself. An OpDef's `prepare` reads the options, checks types, infers shapes, picks kernels, asks for scratch and
+// packed weights, and emits the steps that run. It is called once a plan; everything it decides is constant for that plan's shapes.
+namespace sigrun {
+
+class PlanBuilder;
+
+class Prepare {
+ public:
+  Prepare(PlanBuilder& builder, const Graph& graph, const Node& node) : builder_(builder), graph_(graph), node_(node) {}
+
+  // --- the node -----------------------------------------------------------------------------------------------------------------------
+  const Node& node() const { return node_; }
+  const flatbuffer::Table& options() const { return node_.info->options; }
+  const flatbuffer::Table& options_2() const { return node_.info->options_2; }
+  std::span<const uint8_t> custom_options() const { return node_.info->custom_options; }
+  schema::Activation activation() const { return node_.activation; }
+  std::string_view op_name() const;
+  const kernels::Kernels& kernels() const;
+  /// How many threads may run a step: scratch that is not shared is asked for this many times.
+  int workers() const;
+
+  // --- operands: i counts the node's inputs or outputs -----------------------------------------------------------------------------------
+  int inputs() const { return static_cast<int>(node_.inputs.size()); }
+  int outputs() const { return static_cast<int>(node_.outputs.size()); }
+  /// False if the input is absent: beyond the list, or -1.
+  bool has_input(int i) const;
+  /// Throws unless the node has between `least` and `most` inputs, the first `least` of them present, and exactly `outputs` outputs.
+  void CheckCounts(int least, int most, int outputs) const;
+
+  TensorType type(int i) const;
+  TensorType output_type(int o) const;
+  const Shape& shape(int i) const;
+  int64_t elements(int i) const;
+  const Quantization& quantization(int i) const;
+  const Quantization& output_quantization(int o) const;
+  /// The single scale and zero point of a per-tensor quantised operand; throws if there is not exactly one, or the scale is not positive and finite.
+  struct Affine {
+    float scale;
+    int32_t zero_point;
+  };
+  Affine affine(int i) const;
+  Affine output_affine(int o) const;
+
+  /// Throws unless the type is among `allowed`; the message names the operand.
+  void CheckType(int i, std::initializer_list<TensorType> allowed) const;
+  void CheckOutputType(int o, std::initializer_list<TensorType> allowed) const;
+
+  /// The input's bytes if its value is known while planning, else null.
+  const std::byte* constant(int i) const;
+  template <class T>
+  const T* constant_as(int i) const {
+    return reinterpret_cast<const T*>(constant(i));
+  }
+  /// An int32 or int64 input whose value must be known while planning (axes, shapes, paddings); throws with `what` in the message otherwise.
+  std::vector<int64_t> ConstantInts(int i, const char* what) const;
+
+  [[noreturn]] void Refuse(StatusCode code, const std::string& what) const;
+  /// Refuse(kInvalidArgument, parts...) unless `holds`.
+  template <class... Parts>
+  void Check(bool holds, const Parts&... parts) const {
+    if (!holds) Refuse(StatusCode::kInvalidArgument, Concat(parts...));
+  }
+
+  // --- results ----------------------------------------------------------------------------------------------------------------------------
+  /// Every output needs its shape before `out` is asked for.
+  void SetShape(int o, Shape shape);
+  const Shape& output_shape(int o) const;
+  int64_t output_elements(int o) const;
+
+  /// Where an operand's memory is found while running. An absent input has the null slot, for which RunContext gives a null pointer.
+  Slot in(int i);
+  Slot out(int o);
+  /// Bytes that live only during this node's steps, aligned to 64.
+  Slot Scratch(size_t bytes);
+
+  /// The output is the input's bytes under another shape: the node emits nothing. Only if both take the same number of bytes.
+  void Alias(int o, int i);
+  /// The steps read element e of the input before they write element e of the output, so that both may share memory. Call before out(o).
+  void MayOverwrite(int o, int i);
+
+  /// Weights in the kernel's layout, made once a Model and shared: `key` tells layouts of one constant apart (the kernel tier is part of it
+  /// already). fill(std::byte*) is called at most once. Input i must be constant; with i < 0 the constant is `identity` itself.
+  const std::byte* Pack(int i, const std::string& key, size_t bytes, const std::function<void(std::byte*)>& fill);
+
+  /// A step: a callable `void(RunContext&) const noexcept` that captures slots and plain values. Steps of a node run in the order of emission.
+  template <class F>
+  void Emit(F step) {
+    static_assert(std::is_nothrow_invocable_v<const F&, RunContext&>, "a step is noexcept");
+    auto owned = std::make_shared<const F>(std::move(step));
+    AddStep(Step{[](const void* self, RunContext& run) noexcept { (*static_cast<const F*>(self))(run); }, owned.get(), nullptr}, owned);
+  }
+
+ private:
+  void AddStep(Step step, std::shared_ptr<const void> owner);
+
+  PlanBuilder& builder_;
+  const Graph& graph_;
+  const Node& node_;
+};
+
+enum OpTraits : uint32_t {
+  kPlain = 0,
+  kFusesPadding = 1,  // prepare honours Node::padding
+  kImpure = 2,        // has state or effects: never folded, never dropped
+};
+
+struct OpDef {
+  const char* name;  // TFLite's builtin name ("CONV_2D"), or the custom operator's own ("FlexAsString")
+  void (*prepare)(Prepare&);
+  int activation_field = -1;  // field id of fused_activation_function in the options; prepare honours Prepare::activation()
+  uint32_t traits = kPlain;
+};
+
+namespace ops {
+
+using OpFamily = std::span<const OpDef> (*)();
+std::span<const OpFamily> OpFamilies();  // written by the build
+
+/// Null if there is no such operator.
+const OpDef* FindOp(std::string_view name);
+
+}  // namespace ops
+}  // namespace sigrun

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "run/thread_pool.h"
+
+// What a step sees while it runs.
+namespace sigrun {
+
+/// Index of the runner's pointer table; -1 is the null slot.
+struct Slot {
+  int32_t index = -1;
+};
+
+/// A string tensor's elements in row-major order; a slot of a string tensor points at one of these.
+using Strings = std::vector<std::string>;
+
+class RunContext {
+ public:
+  RunContext(std::byte* const* slots, ThreadPool* pool) : slots_(slots), pool_(pool) {}
+
+  template <class T>
+  T* get(Slot slot) const {
+    return slot.index < 0 ? nullptr : reinterpret_cast<T*>(slots_[slot.index]);
+  }
+
+  /// Reports bad data in a tensor; the first report wins, and the runner stops after this step. The runner adds the op's name.
+  void Fail(std::string message) noexcept {
+    if (!failed_) message_ = std::move(message);
+    failed_ = true;
+  }
+  bool failed() const { return failed_; }
+  const std::string& message() const { return message_; }
+
+  /// Calls f(kernels::Range, int worker) on ranges that cover [0, n), maybe from several threads; worker counts from 0 and stays below
+  /// Prepare::workers(). `cost` is the rough number of elementary operations of one item: small jobs stay on this thread. Range borders are
+  /// multiples of `grain`. f must not throw.
+  template <class F>
+  void Parallel(int32_t n, int64_t cost, const F& f, int32_t grain = 1) const noexcept {
+    constexpr int64_t kWorthAThread = 1 << 15;
+    const int threads = pool_ == nullptr ? 1 : pool_->threads();
+    const int64_t pieces = n <= grain || threads == 1 ? 1 : std::min<int64_t>({4 * int64_t{threads}, n * cost / kWorthAThread, (n + grain - 1) / grain});
+    if (pieces <= 1) {
+      if (n > 0) f(kernels::Range{0, n}, 0);
+      return;
+    }
+    const int32_t piece = static_cast<int32_t>(((n + pieces - 1) / pieces + grain - 1) / grain) * grain;
+    const auto task = [&](int32_t i, int worker) {
+      const int32_t begin = i * piece;
+      const int32_t end = n - begin < piece ? n : begin + piece;
+      if (begin < n) f(kernels::Range{begin, end}, worker);
+    };
+    pool_->Run((n + piece - 1) / piece, task);
+  }
+
+ private:
+  std::byte* const* slots_;
+  ThreadPool* pool_;
+  bool failed_ = false;
+  std::string message_;
+};
+
+/// One call of a plan: a function on its own arguments.
+struct Step {
+  void (*run)(const void* self, RunContext& context) noexcept;
+  const void* self;
+  const void* node;  // for messages and profiles
+};
+
+}  // namespace sigrun

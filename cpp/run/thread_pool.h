@@ -1,0 +1,54 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace sigrun {
+
+/// Threads that share the pieces of one job at a time with the thread that asks. A pool of one has no threads. Workers spin for a bounded
+/// time after a job, then sleep. If another thread's job holds the pool, the caller does its whole job alone: the result is the same.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls task(i, worker) once for every i in [0, count); worker is below threads(), and no two calls at one time have the same. Returns when
+  /// all are done. Allocates nothing.
+  template <class F>
+  void Run(int32_t count, const F& task) {
+    RunErased(count, [](const void* f, int32_t i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &task);
+  }
+
+ private:
+  using Call = void (*)(const void*, int32_t, int);
+  void RunErased(int32_t count, Call call, const void* task);
+  void Work(int worker);
+  void TakePieces(int worker);
+
+  std::vector<std::thread> workers_;
+  std::mutex in_use_;  // held by the thread whose job it is
+
+  // The job. Written under in_use_ while no worker is in it.
+  Call call_ = nullptr;
+  const void* task_ = nullptr;
+  int32_t count_ = 0;
+  std::atomic<int32_t> next_{0};
+  std::atomic<int32_t> busy_{0};         // workers that have not finished the current job
+  std::atomic<uint64_t> generation_{0};  // counts jobs; the workers wait for it to change
+
+  std::mutex sleep_;
+  std::condition_variable wake_;
+  std::atomic<int32_t> sleepers_{0};
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace sigrun
