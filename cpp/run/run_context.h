@@ -8,17 +8,16 @@
 
 #include "kernels/kernels.h"
 #include "run/thread_pool.h"
+#include "sigrun/interpreter.h"
 
 // What a step sees while it runs.
 namespace sigrun {
 
-/// Index of the runner's pointer table; -1 is the null slot.
+/// Index of the runner's pointer table; -1 is the null slot. The slot of a string tensor points at its Strings.
 struct Slot {
   int32_t index = -1;
 };
 
-/// A string tensor's elements in row-major order; a slot of a string tensor points at one of these.
-using Strings = std::vector<std::string>;
 
 class RunContext {
  public:

@@ -1,0 +1,6 @@
+#pragma once
+
+// The whole public C++ interface.
+#include "sigrun/interpreter.h"
+#include "sigrun/status.h"
+#include "sigrun/types.h"
