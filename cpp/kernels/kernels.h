@@ -44,8 +44,8 @@ struct ConvShape {
     s.out_channels = n;
     return s;
   }
-  constexpr int32_t taps() const { return kernel_height * kernel_width; }
-  constexpr int32_t rows() const { return batch * out_height * out_width; }
+  [[gnu::always_inline]] constexpr int32_t taps() const { return kernel_height * kernel_width; }
+  [[gnu::always_inline]] constexpr int32_t rows() const { return batch * out_height * out_width; }
 };
 
 /// Weights of a GEMM as the caller has them: element (n, k) of group g at data[(g * n_count + n) * stride_n + k * stride_k], where

@@ -100,7 +100,7 @@ class Prepare {
   void MayOverwrite(int o, int i);
 
   /// Weights in the kernel's layout, made once a Model and shared: `key` tells layouts of one constant apart (the kernel tier is part of it
-  /// already). fill(std::byte*) is called at most once. Input i must be constant; with i < 0 the constant is `identity` itself.
+  /// already). fill(std::byte*) is called at most once. Input i must be constant.
   const std::byte* Pack(int i, const std::string& key, size_t bytes, const std::function<void(std::byte*)>& fill);
 
   /// A step: a callable `void(RunContext&) const noexcept` that captures slots and plain values. Steps of a node run in the order of emission.

@@ -183,7 +183,7 @@ class SIGRUN_API Interpreter {
   Tensor* tensor(int tensor_index);
   /// By position in inputs() and outputs().
   Tensor* input_tensor(size_t position);
-  const Tensor* output_tensor(size_t position) const;
+  const Tensor* output_tensor(size_t position);
 
   /// The runner behind the calls above; null, with *status set, if subgraph 0 cannot be run by this build.
   Runner* runner(Status* status = nullptr);

@@ -1,0 +1,155 @@
+#include <algorithm>
+#include <set>
+
+#include "graph/graph.h"
+#include "model/error.h"
+#include "ops/op.h"
+
+namespace sigrun {
+namespace {
+
+// What stands for the bytes of a constant that has none: a tensor with a dimension of 0.
+alignas(64) constexpr std::byte kNoBytes[64] = {};
+
+Value MakeValue(const FlatModel& model, const TensorInfo& tensor) {
+  Value value;
+  value.name = tensor.name;
+  value.type = tensor.type;
+  value.shape = tensor.shape_signature.size() == tensor.shape.size() ? tensor.shape_signature : tensor.shape;
+  value.quantization = &tensor.quantization;
+  value.is_variable = tensor.is_variable;
+  const auto bytes = model.buffers[tensor.buffer];
+  if (!bytes.empty() && !tensor.is_variable) {
+    value.shape = tensor.shape;
+    value.constant = reinterpret_cast<const std::byte*>(bytes.data());
+    value.constant_bytes = bytes.size();
+  }
+  return value;
+}
+
+void RefuseMissing(const FlatModel& model, const SubgraphInfo& subgraph) {
+  std::set<std::string> missing;
+  for (const OperatorInfo& op : subgraph.operators) {
+    const OperatorCode& code = model.operator_codes[op.code];
+    if (ops::FindOp(code.name()) == nullptr) missing.insert(Concat(code.name(), " (version ", code.version, ")"));
+  }
+  if (missing.empty()) return;
+  std::string list;
+  for (const std::string& name : missing) list += (list.empty() ? "" : ", ") + name;
+  Fail(StatusCode::kUnimplemented, "the model uses operators that this build does not have: ", list);
+}
+
+Node MakeNode(const FlatModel& model, const OperatorInfo& info, int32_t index) {
+  Node node;
+  node.op = ops::FindOp(model.operator_codes[info.code].name());
+  node.index = index;
+  node.version = model.operator_codes[info.code].version;
+  node.inputs = info.inputs;
+  node.outputs = info.outputs;
+  node.intermediates = info.intermediates;
+  node.info = &info;
+  if (node.op->activation_field >= 0) node.activation = static_cast<schema::Activation>(info.options.Scalar<int8_t>(node.op->activation_field));
+  return node;
+}
+
+// Every value must be written once, before it is read.
+void CheckOrder(Graph& graph) {
+  const std::string where = Concat("subgraphs[", graph.subgraph, "]");
+  std::vector<char> written(graph.values.size(), 0);
+  for (size_t v = 0; v < graph.values.size(); ++v) written[v] = graph.values[v].constant != nullptr || graph.values[v].is_variable;
+  for (const int32_t v : graph.inputs) {
+    Value& value = graph.values[static_cast<size_t>(v)];
+    if (value.constant != nullptr) Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".inputs: tensor ", v, " '", value.name, "' is a constant");
+    written[static_cast<size_t>(v)] = 1;
+  }
+  for (const Node& node : graph.nodes) {
+    const std::string path = Concat(where, ".operators[", node.index, "]");
+    for (const int32_t v : node.inputs) {
+      if (v < 0 || written[static_cast<size_t>(v)]) continue;
+      Value& value = graph.values[static_cast<size_t>(v)];
+      if (std::find(value.shape.begin(), value.shape.end(), 0) == value.shape.end()) {
+        Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ".inputs: tensor ", v, " '", value.name, "' is read before anything writes it");
+      }
+      value.constant = kNoBytes;
+      written[static_cast<size_t>(v)] = 1;
+    }
+    for (const int32_t v : node.outputs) {
+      if (v < 0) continue;
+      if (written[static_cast<size_t>(v)]) {
+        Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ".outputs: tensor ", v, " '", graph.values[static_cast<size_t>(v)].name,
+             "' is written a second time, or is an input or a constant");
+      }
+      written[static_cast<size_t>(v)] = 1;
+    }
+  }
+  for (const int32_t v : graph.outputs) {
+    if (!written[static_cast<size_t>(v)]) {
+      Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".outputs: nothing writes tensor ", v, " '", graph.values[static_cast<size_t>(v)].name, "'");
+    }
+  }
+}
+
+}  // namespace
+
+Graph BuildGraph(const FlatModel& model, uint32_t subgraph) {
+  const SubgraphInfo& info = model.subgraphs[subgraph];
+  RefuseMissing(model, info);
+  Graph graph;
+  graph.model = &model;
+  graph.subgraph = subgraph;
+  for (const TensorInfo& tensor : info.tensors) graph.values.push_back(MakeValue(model, tensor));
+  for (size_t i = 0; i < info.operators.size(); ++i) graph.nodes.push_back(MakeNode(model, info.operators[i], static_cast<int32_t>(i)));
+  graph.inputs = info.inputs;
+  graph.outputs = info.outputs;
+  CheckOrder(graph);
+  return graph;
+}
+
+std::string Graph::Describe(const Node& node) const {
+  std::string_view name;
+  for (const int32_t v : node.outputs) {
+    if (v >= 0 && name.empty()) name = values[static_cast<size_t>(v)].name;
+  }
+  return Concat(node.op->name, " #", node.index, " '", name, "'");
+}
+
+std::vector<int32_t> UseCounts(const Graph& graph) {
+  std::vector<int32_t> uses(graph.values.size(), 0);
+  for (const Node& node : graph.nodes) {
+    for (const int32_t v : node.inputs) {
+      if (v >= 0) ++uses[static_cast<size_t>(v)];
+    }
+  }
+  for (const int32_t v : graph.outputs) ++uses[static_cast<size_t>(v)];
+  return uses;
+}
+
+std::string Dump(const Graph& graph) {
+  std::ostringstream out;
+  const auto list = [&](const std::vector<int32_t>& values) {
+    for (const int32_t v : values) {
+      if (v < 0) {
+        out << " -";
+        continue;
+      }
+      const Value& value = graph.values[static_cast<size_t>(v)];
+      out << " %" << v << ":" << TensorTypeName(value.type) << ToString(value.shape) << (value.constant != nullptr ? "=const" : "");
+    }
+  };
+  out << "inputs";
+  list(graph.inputs);
+  for (const Node& node : graph.nodes) {
+    out << "\n" << graph.Describe(node) << ":";
+    list(node.inputs);
+    out << " ->";
+    list(node.outputs);
+    if (node.activation != schema::Activation::kNone) out << " activation=" << static_cast<int>(node.activation);
+    if (node.padding) out << " padding=" << ToString(Shape(node.padding->begin(), node.padding->end()));
+  }
+  out << "\noutputs";
+  list(graph.outputs);
+  out << "\n";
+  return out.str();
+}
+
+}  // namespace sigrun

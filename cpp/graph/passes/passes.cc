@@ -1,0 +1,13 @@
+#include "graph/passes/passes.h"
+
+namespace sigrun::passes {
+
+void Run(Graph& graph, const kernels::Kernels& kernels) {
+  RemoveDeadNodes(graph);
+  FoldConstants(graph, kernels);
+  FusePads(graph);
+  FuseActivations(graph);
+  RemoveDeadNodes(graph);
+}
+
+}  // namespace sigrun::passes

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "graph/graph.h"
+#include "kernels/kernels.h"
+
+// A pass changes a graph without changing what it computes, and says whether it changed anything. One file a pass.
+namespace sigrun::passes {
+
+/// Runs every node whose inputs are all constant, float16 weights behind DEQUANTIZE among them, and keeps the results as constants.
+bool FoldConstants(Graph& graph, const kernels::Kernels& kernels);
+
+/// RELU, RELU6 and RELU_N1_TO_1 behind a producer that can fuse them (and of the same quantisation) become its activation.
+bool FuseActivations(Graph& graph);
+
+/// A PAD with zeros (or the zero point) over height and width in front of an unpadded convolution becomes the convolution's own padding.
+bool FusePads(Graph& graph);
+
+/// Drops nodes of which no output is used.
+bool RemoveDeadNodes(Graph& graph);
+
+/// All of them, in the order that serves.
+void Run(Graph& graph, const kernels::Kernels& kernels);
+
+}  // namespace sigrun::passes

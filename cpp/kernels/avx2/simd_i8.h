@@ -1,0 +1,94 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/common/inline.h"
+
+// The vocabulary of the 8-bit kernels over AVX2: 8 lanes of int32 and float, 16 raw bytes.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kLanes = 8;
+struct I32 {
+  __m256i v;
+};
+struct F32 {
+  __m256 v;
+};
+struct Bytes {
+  __m128i v;
+};
+
+SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm256_set1_epi32(x)}; }
+SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v); }
+SIGRUN_INLINE I32 LoadWide(const int8_t* p) { return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))}; }
+SIGRUN_INLINE I32 LoadWide(const uint8_t* p) { return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))}; }
+SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
+SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
+SIGRUN_INLINE I32 Clamp(I32 x, I32 min, I32 max) { return {_mm256_min_epi32(_mm256_max_epi32(x.v, min.v), max.v)}; }
+/// The low 8 bits of each lane.
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) {
+  const __m256i low = _mm256_shuffle_epi8(x.v, _mm256_set1_epi32(0x0c080400));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+}
+
+/// MultiplyByQuantizedMultiplier with shift = left - right, one of them 0; multiplier > INT32_MIN. The 64-bit products of the even and of
+/// the odd lanes are rounded apart; what is kept of each is bits 31 to 62.
+SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
+  const __m256i nudge = _mm256_set1_epi64x(int64_t{1} << 30);
+  const __m256i a = _mm256_sllv_epi32(x.v, left.v);
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(a, multiplier.v), nudge);
+  const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(multiplier.v, 32)), nudge);
+  const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
+  const __m256i one = _mm256_set1_epi32(1);
+  const __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(one, right.v), one);
+  const __m256i threshold = _mm256_sub_epi32(_mm256_srli_epi32(mask, 1), _mm256_srai_epi32(high, 31));
+  const __m256i up = _mm256_cmpgt_epi32(_mm256_and_si256(high, mask), threshold);
+  return {_mm256_sub_epi32(_mm256_srav_epi32(high, right.v), up)};
+}
+
+SIGRUN_INLINE F32 Set1(float x) { return {_mm256_set1_ps(x)}; }
+SIGRUN_INLINE F32 Load(const float* p) { return {_mm256_loadu_ps(p)}; }
+SIGRUN_INLINE void Store(float* p, F32 x) { _mm256_storeu_ps(p, x.v); }
+SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 Abs(F32 x) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x.v)}; }
+// a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
+SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 ToFloat(I32 x) { return {_mm256_cvtepi32_ps(x.v)}; }
+SIGRUN_INLINE I32 Truncate(F32 x) { return {_mm256_cvttps_epi32(x.v)}; }
+/// Half away from zero, for |x| < 2^22. The addend is the float below 0.5, so that the float below 0.5 does not become 1.
+SIGRUN_INLINE I32 Round(F32 x) {
+  const __m256 sign = _mm256_and_ps(x.v, _mm256_set1_ps(-0.0f));
+  return {_mm256_cvttps_epi32(_mm256_add_ps(x.v, _mm256_or_ps(sign, _mm256_set1_ps(0x1.fffffep-2f))))};
+}
+
+constexpr int kBytes = 16;
+SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+SIGRUN_INLINE void Store(uint8_t* p, Bytes x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x.v); }
+SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {_mm_set1_epi8(static_cast<char>(x))}; }
+SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
+SIGRUN_INLINE Bytes MaxSigned(Bytes a, Bytes b) { return {_mm_max_epi8(a.v, b.v)}; }
+SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) { return {_mm_min_epi8(a.v, b.v)}; }
+SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtepi8_epi16(x.v)); }
+
+/// A depthwise step takes two taps at once: their bytes are interleaved, widened to int16 and multiplied in pairs. Weights are
+/// [lanes][2].
+constexpr int kDepthwiseTaps = 2;
+template <bool kFlip>
+SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c, const int16_t* weights) {
+  __m128i a = _mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(taps[0] + c)),
+                                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(taps[1] + c)));
+  if (kFlip) a = _mm_xor_si128(a, _mm_set1_epi8(-128));
+  const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
+  return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(_mm256_cvtepi8_epi16(a), w))};
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

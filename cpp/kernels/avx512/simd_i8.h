@@ -1,0 +1,95 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/common/inline.h"
+
+// The vocabulary of the 8-bit kernels over AVX-512 (F, BW, DQ, VL): 16 lanes of int32 and float, 16 raw bytes.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kLanes = 16;
+struct I32 {
+  __m512i v;
+};
+struct F32 {
+  __m512 v;
+};
+struct Bytes {
+  __m128i v;
+};
+
+SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
+SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm512_storeu_si512(p, x.v); }
+SIGRUN_INLINE I32 LoadWide(const int8_t* p) { return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+SIGRUN_INLINE I32 LoadWide(const uint8_t* p) { return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+SIGRUN_INLINE I32 Clamp(I32 x, I32 min, I32 max) { return {_mm512_min_epi32(_mm512_max_epi32(x.v, min.v), max.v)}; }
+/// The low 8 bits of each lane.
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v)); }
+
+/// MultiplyByQuantizedMultiplier with shift = left - right, one of them 0; multiplier > INT32_MIN. The 64-bit products of the even and of
+/// the odd lanes are rounded apart; what is kept of each is bits 31 to 62.
+SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
+  const __m512i nudge = _mm512_set1_epi64(int64_t{1} << 30);
+  const __m512i a = _mm512_sllv_epi32(x.v, left.v);
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(a, multiplier.v), nudge);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(multiplier.v, 32)), nudge);
+  const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
+  const __m512i one = _mm512_set1_epi32(1);
+  const __m512i mask = _mm512_sub_epi32(_mm512_sllv_epi32(one, right.v), one);
+  const __m512i threshold = _mm512_sub_epi32(_mm512_srli_epi32(mask, 1), _mm512_srai_epi32(high, 31));
+  const __mmask16 up = _mm512_cmpgt_epi32_mask(_mm512_and_si512(high, mask), threshold);
+  const __m512i down = _mm512_srav_epi32(high, right.v);
+  return {_mm512_mask_add_epi32(down, up, down, one)};
+}
+
+SIGRUN_INLINE F32 Set1(float x) { return {_mm512_set1_ps(x)}; }
+SIGRUN_INLINE F32 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+SIGRUN_INLINE void Store(float* p, F32 x) { _mm512_storeu_ps(p, x.v); }
+SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 Abs(F32 x) { return {_mm512_abs_ps(x.v)}; }
+// a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
+SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 ToFloat(I32 x) { return {_mm512_cvtepi32_ps(x.v)}; }
+SIGRUN_INLINE I32 Truncate(F32 x) { return {_mm512_cvttps_epi32(x.v)}; }
+/// Half away from zero, for |x| < 2^22. The addend is the float below 0.5, so that the float below 0.5 does not become 1.
+SIGRUN_INLINE I32 Round(F32 x) {
+  const __m512 sign = _mm512_and_ps(x.v, _mm512_set1_ps(-0.0f));
+  return {_mm512_cvttps_epi32(_mm512_add_ps(x.v, _mm512_or_ps(sign, _mm512_set1_ps(0x1.fffffep-2f))))};
+}
+
+constexpr int kBytes = 16;
+SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+SIGRUN_INLINE void Store(uint8_t* p, Bytes x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x.v); }
+SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {_mm_set1_epi8(static_cast<char>(x))}; }
+SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
+SIGRUN_INLINE Bytes MaxSigned(Bytes a, Bytes b) { return {_mm_max_epi8(a.v, b.v)}; }
+SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) { return {_mm_min_epi8(a.v, b.v)}; }
+SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtepi8_epi16(x.v)); }
+
+/// A depthwise step takes two taps at once: widened to int32 and merged into pairs of int16. Weights are [lanes][2].
+constexpr int kDepthwiseTaps = 2;
+template <bool kFlip>
+SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c, const int16_t* weights) {
+  __m128i a0 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(taps[0] + c));
+  __m128i a1 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(taps[1] + c));
+  if (kFlip) {
+    a0 = _mm_xor_si128(a0, _mm_set1_epi8(-128));
+    a1 = _mm_xor_si128(a1, _mm_set1_epi8(-128));
+  }
+  const __m512i pairs =
+      _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtepi8_epi32(a0), _mm512_slli_epi32(_mm512_cvtepi8_epi32(a1), 16));
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_loadu_si512(weights)))};
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,197 @@
+#pragma once
+
+#include "kernels/common/math.h"
+#include "kernels/kernels.h"
+
+// Elementwise kernels: one operation a struct, one loop for all unary and one for all binary ones. An element's result does not depend
+// on its neighbours or its place in a vector, and y may be x, a or b itself.
+namespace sigrun::kernels {
+namespace {
+
+struct AbsOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Abs(x); }
+};
+struct NegOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Neg(x); }
+};
+struct SquareOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return x * x; }
+};
+struct SqrtOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Sqrt(x); }
+};
+struct RsqrtOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Set1(1.0f) / Sqrt(x); }
+};
+struct ExpOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Exp(x); }
+};
+struct LogOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Log(x); }
+};
+struct SinOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Sin(x); }
+};
+struct CosOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Cos(x); }
+};
+struct TanhOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Tanh(x); }
+};
+struct LogisticOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Logistic(x); }
+};
+struct ReluOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Max(Set1(0.0f), x); }
+};
+struct Relu6Op {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Clamp(x, Set1(0.0f), Set1(6.0f)); }
+};
+struct ReluN1To1Op {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Clamp(x, Set1(-1.0f), Set1(1.0f)); }
+};
+struct Relu0To1Op {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Clamp(x, Set1(0.0f), Set1(1.0f)); }
+};
+struct HardSwishOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return x * Clamp(x + Set1(3.0f), Set1(0.0f), Set1(6.0f)) / Set1(6.0f); }
+};
+struct FloorOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Floor(x); }
+};
+struct CeilOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Ceil(x); }
+};
+struct RoundOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return RoundEven(x); }
+};
+struct EluOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Select(Less(x, Set1(0.0f)), Expm1(x), x); }
+};
+struct SignOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) {
+    const F32 positive = Select(Less(Set1(0.0f), x), Set1(1.0f), Set1(0.0f));
+    return Select(Less(x, Set1(0.0f)), Set1(-1.0f), positive);
+  }
+};
+
+template <class Op>
+void UnaryLoop(const float* x, float* y, size_t n) {
+  size_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Op::Apply(Load(x + i)));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) StorePartial(y + i, Op::Apply(LoadPartial(x + i, rest)), rest);
+}
+
+struct AddOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return a + b; }
+};
+struct SubOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return a - b; }
+};
+struct MulOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return a * b; }
+};
+struct DivOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return a / b; }
+};
+struct MaximumOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return Max(a, b); }
+};
+struct MinimumOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return Min(a, b); }
+};
+struct SquaredDifferenceOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return (a - b) * (a - b); }
+};
+
+struct VectorOperand {
+  const float* p;
+  explicit VectorOperand(const float* x) : p(x) {}
+  SIGRUN_INLINE F32 At(size_t i) const { return Load(p + i); }
+  SIGRUN_INLINE F32 PartAt(size_t i, int n) const { return LoadPartial(p + i, n); }
+};
+struct ScalarOperand {
+  F32 value;
+  explicit ScalarOperand(const float* x) : value(Set1(*x)) {}
+  SIGRUN_INLINE F32 At(size_t) const { return value; }
+  SIGRUN_INLINE F32 PartAt(size_t, int) const { return value; }
+};
+
+template <class Op, class A, class B>
+void BinaryLoop(const float* a, const float* b, float* y, size_t n, ClampF32 clamp) {
+  if (n == 0) return;
+  const A left(a);
+  const B right(b);
+  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
+  size_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Clamp(Op::Apply(left.At(i), right.At(i)), low, high));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) StorePartial(y + i, Clamp(Op::Apply(left.PartAt(i, rest), right.PartAt(i, rest)), low, high), rest);
+}
+
+void AccumulateF32(const float* x, float* y, size_t n) {
+  size_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Load(y + i) + Load(x + i));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) StorePartial(y + i, LoadPartial(y + i, rest) + LoadPartial(x + i, rest), rest);
+}
+
+void F16ToF32(const uint16_t* x, float* y, size_t n) {
+  size_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, LoadF16(x + i));
+  const int rest = static_cast<int>(n - i);
+  if (rest == 0) return;
+  uint16_t last[F32::lanes] = {};
+  for (int j = 0; j < rest; ++j) last[j] = x[i + static_cast<size_t>(j)];
+  StorePartial(y + i, LoadF16(last), rest);
+}
+
+template <class Op>
+void SetBinary(Kernels& t, Binary op) {
+  BinaryF32* row = t.binary_f32[static_cast<size_t>(op)];
+  row[static_cast<size_t>(Operands::kVectorVector)] = BinaryLoop<Op, VectorOperand, VectorOperand>;
+  row[static_cast<size_t>(Operands::kVectorScalar)] = BinaryLoop<Op, VectorOperand, ScalarOperand>;
+  row[static_cast<size_t>(Operands::kScalarVector)] = BinaryLoop<Op, ScalarOperand, VectorOperand>;
+}
+
+template <class Op>
+void SetUnary(Kernels& t, Unary op) {
+  t.unary_f32[static_cast<size_t>(op)] = UnaryLoop<Op>;
+}
+
+void OverlayElementwise(Kernels& t) {
+  SetUnary<AbsOp>(t, Unary::kAbs);
+  SetUnary<NegOp>(t, Unary::kNeg);
+  SetUnary<SquareOp>(t, Unary::kSquare);
+  SetUnary<SqrtOp>(t, Unary::kSqrt);
+  SetUnary<RsqrtOp>(t, Unary::kRsqrt);
+  SetUnary<ExpOp>(t, Unary::kExp);
+  SetUnary<LogOp>(t, Unary::kLog);
+  SetUnary<SinOp>(t, Unary::kSin);
+  SetUnary<CosOp>(t, Unary::kCos);
+  SetUnary<TanhOp>(t, Unary::kTanh);
+  SetUnary<LogisticOp>(t, Unary::kLogistic);
+  SetUnary<ReluOp>(t, Unary::kRelu);
+  SetUnary<Relu6Op>(t, Unary::kRelu6);
+  SetUnary<ReluN1To1Op>(t, Unary::kReluN1To1);
+  SetUnary<Relu0To1Op>(t, Unary::kRelu0To1);
+  SetUnary<HardSwishOp>(t, Unary::kHardSwish);
+  SetUnary<FloorOp>(t, Unary::kFloor);
+  SetUnary<CeilOp>(t, Unary::kCeil);
+  SetUnary<RoundOp>(t, Unary::kRound);
+  SetUnary<EluOp>(t, Unary::kElu);
+  SetUnary<SignOp>(t, Unary::kSign);
+  SetBinary<AddOp>(t, Binary::kAdd);
+  SetBinary<SubOp>(t, Binary::kSub);
+  SetBinary<MulOp>(t, Binary::kMul);
+  SetBinary<DivOp>(t, Binary::kDiv);
+  SetBinary<MaximumOp>(t, Binary::kMaximum);
+  SetBinary<MinimumOp>(t, Binary::kMinimum);
+  SetBinary<SquaredDifferenceOp>(t, Binary::kSquaredDifference);
+  t.accumulate_f32 = AccumulateF32;
+  t.f16_to_f32 = F16ToF32;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,169 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/bytes_i8.h"
+#include "kernels/common/inline.h"
+#include "kernels/common/row_params_i8.h"
+#include "kernels/kernels.h"
+
+// 8-bit elementwise kernels over a tier's simd_i8.h, included before. y may be one of the operands. Rows are taken vector by vector; the
+// last, partial vector goes through a copy, so that nothing outside is touched.
+namespace sigrun::kernels {
+namespace {
+
+static_assert(kLanes <= kBytes);
+
+struct Scale {
+  I32 multiplier, left, right;
+};
+SIGRUN_INLINE Scale MakeScale(int32_t multiplier, int32_t shift, int32_t left_shift = 0) {
+  return {Set1(multiplier), Set1(left_shift + (shift > 0 ? shift : 0)), Set1(shift > 0 ? 0 : -shift)};
+}
+SIGRUN_INLINE I32 Requantize(I32 x, const Scale& s) { return Requantize(x, s.multiplier, s.left, s.right); }
+
+// Partial vectors of n lanes, n < kLanes; the other lanes hold 0.
+SIGRUN_INLINE void LoadFew(const float* p, size_t n, float* lanes) {
+  for (size_t i = 0; i < n; ++i) lanes[i] = p[i];
+}
+SIGRUN_INLINE void StoreFew(float* p, F32 x, size_t n) {
+  float lanes[kLanes];
+  Store(lanes, x);
+  for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+SIGRUN_INLINE void StoreLow8Few(uint8_t* p, I32 x, size_t n) {
+  uint8_t lanes[kLanes];
+  StoreLow8(lanes, x);
+  CopyFew(p, lanes, static_cast<int32_t>(n));
+}
+
+/// y[i] = op(a[i], b[i]) where either may be one value; T says how the bytes are widened.
+template <class T, class Op>
+SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands operands, Op op) {
+  T one[kLanes];
+  if (n == 0) return;
+  for (T& x : one) x = operands == Operands::kScalarVector ? a[0] : b[0];
+  const bool a_moves = operands != Operands::kScalarVector, b_moves = operands != Operands::kVectorScalar;
+  const T* pa = a_moves ? a : one;
+  const T* pb = b_moves ? b : one;
+  uint8_t* out = reinterpret_cast<uint8_t*>(y);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) StoreLow8(out + i, op(LoadWide(pa + (a_moves ? i : 0)), LoadWide(pb + (b_moves ? i : 0))));
+  if (i == n) return;
+  const int32_t few = static_cast<int32_t>(n - i);
+  T tail_a[kLanes] = {}, tail_b[kLanes] = {};
+  CopyFew(reinterpret_cast<uint8_t*>(tail_a), reinterpret_cast<const uint8_t*>(pa + (a_moves ? i : 0)), few);
+  CopyFew(reinterpret_cast<uint8_t*>(tail_b), reinterpret_cast<const uint8_t*>(pb + (b_moves ? i : 0)), few);
+  StoreLow8Few(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), n - i);
+}
+
+template <class T>
+void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
+  const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
+  const Scale y_scale = MakeScale(p.output_multiplier, p.output_shift);
+  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset), y_offset = Set1(p.output_offset);
+  const I32 min = Set1(p.min), max = Set1(p.max);
+  BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+    const I32 sum = Requantize(x0 + a_offset, a_scale) + Requantize(x1 + b_offset, b_scale);
+    return Clamp(Requantize(sum, y_scale) + y_offset, min, max);
+  });
+}
+
+template <class T>
+void MulElements(const T* a, const T* b, T* y, size_t n, const MulI8Params& p, Operands operands) {
+  const Scale scale = MakeScale(p.output_multiplier, p.output_shift);
+  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset), y_offset = Set1(p.output_offset);
+  const I32 min = Set1(p.min), max = Set1(p.max);
+  BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+    return Clamp(Requantize((x0 + a_offset) * (x1 + b_offset), scale) + y_offset, min, max);
+  });
+}
+
+// x limited to [min, max], NaN to min, then rounded half away from zero.
+SIGRUN_INLINE I32 RoundWithin(F32 x, F32 min, F32 max) { return Round(Min(Max(x, min), max)); }
+
+/// y[i] = op(x[i]) from floats to bytes.
+template <class Op>
+SIGRUN_INLINE void FloatsToBytes(const float* x, uint8_t* y, size_t n, Op op) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) StoreLow8(y + i, op(Load(x + i)));
+  if (i == n) return;
+  float tail[kLanes] = {};
+  LoadFew(x + i, n - i, tail);
+  StoreLow8Few(y + i, op(Load(tail)), n - i);
+}
+
+template <class T>
+void Quantize(const float* x, T* y, size_t n, float scale, int32_t zero_point) {
+  constexpr int32_t kMin = static_cast<T>(-1) < 0 ? -128 : 0;
+  const F32 divisor = Set1(scale), low = Set1(-65536.0f), high = Set1(65536.0f);
+  const I32 offset = Set1(zero_point), min = Set1(kMin), max = Set1(kMin + 255);
+  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA {
+    return Clamp(RoundWithin(v / divisor, low, high) + offset, min, max);
+  });
+}
+
+template <class T>
+void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point) {
+  const I32 offset = Set1(zero_point);
+  const F32 factor = Set1(scale);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, ToFloat(LoadWide(x + i) - offset) * factor);
+  if (i == n) return;
+  T tail[kLanes] = {};
+  CopyFew(reinterpret_cast<uint8_t*>(tail), reinterpret_cast<const uint8_t*>(x + i), static_cast<int32_t>(n - i));
+  StoreFew(y + i, ToFloat(LoadWide(tail) - offset) * factor, n - i);
+}
+
+// Folds op over a row, starting from 0 in every lane; NaN is passed over because op(x, acc) is acc for it.
+template <class Op, class Fold>
+SIGRUN_INLINE float Reduce(const float* x, size_t n, Op op, Fold fold) {
+  F32 acc = Set1(0.0f);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) acc = op(Load(x + i), acc);
+  float lanes[kLanes] = {};
+  LoadFew(x + i, n - i, lanes);
+  acc = op(Load(lanes), acc);
+  Store(lanes, acc);
+  float result = 0.0f;
+  for (float lane : lanes) result = fold(lane, result);
+  return result;
+}
+
+void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
+  const float range = Reduce(
+      x, n, [](F32 v, F32 acc) SIGRUN_INLINE_LAMBDA { return Max(Abs(v), acc); }, [](float a, float b) { return a > b ? a : b; });
+  *scale = range == 0.0f ? 1.0f : range / 127.0f;
+  const F32 inverse = Set1(range == 0.0f ? 0.0f : 127.0f / range), min = Set1(range == 0.0f ? 0.0f : -127.0f);
+  const F32 max = Set1(range == 0.0f ? 0.0f : 127.0f);
+  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(v * inverse, min, max); });
+}
+
+void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point) {
+  const float low = Reduce(
+      x, n, [](F32 v, F32 acc) SIGRUN_INLINE_LAMBDA { return Min(v, acc); }, [](float a, float b) { return a < b ? a : b; });
+  const float high = Reduce(
+      x, n, [](F32 v, F32 acc) SIGRUN_INLINE_LAMBDA { return Max(v, acc); }, [](float a, float b) { return a > b ? a : b; });
+  AsymmetricParams(low, high, scale, zero_point);
+  const F32 inverse = Set1(1.0f / *scale), offset = Set1(static_cast<float>(*zero_point));
+  const F32 min = Set1(low == high ? 0.0f : -128.0f), max = Set1(low == high ? 0.0f : 127.0f);
+  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n,
+                [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(offset + v * inverse, min, max); });
+}
+
+inline void OverlayElementwiseI8(Kernels& table) {
+  table.add_i8 = AddElements<int8_t>;
+  table.add_u8 = AddElements<uint8_t>;
+  table.mul_i8 = MulElements<int8_t>;
+  table.mul_u8 = MulElements<uint8_t>;
+  table.quantize_i8 = Quantize<int8_t>;
+  table.quantize_u8 = Quantize<uint8_t>;
+  table.dequantize_i8 = Dequantize<int8_t>;
+  table.dequantize_u8 = Dequantize<uint8_t>;
+  table.quantize_row_symmetric = QuantizeRowSymmetric;
+  table.quantize_row_asymmetric = QuantizeRowAsymmetric;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,396 @@
+#pragma once
+
+#include <utility>
+
+#include "kernels/common/math.h"
+#include "kernels/common/window.h"
+#include "kernels/kernels.h"
+
+// GEMM and convolution. Packed: panels of kPanel output channels (the last as narrow as whole vectors allow), each [bias][k][channel].
+// Trick: implicit GEMM. K is cut into segments, runs of a row of A that lie contiguous in the input; a tile of output pixels is a table
+// of pointers, one a pixel and segment, with padded taps pointing at zeros, so that no im2col buffer is filled. Pixels are walked in
+// blocks that keep their inputs and one panel in L2. Every sum runs over k in the same order whatever tile its row falls into.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kPanel = kTileVectors * F32::lanes;
+constexpr int32_t kMaxRun = 1024;        // floats of a segment that one pass reads: the size of the zeros
+constexpr int32_t kMaxSegments = 128;    // segments of one pass
+constexpr int32_t kMaxPointers = 2048;   // pointers of one block of pixels
+constexpr int32_t kBlockFloats = 65536;  // inputs of one block of pixels
+constexpr int32_t kScratchFloats = 8192;
+constexpr int32_t kMaxMergedChannels = 16;
+static_assert(kMaxSegments * kTileRows <= kMaxPointers);
+
+alignas(64) constexpr float kZeros[kMaxRun] = {};
+
+size_t PackF32Bytes(int32_t k, int32_t n) {
+  const size_t channels = static_cast<size_t>((n + F32::lanes - 1) / F32::lanes * F32::lanes);
+  const size_t bytes = channels * (static_cast<size_t>(k) + 1) * sizeof(float);
+  return (bytes + 63) / 64 * 64;
+}
+
+SIGRUN_INLINE int32_t PanelWidth(int32_t channels) {
+  return channels >= kPanel ? kPanel : (channels + F32::lanes - 1) / F32::lanes * F32::lanes;
+}
+
+void PackF32(int32_t k, int32_t n, WeightView<float> weights, const float* bias, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  for (int32_t first = 0; first < n; first += kPanel) {
+    const int32_t width = PanelWidth(n - first), count = n - first < width ? n - first : width;
+    for (int32_t j = 0; j < width; ++j) to[j] = bias != nullptr && j < count ? bias[first + j] : 0.0f;
+    to += width;
+    const float* from = weights.data + first * weights.stride_n;
+    for (int32_t kk = 0; kk < k; ++kk, from += weights.stride_k, to += width) {
+      if (weights.stride_n == 1 && count == kPanel) {
+        SIGRUN_UNROLL
+        for (int v = 0; v < kTileVectors; ++v) Store(to + v * F32::lanes, Load(from + v * F32::lanes));
+        continue;
+      }
+      for (int32_t j = 0; j < count; ++j) to[j] = from[j * weights.stride_n];
+      for (int32_t j = count; j < width; ++j) to[j] = 0.0f;
+    }
+  }
+}
+
+/// How K is cut: `segments` runs of `length` floats. A merged segment is a whole line of the window.
+struct Segments {
+  int32_t count, length;
+  bool merged;
+};
+
+Segments CutK(const ConvShape& s) {
+  const ptrdiff_t taps = static_cast<ptrdiff_t>(s.kernel_height) * s.kernel_width;
+  const bool merged = s.kernel_width > 1 && s.dilation_w == 1 && s.groups == 1 && s.in_channels <= kMaxMergedChannels &&
+                      taps * s.in_channels <= kScratchFloats / kTileRows && s.kernel_height <= kMaxSegments;
+  if (merged) return {s.kernel_height, s.kernel_width * s.in_channels, true};
+  return {static_cast<int32_t>(taps), s.in_channels, false};
+}
+
+SIGRUN_INLINE int32_t SegmentsPerPass(const Segments& cut) {
+  const int32_t fitting = cut.length < kMaxRun ? kMaxRun / cut.length : 1;
+  const int32_t most = fitting < kMaxSegments ? fitting : kMaxSegments;
+  return cut.count < most ? cut.count : most;
+}
+
+/// The part of K that one pass over a block adds: floats [offset, offset + length) of segments [first, first + count).
+struct Pass {
+  int32_t first, count, offset, length;
+  int32_t first_ky, first_kx;
+  bool begins, ends;  // starts from the bias; clamps the finished sum
+};
+
+/// A pixel of the output, walked row by row.
+struct Pixel {
+  int32_t image, y, x;
+};
+
+SIGRUN_INLINE Pixel PixelAt(const ConvShape& s, int32_t row) {
+  return {row / (s.out_height * s.out_width), row / s.out_width % s.out_height, row % s.out_width};
+}
+
+SIGRUN_INLINE void Advance(const ConvShape& s, Pixel& p) {
+  if (++p.x < s.out_width) return;
+  p.x = 0;
+  if (++p.y < s.out_height) return;
+  p.y = 0;
+  ++p.image;
+}
+
+/// Pointers of one group's pixels into the input.
+struct Gather {
+  const ConvShape& shape;
+  Segments segments;
+  const float* input;  // at the group's first channel
+};
+
+// One pixel's pointers, `step` apart, for the segments of a pass.
+void TapPointers(const Gather& g, const Pass& pass, const Pixel& at, const float** to, ptrdiff_t step) {
+  const ConvShape& s = g.shape;
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+  const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
+  int32_t ky = pass.first_ky, kx = pass.first_kx;
+  for (int32_t i = 0; i < pass.count; ++i, to += step) {
+    const int32_t y = top + ky * s.dilation_h, x = left + kx * s.dilation_w;
+    const bool inside = y >= 0 && y < s.in_height && x >= 0 && x < s.in_width;
+    const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + x;
+    *to = inside ? g.input + position * depth + pass.offset : kZeros;
+    if (++kx == s.kernel_width) {
+      kx = 0;
+      ++ky;
+    }
+  }
+}
+
+// One pixel's pointers where a segment is a line of the window. A line that leaves the image sideways is copied between zeros, to
+// `scratch`, which is returned behind what was used.
+float* LinePointers(const Gather& g, const Pass& pass, const Pixel& at, const float** to, ptrdiff_t step, float* scratch) {
+  const ConvShape& s = g.shape;
+  const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
+  const Range kx = TapsInside(left, 1, s.kernel_width, s.in_width);
+  const bool whole = kx.begin == 0 && kx.end == s.kernel_width;
+  for (int32_t i = 0; i < pass.count; ++i, to += step) {
+    const int32_t y = top + (pass.first_ky + i) * s.dilation_h;
+    if (y < 0 || y >= s.in_height || kx.begin == kx.end) {
+      *to = kZeros;
+      continue;
+    }
+    const float* line = g.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + left) * s.in_channels;
+    *to = whole ? line : scratch;
+    if (whole) continue;
+    for (int32_t j = 0; j < g.segments.length; ++j) {
+      const bool inside = j >= kx.begin * s.in_channels && j < kx.end * s.in_channels;
+      *scratch++ = inside ? line[j] : 0.0f;
+    }
+  }
+  return scratch;
+}
+
+/// One register tile: a pass for a few pixels and one panel, or several panels side by side.
+struct Tile {
+  const float* const* pointers;  // [segment][pixel]
+  int32_t segments, length;
+  const float* bias;
+  const float* weights;       // the first segment's
+  ptrdiff_t segment_stride;   // of the weights
+  ptrdiff_t panel_stride;     // of bias and weights
+  float* output;
+  ptrdiff_t output_stride;    // of pixels
+  int32_t channels;           // to store
+  bool begins, ends;
+  ClampF32 clamp;
+};
+
+// kVectors vectors of channels lie in panels of kTileVectors.
+template <int kVectors>
+struct WeightVectors {
+  const float* p;
+  ptrdiff_t panel_stride;
+  SIGRUN_INLINE F32 At(ptrdiff_t k, int v) const {
+    constexpr int width = (kVectors < kTileVectors ? kVectors : kTileVectors) * F32::lanes;
+    return Load(p + v / kTileVectors * panel_stride + k * width + v % kTileVectors * F32::lanes);
+  }
+};
+
+template <int kIndex, int kRows, int kVectors>
+SIGRUN_INLINE void FmaStep(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRows], const WeightVectors<kVectors>& weights, ptrdiff_t k) {
+  F32 w[kVectors];
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) w[v] = weights.At(k + kIndex, v);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = FmaLeft<kIndex>(left[i], w[v], sum[i][v]);
+  }
+}
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* pointers, const WeightVectors<kVectors>& weights,
+                              ptrdiff_t length) {
+  const float* row[kRows];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kRows; ++i) row[i] = pointers[i];
+  ptrdiff_t k = 0;
+  for (; k + 4 <= length; k += 4) {
+    Left4 left[kRows];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) left[i] = LoadLeft4(row[i] + k);
+    FmaStep<0>(sum, left, weights, k);
+    FmaStep<1>(sum, left, weights, k);
+    FmaStep<2>(sum, left, weights, k);
+    FmaStep<3>(sum, left, weights, k);
+  }
+  for (; k < length; ++k) {
+    F32 w[kVectors];
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) w[v] = weights.At(k, v);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      SIGRUN_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = Fma(Set1(row[i][k]), w[v], sum[i][v]);
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void LoadSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = t.channels - v * F32::lanes;
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const float* from = t.output + i * t.output_stride + v * F32::lanes;
+      if (t.begins) {
+        sum[i][v] = Load(t.bias + v / kTileVectors * t.panel_stride + v % kTileVectors * F32::lanes);
+      } else {
+        sum[i][v] = rest >= F32::lanes ? Load(from) : LoadPartial(from, rest);
+      }
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void StoreSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
+  const F32 low = Set1(t.ends ? t.clamp.min : -kInfinity), high = Set1(t.ends ? t.clamp.max : kInfinity);
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = t.channels - v * F32::lanes;
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      float* to = t.output + i * t.output_stride + v * F32::lanes;
+      const F32 y = Clamp(sum[i][v], low, high);
+      if (rest >= F32::lanes) {
+        Store(to, y);
+      } else {
+        StorePartial(to, y, rest);
+      }
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+void RunTile(const Tile& t) {
+  F32 sum[kRows][kVectors];
+  LoadSums(t, sum);
+  WeightVectors<kVectors> weights = {t.weights, t.panel_stride};
+  const float* const* pointers = t.pointers;
+  for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_stride) {
+    FmaSegment(sum, pointers, weights, t.length);
+  }
+  StoreSums(t, sum);
+}
+
+using TileFunction = void (*)(const Tile&);
+struct TileFunctions {
+  TileFunction of_rows[kTileRows];
+};
+
+template <int kVectors, int... kRow>
+constexpr TileFunctions MakeTileFunctions(std::integer_sequence<int, kRow...>) {
+  return {{RunTile<kRow + 1, kVectors>...}};
+}
+constexpr TileFunctions kPanelTiles = MakeTileFunctions<kTileVectors>(std::make_integer_sequence<int, kTileRows>{});
+constexpr TileFunctions kNarrowTiles = MakeTileFunctions<1>(std::make_integer_sequence<int, kTileRows>{});
+static_assert(kTileVectors == 2, "a panel is whole or one vector wide");
+
+/// Pixels of a block, cut into tiles of nearly equal height.
+struct Block {
+  int32_t rows, tiles;
+  explicit Block(int32_t count) : rows(count), tiles((count + kTileRows - 1) / kTileRows) {}
+  SIGRUN_INLINE int32_t Height(int32_t tile) const { return rows / tiles + (tile < rows % tiles ? 1 : 0); }
+};
+
+void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block, const float** pointers, float* scratch) {
+  for (int32_t tile = 0; tile < block.tiles; ++tile) {
+    const int32_t height = block.Height(tile);
+    for (int32_t i = 0; i < height; ++i) {
+      if (g.segments.merged) {
+        scratch = LinePointers(g, pass, at, pointers + i, height, scratch);
+      } else {
+        TapPointers(g, pass, at, pointers + i, height);
+      }
+      Advance(g.shape, at);
+    }
+    pointers += pass.count * height;
+  }
+}
+
+/// One group of a convolution.
+struct Group {
+  Gather gather;
+  const float* packed;
+  float* output;  // at the group's first channel
+  ptrdiff_t output_stride;
+  ClampF32 clamp;
+};
+
+// Panels that one or two pixels take side by side: enough independent sums to hide the latency of the FMA, and several streams of weights.
+SIGRUN_INLINE int32_t PanelsAtOnce(const Block& block, int32_t channels) {
+  const int32_t panels = block.rows == 1 ? 4 : block.rows == 2 ? 2 : 1;
+  return channels >= panels * kPanel ? panels : 1;
+}
+
+TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels) {
+  if (panels == 4) return RunTile<1, 4 * kTileVectors>;
+  if (panels == 2) return RunTile<2, 2 * kTileVectors>;
+  return (width == kPanel ? kPanelTiles : kNarrowTiles).of_rows[height - 1];
+}
+
+void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) {
+  const ConvShape& s = g.gather.shape;
+  const Segments& cut = g.gather.segments;
+  const float* pointers[kMaxPointers];
+  float scratch[kScratchFloats];
+  GatherBlock(g.gather, pass, PixelAt(s, row), block, pointers, scratch);
+  const ptrdiff_t k = static_cast<ptrdiff_t>(cut.count) * cut.length;
+  const ptrdiff_t first_k = static_cast<ptrdiff_t>(pass.first) * cut.length + pass.offset;
+  const float* panel = g.packed;
+  for (int32_t n = 0; n < s.out_channels;) {
+    const int32_t width = PanelWidth(s.out_channels - n), panels = PanelsAtOnce(block, s.out_channels - n);
+    const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
+    Tile t = {pointers, pass.count,  pass.length,     panel,    panel + width * (1 + first_k), static_cast<ptrdiff_t>(cut.length) * width,
+              (k + 1) * width, nullptr, g.output_stride, channels, pass.begins, pass.ends, g.clamp};
+    t.output = g.output + row * g.output_stride + n;
+    for (int32_t tile = 0; tile < block.tiles; ++tile) {
+      const int32_t height = block.Height(tile);
+      ChooseTile(height, width, panels)(t);
+      t.pointers += pass.count * height;
+      t.output += height * g.output_stride;
+    }
+    panel += t.panel_stride * panels;
+    n += channels;
+  }
+}
+
+// The passes follow from the shape alone, so that neither threads nor blocks change the order of a sum.
+void RunBlock(const Group& g, int32_t row, const Block& block) {
+  const Segments& cut = g.gather.segments;
+  const int32_t kernel_width = g.gather.segments.merged ? 1 : g.gather.shape.kernel_width;
+  const int32_t parts = (cut.length + kMaxRun - 1) / kMaxRun, run = (cut.length + parts - 1) / parts;
+  const int32_t count = SegmentsPerPass(cut);
+  for (int32_t offset = 0; offset < cut.length; offset += run) {
+    for (int32_t first = 0; first < cut.count; first += count) {
+      Pass pass;
+      pass.first = first;
+      pass.first_ky = first / kernel_width;
+      pass.first_kx = first % kernel_width;
+      pass.count = cut.count - first < count ? cut.count - first : count;
+      pass.offset = offset;
+      pass.length = cut.length - offset < run ? cut.length - offset : run;
+      pass.begins = offset == 0 && first == 0;
+      pass.ends = offset + pass.length == cut.length && first + pass.count == cut.count;
+      RunPass(g, pass, row, block);
+    }
+  }
+}
+
+int32_t RowsPerBlock(const Segments& cut) {
+  const int32_t segments = SegmentsPerPass(cut), run = cut.length < kMaxRun ? cut.length : kMaxRun;
+  int32_t rows = kMaxPointers / segments;
+  if (rows > kBlockFloats / (segments * run)) rows = kBlockFloats / (segments * run);
+  if (cut.merged && rows > kScratchFloats / (segments * run)) rows = kScratchFloats / (segments * run);
+  return rows / kTileRows * kTileRows;
+}
+
+void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows) {
+  const Segments cut = CutK(s);
+  if (cut.count <= 0 || cut.length <= 0) return;
+  const int32_t step = RowsPerBlock(cut);
+  const size_t group_bytes = PackF32Bytes(cut.count * cut.length, s.out_channels);
+  const ptrdiff_t output_stride = static_cast<ptrdiff_t>(s.out_channels) * s.groups;
+  for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
+    const Group group = {{s, cut, input}, reinterpret_cast<const float*>(packed), output, output_stride, clamp};
+    for (int32_t row = rows.begin; row < rows.end; row += step) {
+      RunBlock(group, row, Block(rows.end - row < step ? rows.end - row : step));
+    }
+  }
+}
+
+void OverlayGemm(Kernels& t) {
+  t.pack_f32_bytes = PackF32Bytes;
+  t.pack_f32 = PackF32;
+  t.conv_f32 = ConvF32;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,127 @@
+#pragma once
+
+#include <math.h>
+
+#include "kernels/common/inline.h"
+
+// Elementary functions over the vocabulary of a tier's simd.h, which is to be included before. Each is a range reduction and a minimax
+// polynomial. The stated bounds are in units in the last place of the exact result and hold for all finite arguments, denormals
+// included. NaN gives NaN.
+namespace sigrun::kernels {
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+constexpr float kNotANumber = __builtin_nanf("");
+
+SIGRUN_INLINE I32 SignBit(F32 x) { return Bits(x) & Set1(INT32_MIN); }
+SIGRUN_INLINE F32 Abs(F32 x) { return FromBits(Bits(x) & Set1(INT32_MAX)); }
+SIGRUN_INLINE F32 Neg(F32 x) { return FromBits(Bits(x) ^ Set1(INT32_MIN)); }
+SIGRUN_INLINE F32 WithSignOf(F32 magnitude, F32 x) { return FromBits(Bits(magnitude) | SignBit(x)); }
+/// NaN passes.
+SIGRUN_INLINE F32 Clamp(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)); }
+
+// x = n * ln(2) + r with |r| <= ln(2) / 2, and e^r - 1.
+struct ExpParts {
+  F32 n, expm1_r;
+};
+SIGRUN_INLINE ExpParts SplitExp(F32 x) {
+  const F32 n = RoundEven(x * Set1(0x1.715476p+0f));
+  F32 r = Fnma(n, Set1(0x1.62e43p-1f), x);
+  r = Fnma(n, Set1(-0x1.05c61p-29f), r);
+  F32 q = Fma(r, Set1(0x1.6dbc64p-10f), Set1(0x1.124148p-7f));
+  q = Fma(q, r, Set1(0x1.555454p-5f));
+  q = Fma(q, r, Set1(0x1.555486p-3f));
+  q = Fma(q, r, Set1(0.5f));
+  return {n, Fma(q, r * r, r)};
+}
+
+/// Within 1.1; denormal results included. Above ln(FLT_MAX) infinity.
+SIGRUN_INLINE F32 Exp(F32 x) {
+  const ExpParts p = SplitExp(Clamp(x, Set1(-104.0f), Set1(89.0f)));
+  return ScaleByPowerOf2(p.expm1_r + Set1(1.0f), p.n);
+}
+
+/// e^x - 1 for x <= 80, within 2, relative also near 0.
+SIGRUN_INLINE F32 Expm1(F32 x) {
+  const ExpParts p = SplitExp(Clamp(x, Set1(-20.0f), Set1(80.0f)));
+  const F32 scale = ScaleByPowerOf2(Set1(1.0f), p.n);
+  return Fma(scale, p.expm1_r, scale - Set1(1.0f));
+}
+
+/// Within 1.5. Below 0 NaN, at 0 minus infinity.
+SIGRUN_INLINE F32 Log(F32 x) {
+  const Mask denormal = Less(x, Set1(0x1p-126f));
+  const I32 sqrt_half = Set1(0x3f3504f3);
+  const I32 bits = Bits(Select(denormal, x * Set1(0x1p23f), x)) - sqrt_half;
+  const F32 exponent = ToFloat(ShiftRight<23>(bits)) - Select(denormal, Set1(23.0f), Set1(0.0f));
+  const F32 f = FromBits((bits & Set1(0x007fffff)) + sqrt_half) - Set1(1.0f);
+  F32 p = Fma(f, Set1(0x1.1b40e4p-4f), Set1(-0x1.e2e918p-4f));
+  p = Fma(p, f, Set1(0x1.e6512ep-4f));
+  p = Fma(p, f, Set1(-0x1.fb434ep-4f));
+  p = Fma(p, f, Set1(0x1.2332b8p-3f));
+  p = Fma(p, f, Set1(-0x1.5562e2p-3f));
+  p = Fma(p, f, Set1(0x1.99a546p-3f));
+  p = Fma(p, f, Set1(-0x1.ffffeep-3f));
+  p = Fma(p, f, Set1(0x1.555546p-2f));
+  const F32 square = f * f;
+  F32 tail = Fma(exponent, Set1(0x1.7f7d1cp-20f), p * (f * square));
+  tail = Fnma(square, Set1(0.5f), tail);
+  // The high part of ln(2) has trailing zeros, so that its product with the exponent is exact.
+  F32 y = Fma(exponent, Set1(0x1.62e4p-1f), f + tail);
+  y = Select(Less(x, Set1(kInfinity)), y, x);
+  y = Select(Equal(x, Set1(0.0f)), Set1(-kInfinity), y);
+  return Select(Less(x, Set1(0.0f)), Set1(kNotANumber), y);
+}
+
+/// Within 3: e / (e + 2) for e = e^2|x| - 1.
+SIGRUN_INLINE F32 Tanh(F32 x) {
+  const F32 e = Expm1(Min(Set1(20.0f), Abs(x) + Abs(x)));
+  return WithSignOf(e / (e + Set1(2.0f)), x);
+}
+
+/// Within 3; tiny but not 0 for arguments down to -103.
+SIGRUN_INLINE F32 Logistic(F32 x) {
+  const F32 e = Exp(Neg(Abs(x)));
+  return Select(Less(x, Set1(0.0f)), e, Set1(1.0f)) / (e + Set1(1.0f));
+}
+
+// Beyond this many quadrants the reduction by three parts of pi / 2 loses bits; the C library does it right.
+constexpr float kMaxReducible = 65536.0f;
+
+template <bool kCosine>
+[[gnu::noinline]] inline F32 ReplaceHuge(F32 x, F32 y) {
+  float argument[F32::lanes], result[F32::lanes];
+  Store(argument, x);
+  Store(result, y);
+  for (int i = 0; i < F32::lanes; ++i) {
+    if (fabsf(argument[i]) > kMaxReducible) result[i] = kCosine ? cosf(argument[i]) : sinf(argument[i]);
+  }
+  return Load(result);
+}
+
+template <bool kCosine>
+SIGRUN_INLINE F32 SinOrCos(F32 x) {
+  const F32 quadrant = RoundEven(x * Set1(0x1.45f306p-1f));
+  F32 r = Fnma(quadrant, Set1(0x1.921fb6p+0f), x);
+  r = Fnma(quadrant, Set1(-0x1.777a5cp-25f), r);
+  r = Fnma(quadrant, Set1(-0x1.ee59dap-50f), r);
+  const F32 z = r * r;
+  F32 sine = Fma(z, Set1(-0x1.992c04p-13f), Set1(0x1.1106fcp-7f));
+  sine = Fma(sine, z, Set1(-0x1.555544p-3f));
+  sine = Fma(sine, z * r, r);
+  F32 cosine = Fma(z, Set1(0x1.99e338p-16f), Set1(-0x1.6c0c22p-10f));
+  cosine = Fma(cosine, z, Set1(0x1.55554ap-5f));
+  cosine = Fma(cosine, z * z, Fnma(z, Set1(0.5f), Set1(1.0f)));
+  const I32 turn = kCosine ? ToInt(quadrant) + Set1(1) : ToInt(quadrant);
+  const F32 value = Select(NonZero(turn & Set1(1)), cosine, sine);
+  const F32 y = FromBits(Bits(value) ^ ShiftLeft<30>(turn & Set1(2)));
+  if (Any(Less(Set1(kMaxReducible), Abs(x)))) return ReplaceHuge<kCosine>(x, y);
+  return y;
+}
+
+/// Within 1.5.
+SIGRUN_INLINE F32 Sin(F32 x) { return SinOrCos<false>(x); }
+SIGRUN_INLINE F32 Cos(F32 x) { return SinOrCos<true>(x); }
+
+}  // namespace
+}  // namespace sigrun::kernels

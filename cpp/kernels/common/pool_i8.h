@@ -1,0 +1,141 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/bytes_i8.h"
+#include "kernels/common/inline.h"
+#include "kernels/common/window.h"
+#include "kernels/kernels.h"
+
+// 8-bit pooling over a tier's simd_i8.h, included before. Channels are taken in vectors, the last of them moved back to end with the row;
+// rows shorter than a vector go through a copy.
+namespace sigrun::kernels {
+namespace {
+
+// The taps of one window: `count_y` lines of `count_x` pixels from `first`.
+struct Window {
+  const uint8_t* first;
+  ptrdiff_t step_y, step_x;
+  int32_t count_y, count_x;
+};
+
+SIGRUN_INLINE Window WindowAt(const ConvShape& s, const uint8_t* input, int32_t line, int32_t out_x) {
+  const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top, origin_x = out_x * s.stride_w - s.pad_left;
+  const Range ky = TapsInside(origin_y, s.dilation_h, s.kernel_height, s.in_height);
+  const Range kx = TapsInside(origin_x, s.dilation_w, s.kernel_width, s.in_width);
+  const ptrdiff_t pixel = s.in_channels, row = pixel * s.in_width;
+  if (ky.begin == ky.end || kx.begin == kx.end) return {input, 0, 0, 0, 0};
+  const ptrdiff_t first_y = static_cast<ptrdiff_t>(line / s.out_height) * s.in_height + origin_y + ky.begin * s.dilation_h;
+  const ptrdiff_t first_x = origin_x + kx.begin * s.dilation_w;
+  return {input + first_y * row + first_x * pixel, row * s.dilation_h, pixel * s.dilation_w, ky.end - ky.begin, kx.end - kx.begin};
+}
+
+template <class Tap>
+SIGRUN_INLINE void ForEachTap(const Window& w, Tap tap) {
+  for (int32_t y = 0; y < w.count_y; ++y) {
+    const uint8_t* p = w.first + y * w.step_y;
+    for (int32_t x = 0; x < w.count_x; ++x, p += w.step_x) tap(p);
+  }
+}
+
+/// Calls pixel(window, out) for every output pixel of the lines.
+template <class Pixel>
+SIGRUN_INLINE void ForEachWindow(const ConvShape& s, const uint8_t* input, uint8_t* output, Range lines, Pixel pixel) {
+  uint8_t* out = output + static_cast<ptrdiff_t>(lines.begin) * s.out_width * s.in_channels;
+  for (int32_t line = lines.begin; line < lines.end; ++line) {
+    for (int32_t x = 0; x < s.out_width; ++x, out += s.in_channels) pixel(WindowAt(s, input, line, x), out);
+  }
+}
+
+// Unsigned bytes are compared as signed ones with the top bit flipped.
+template <class T>
+void MaxPool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t max, Range lines) {
+  constexpr uint8_t kFlip = static_cast<T>(-1) < 0 ? 0 : 0x80;
+  const Bytes flip = SetBytes(kFlip), lowest = SetBytes(0x80);
+  const Bytes low = SetBytes(static_cast<uint8_t>(min) ^ kFlip), high = SetBytes(static_cast<uint8_t>(max) ^ kFlip);
+  const int32_t channels = s.in_channels;
+  ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
+                [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
+    if (channels < kBytes) {
+      uint8_t lanes[kBytes] = {};
+      Bytes best = lowest;
+      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
+        CopyFew(lanes, p, channels);
+        best = MaxSigned(best, Load(lanes) ^ flip);
+      });
+      Store(lanes, MinSigned(MaxSigned(best, low), high) ^ flip);
+      CopyFew(out, lanes, channels);
+      return;
+    }
+    for (int32_t c = 0; c < channels; c += kBytes) {
+      const int32_t at = c + kBytes <= channels ? c : channels - kBytes;
+      Bytes best = lowest;
+      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, Load(p + at) ^ flip); });
+      Store(out + at, MinSigned(MaxSigned(best, low), high) ^ flip);
+    }
+  });
+}
+
+// sum / count rounded half away from zero. With |sum| + count / 2 < 2^24 the float quotient never reaches the integer above the true one.
+SIGRUN_INLINE void StoreMeans(uint8_t* out, I32 sums, int32_t count, int32_t n, int32_t min, int32_t max) {
+  int32_t lanes[kLanes];
+  Store(lanes, sums);
+  const int32_t half = count / 2;
+  for (int32_t& x : lanes) x += x > 0 ? half : -half;
+  const F32 divisor = Set1(static_cast<float>(count < 1 ? 1 : count));
+  const I32 means = Clamp(Truncate(ToFloat(Load(lanes)) / divisor), Set1(min), Set1(max));
+  if (n >= kLanes) return StoreLow8(out, means);
+  uint8_t bytes[kLanes];
+  StoreLow8(bytes, means);
+  CopyFew(out, bytes, n);
+}
+
+// A window with too many taps for exact floats.
+template <class T>
+void AverageOfMany(const Window& w, T* out, int32_t channels, int32_t min, int32_t max) {
+  const int64_t count = static_cast<int64_t>(w.count_y) * w.count_x;
+  for (int32_t c = 0; c < channels; ++c) {
+    int64_t sum = 0;
+    ForEachTap(w, [&](const uint8_t* p) { sum += static_cast<T>(p[c]); });
+    const int64_t mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+    out[c] = static_cast<T>(mean < min ? min : mean > max ? max : mean);
+  }
+}
+
+template <class T>
+void AveragePool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t max, Range lines) {
+  const int32_t channels = s.in_channels;
+  ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
+                [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
+    if (static_cast<int64_t>(w.count_y) * w.count_x > 32768) {
+      return AverageOfMany(w, reinterpret_cast<T*>(out), channels, min, max);
+    }
+    const int32_t count = w.count_y * w.count_x;
+    if (channels < kLanes) {
+      T lanes[kLanes] = {};
+      I32 sums = Set1(0);
+      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
+        CopyFew(reinterpret_cast<uint8_t*>(lanes), p, channels);
+        sums = sums + LoadWide(lanes);
+      });
+      return StoreMeans(out, sums, count, channels, min, max);
+    }
+    for (int32_t c = 0; c < channels; c += kLanes) {
+      const int32_t at = c + kLanes <= channels ? c : channels - kLanes;
+      I32 sums = Set1(0);
+      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { sums = sums + LoadWide(reinterpret_cast<const T*>(p + at)); });
+      StoreMeans(out + at, sums, count, kLanes, min, max);
+    }
+  });
+}
+
+inline void OverlayPoolI8(Kernels& table) {
+  table.max_pool_i8 = MaxPool<int8_t>;
+  table.max_pool_u8 = MaxPool<uint8_t>;
+  table.average_pool_i8 = AveragePool<int8_t>;
+  table.average_pool_u8 = AveragePool<uint8_t>;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

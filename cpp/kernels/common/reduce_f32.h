@@ -1,0 +1,77 @@
+#pragma once
+
+#include "kernels/common/math.h"
+#include "kernels/kernels.h"
+
+// Sums, maxima and softmax along rows. Several accumulators hide the latency of an addition; they are joined in a fixed order, so that a
+// row's result depends on its data and length alone.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kSums = 4;
+
+SIGRUN_INLINE F32 JoinSums(const F32 (&sum)[kSums]) { return (sum[0] + sum[1]) + (sum[2] + sum[3]); }
+
+float SumF32(const float* x, size_t n) {
+  F32 sum[kSums] = {Set1(0.0f), Set1(0.0f), Set1(0.0f), Set1(0.0f)};
+  size_t i = 0;
+  for (; i + kSums * F32::lanes <= n; i += kSums * F32::lanes) {
+    SIGRUN_UNROLL
+    for (int j = 0; j < kSums; ++j) sum[j] = sum[j] + Load(x + i + j * F32::lanes);
+  }
+  for (; i + F32::lanes <= n; i += F32::lanes) sum[0] = sum[0] + Load(x + i);
+  sum[1] = sum[1] + LoadPartial(x + i, static_cast<int>(n - i));
+  return ReduceAdd(JoinSums(sum));
+}
+
+// NaN is passed over, as a comparison does; minus infinity if there is nothing else.
+float MaxF32(const float* x, size_t n) {
+  const F32 lowest = Set1(-kInfinity);
+  F32 max[kSums] = {lowest, lowest, lowest, lowest};
+  size_t i = 0;
+  for (; i + kSums * F32::lanes <= n; i += kSums * F32::lanes) {
+    SIGRUN_UNROLL
+    for (int j = 0; j < kSums; ++j) max[j] = Max(Load(x + i + j * F32::lanes), max[j]);
+  }
+  for (; i + F32::lanes <= n; i += F32::lanes) max[0] = Max(Load(x + i), max[0]);
+  const int rest = static_cast<int>(n - i);
+  max[1] = Max(Select(FirstLanes(rest), LoadPartial(x + i, rest), lowest), max[1]);
+  return ReduceMax(Max(Max(max[0], max[1]), Max(max[2], max[3])));
+}
+
+void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
+  const F32 max = Set1(MaxF32(x, n)), factor = Set1(beta);
+  F32 sum = Set1(0.0f);
+  size_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) {
+    const F32 e = Exp((Load(x + i) - max) * factor);
+    Store(y + i, e);
+    sum = sum + e;
+  }
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) {
+    const F32 e = Exp((LoadPartial(x + i, rest) - max) * factor);
+    StorePartial(y + i, e, rest);
+    sum = sum + Select(FirstLanes(rest), e, Set1(0.0f));
+  }
+  const F32 scale = Set1(1.0f / ReduceAdd(sum));
+  for (i = 0; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Load(y + i) * scale);
+  if (rest > 0) StorePartial(y + i, LoadPartial(y + i, rest) * scale, rest);
+}
+
+void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows) {
+  const size_t n = static_cast<size_t>(depth);
+  for (int32_t row = rows.begin; row < rows.end; ++row) {
+    const size_t offset = static_cast<size_t>(row) * n;
+    SoftmaxRow(x + offset, y + offset, n, beta);
+  }
+}
+
+void OverlayReduce(Kernels& t) {
+  t.sum_f32 = SumF32;
+  t.max_f32 = MaxF32;
+  t.softmax_f32 = SoftmaxF32;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "kernels/common/inline.h"
+#include "kernels/kernels.h"
+
+// Where a sliding window meets the image.
+namespace sigrun::kernels {
+namespace {
+
+/// The taps k of a window with 0 <= origin + k * dilation < size: begin <= end, equal if there are none.
+SIGRUN_INLINE Range TapsInside(int32_t origin, int32_t dilation, int32_t taps, int32_t size) {
+  int32_t begin = origin < 0 ? (-origin + dilation - 1) / dilation : 0;
+  int32_t end = origin < size ? (size - origin + dilation - 1) / dilation : 0;
+  if (begin > taps) begin = taps;
+  if (end > taps) end = taps;
+  if (end < begin) end = begin;
+  return {begin, end};
+}
+
+/// The output positions x in [0, out) whose whole window lies inside: 0 <= x * stride - pad and its last tap < size.
+SIGRUN_INLINE Range WholeWindows(int32_t pad, int32_t stride, int32_t dilation, int32_t taps, int32_t size, int32_t out) {
+  const int32_t last = size - 1 - (taps - 1) * dilation + pad;
+  int32_t begin = pad > 0 ? (pad + stride - 1) / stride : 0;
+  int32_t end = last >= 0 ? last / stride + 1 : 0;
+  if (begin > out) begin = out;
+  if (end > out) end = out;
+  if (end < begin) end = begin;
+  return {begin, end};
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,20 @@
+#include "kernels/kernels.h"
+#include "kernels/neon/simd.h"
+// The loops are written over the vocabulary above.
+#include "kernels/common/depthwise_f32.h"
+#include "kernels/common/elementwise_f32.h"
+#include "kernels/common/gemm_f32.h"
+#include "kernels/common/pool_f32.h"
+#include "kernels/common/reduce_f32.h"
+
+namespace sigrun::kernels::neon {
+
+void OverlayF32(Kernels& table) {
+  OverlayGemm(table);
+  OverlayDepthwise(table);
+  OverlayPool(table);
+  OverlayElementwise(table);
+  OverlayReduce(table);
+}
+
+}  // namespace sigrun::kernels::neon

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+#include "kernels/common/inline.h"
+
+// The vocabulary of the 8-bit kernels over NEON: 8 lanes of int32 and float in two registers, 16 raw bytes.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kLanes = 8;
+struct I32 {
+  int32x4_t lo, hi;
+};
+struct F32 {
+  float32x4_t lo, hi;
+};
+struct Bytes {
+  uint8x16_t v;
+};
+
+SIGRUN_INLINE I32 Set1(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
+SIGRUN_INLINE I32 Load(const int32_t* p) { return {vld1q_s32(p), vld1q_s32(p + 4)}; }
+SIGRUN_INLINE void Store(int32_t* p, I32 x) {
+  vst1q_s32(p, x.lo);
+  vst1q_s32(p + 4, x.hi);
+}
+SIGRUN_INLINE I32 LoadWide(const int8_t* p) {
+  const int16x8_t x = vmovl_s8(vld1_s8(p));
+  return {vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x)};
+}
+SIGRUN_INLINE I32 LoadWide(const uint8_t* p) {
+  const uint16x8_t x = vmovl_u8(vld1_u8(p));
+  return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(x))), vreinterpretq_s32_u32(vmovl_high_u16(x))};
+}
+SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {vaddq_s32(a.lo, b.lo), vaddq_s32(a.hi, b.hi)}; }
+SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {vsubq_s32(a.lo, b.lo), vsubq_s32(a.hi, b.hi)}; }
+SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {vmulq_s32(a.lo, b.lo), vmulq_s32(a.hi, b.hi)}; }
+SIGRUN_INLINE I32 Clamp(I32 x, I32 min, I32 max) {
+  return {vminq_s32(vmaxq_s32(x.lo, min.lo), max.lo), vminq_s32(vmaxq_s32(x.hi, min.hi), max.hi)};
+}
+/// The low 8 bits of each lane.
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) {
+  vst1_u8(p, vreinterpret_u8_s8(vmovn_s16(vcombine_s16(vmovn_s32(x.lo), vmovn_s32(x.hi)))));
+}
+
+// The rounding shift rounds half up: taking 1 from a negative value that is to be shifted makes that half away from zero.
+SIGRUN_INLINE int32x4_t Requantize(int32x4_t x, int32x4_t multiplier, int32x4_t left, int32x4_t right) {
+  const int32x4_t high = vqrdmulhq_s32(vshlq_s32(x, left), multiplier);
+  const int32x4_t shift = vnegq_s32(right);
+  return vrshlq_s32(vqaddq_s32(high, vshrq_n_s32(vandq_s32(high, shift), 31)), shift);
+}
+/// MultiplyByQuantizedMultiplier with shift = left - right, one of them 0; multiplier > INT32_MIN.
+SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
+  return {Requantize(x.lo, multiplier.lo, left.lo, right.lo), Requantize(x.hi, multiplier.hi, left.hi, right.hi)};
+}
+
+SIGRUN_INLINE F32 Set1(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
+SIGRUN_INLINE F32 Load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
+SIGRUN_INLINE void Store(float* p, F32 x) {
+  vst1q_f32(p, x.lo);
+  vst1q_f32(p + 4, x.hi);
+}
+SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)}; }
+SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.lo, b.lo), vmulq_f32(a.hi, b.hi)}; }
+SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)}; }
+SIGRUN_INLINE F32 Abs(F32 x) { return {vabsq_f32(x.lo), vabsq_f32(x.hi)}; }
+// a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
+SIGRUN_INLINE F32 Max(F32 a, F32 b) {
+  return {vbslq_f32(vcgtq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcgtq_f32(a.hi, b.hi), a.hi, b.hi)};
+}
+SIGRUN_INLINE F32 Min(F32 a, F32 b) {
+  return {vbslq_f32(vcltq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcltq_f32(a.hi, b.hi), a.hi, b.hi)};
+}
+SIGRUN_INLINE F32 ToFloat(I32 x) { return {vcvtq_f32_s32(x.lo), vcvtq_f32_s32(x.hi)}; }
+SIGRUN_INLINE I32 Truncate(F32 x) { return {vcvtq_s32_f32(x.lo), vcvtq_s32_f32(x.hi)}; }
+/// Half away from zero.
+SIGRUN_INLINE I32 Round(F32 x) { return {vcvtaq_s32_f32(x.lo), vcvtaq_s32_f32(x.hi)}; }
+
+constexpr int kBytes = 16;
+SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {vld1q_u8(p)}; }
+SIGRUN_INLINE void Store(uint8_t* p, Bytes x) { vst1q_u8(p, x.v); }
+SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {vdupq_n_u8(x)}; }
+SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {veorq_u8(a.v, b.v)}; }
+SIGRUN_INLINE Bytes MaxSigned(Bytes a, Bytes b) {
+  return {vreinterpretq_u8_s8(vmaxq_s8(vreinterpretq_s8_u8(a.v), vreinterpretq_s8_u8(b.v)))};
+}
+SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) {
+  return {vreinterpretq_u8_s8(vminq_s8(vreinterpretq_s8_u8(a.v), vreinterpretq_s8_u8(b.v)))};
+}
+SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) {
+  const int8x16_t s = vreinterpretq_s8_u8(x.v);
+  vst1q_s16(p, vmovl_s8(vget_low_s8(s)));
+  vst1q_s16(p + 8, vmovl_high_s8(s));
+}
+
+/// A depthwise step takes one tap, widened to int16. Weights are [lanes].
+constexpr int kDepthwiseTaps = 1;
+template <bool kFlip>
+SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c, const int16_t* weights) {
+  uint8x8_t a = vld1_u8(taps[0] + c);
+  if (kFlip) a = veor_u8(a, vdup_n_u8(0x80));
+  const int16x8_t wide = vmovl_s8(vreinterpret_s8_u8(a));
+  const int16x8_t w = vld1q_s16(weights);
+  return {vmlal_s16(acc.lo, vget_low_s16(wide), vget_low_s16(w)), vmlal_high_s16(acc.hi, wide, w)};
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

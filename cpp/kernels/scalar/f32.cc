@@ -1,0 +1,324 @@
+#include <math.h>
+
+#include <cstring>
+
+#include "kernels/common/inline.h"
+#include "kernels/kernels.h"
+
+// The specification of the float32 kernels: plain loops, one sum after the other.
+namespace sigrun::kernels {
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+
+// The comparisons are written so that NaN passes through a clamp.
+SIGRUN_INLINE float Clamp(float x, float low, float high) {
+  const float y = low > x ? low : x;
+  return high < y ? high : y;
+}
+
+// --- GEMM and convolution; packed: [bias][n][k] -------------------------------------------------------------------------------------------
+
+size_t PackF32Bytes(int32_t k, int32_t n) {
+  const size_t bytes = static_cast<size_t>(n) * (static_cast<size_t>(k) + 1) * sizeof(float);
+  return (bytes + 63) / 64 * 64;
+}
+
+void PackF32(int32_t k, int32_t n, WeightView<float> weights, const float* bias, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  for (int32_t i = 0; i < n; ++i) *to++ = bias != nullptr ? bias[i] : 0.0f;
+  for (int32_t i = 0; i < n; ++i) {
+    for (int32_t j = 0; j < k; ++j) *to++ = weights.data[i * weights.stride_n + j * weights.stride_k];
+  }
+}
+
+// The element of the input at (image, y, x), or null for a padded tap.
+const float* InputPixel(const ConvShape& s, const float* input, int32_t image, int32_t y, int32_t x) {
+  if (y < 0 || y >= s.in_height || x < 0 || x >= s.in_width) return nullptr;
+  return input + ((static_cast<ptrdiff_t>(image) * s.in_height + y) * s.in_width + x) * s.in_channels * s.groups;
+}
+
+struct Pixel {
+  int32_t image, y, x;
+};
+
+Pixel PixelAt(const ConvShape& s, int32_t row) {
+  return {row / (s.out_height * s.out_width), row / s.out_width % s.out_height, row % s.out_width};
+}
+
+// One output: the sum over the window of a group's channels with the weights of one output channel.
+float ConvSum(const ConvShape& s, const float* input, Pixel at, int32_t group, const float* weights, float sum) {
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    for (int32_t kx = 0; kx < s.kernel_width; ++kx, weights += s.in_channels) {
+      const float* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
+                                      at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
+      if (pixel == nullptr) continue;
+      for (int32_t c = 0; c < s.in_channels; ++c) sum += pixel[group * s.in_channels + c] * weights[c];
+    }
+  }
+  return sum;
+}
+
+void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows) {
+  const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
+  const size_t group_bytes = PackF32Bytes(k, s.out_channels);
+  for (int32_t row = rows.begin; row < rows.end; ++row) {
+    float* out = output + static_cast<ptrdiff_t>(row) * s.out_channels * s.groups;
+    for (int32_t g = 0; g < s.groups; ++g) {
+      const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
+      const float* weights = bias + s.out_channels;
+      for (int32_t n = 0; n < s.out_channels; ++n, weights += k) {
+        *out++ = Clamp(ConvSum(s, input, PixelAt(s, row), g, weights, bias[n]), clamp.min, clamp.max);
+      }
+    }
+  }
+}
+
+// --- depthwise; packed: [bias][filter] -----------------------------------------------------------------------------------------------------
+
+size_t PackDepthwiseF32Bytes(const ConvShape& s) {
+  return static_cast<size_t>(s.out_channels) * static_cast<size_t>(s.kernel_height * s.kernel_width + 1) * sizeof(float);
+}
+
+void PackDepthwiseF32(const ConvShape& s, const float* filter, const float* bias, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  const ptrdiff_t count = static_cast<ptrdiff_t>(s.kernel_height) * s.kernel_width * s.out_channels;
+  for (int32_t c = 0; c < s.out_channels; ++c) *to++ = bias != nullptr ? bias[c] : 0.0f;
+  for (ptrdiff_t i = 0; i < count; ++i) *to++ = filter[i];
+}
+
+float DepthwiseSum(const ConvShape& s, const float* input, Pixel at, int32_t channel, const float* weights, float sum) {
+  const int32_t multiplier = s.out_channels / s.in_channels;
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    for (int32_t kx = 0; kx < s.kernel_width; ++kx, weights += s.out_channels) {
+      const float* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
+                                      at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
+      if (pixel != nullptr) sum += pixel[channel / multiplier] * weights[channel];
+    }
+  }
+  return sum;
+}
+
+void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range lines) {
+  const float* bias = reinterpret_cast<const float*>(packed);
+  for (int32_t line = lines.begin; line < lines.end; ++line) {
+    for (int32_t x = 0; x < s.out_width; ++x) {
+      const Pixel at = {line / s.out_height, line % s.out_height, x};
+      float* out = output + (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels;
+      for (int32_t c = 0; c < s.out_channels; ++c) {
+        out[c] = Clamp(DepthwiseSum(s, input, at, c, bias + s.out_channels, bias[c]), clamp.min, clamp.max);
+      }
+    }
+  }
+}
+
+// --- pooling; a window wholly outside the image gives 0 --------------------------------------------------------------------------------
+
+struct MaxPool {
+  static constexpr float kInitial = -kInfinity;
+  static float Step(float sum, float x) { return x > sum ? x : sum; }
+  static float Finish(float sum, int32_t) { return sum; }
+};
+struct AveragePool {
+  static constexpr float kInitial = 0.0f;
+  static float Step(float sum, float x) { return sum + x; }
+  static float Finish(float sum, int32_t count) { return sum / static_cast<float>(count); }
+};
+
+template <class Pool>
+float PoolWindow(const ConvShape& s, const float* input, Pixel at, int32_t channel, ClampF32 clamp) {
+  float sum = Pool::kInitial;
+  int32_t count = 0;
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    for (int32_t kx = 0; kx < s.kernel_width; ++kx) {
+      const float* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
+                                      at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
+      if (pixel == nullptr) continue;
+      sum = Pool::Step(sum, pixel[channel]);
+      ++count;
+    }
+  }
+  return count == 0 ? 0.0f : Clamp(Pool::Finish(sum, count), clamp.min, clamp.max);
+}
+
+template <class Pool>
+void PoolF32(const ConvShape& s, const float* input, float* output, ClampF32 clamp, Range lines) {
+  for (int32_t line = lines.begin; line < lines.end; ++line) {
+    for (int32_t x = 0; x < s.out_width; ++x) {
+      const Pixel at = {line / s.out_height, line % s.out_height, x};
+      float* out = output + (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.in_channels;
+      for (int32_t c = 0; c < s.in_channels; ++c) out[c] = PoolWindow<Pool>(s, input, at, c, clamp);
+    }
+  }
+}
+
+// --- elementwise -------------------------------------------------------------------------------------------------------------------------
+
+float Abs(float x) { return fabsf(x); }
+float Neg(float x) { return -x; }
+float Square(float x) { return x * x; }
+float Sqrt(float x) { return sqrtf(x); }
+float Rsqrt(float x) { return 1.0f / sqrtf(x); }
+float Exp(float x) { return expf(x); }
+float Log(float x) { return logf(x); }
+float Sin(float x) { return sinf(x); }
+float Cos(float x) { return cosf(x); }
+float Tanh(float x) { return tanhf(x); }
+// By e^-|x|, so that large negative arguments give small results instead of 0.
+float Logistic(float x) {
+  const float e = expf(-fabsf(x));
+  return (x < 0.0f ? e : 1.0f) / (e + 1.0f);
+}
+float Relu(float x) { return 0.0f > x ? 0.0f : x; }
+float Relu6(float x) { return Clamp(x, 0.0f, 6.0f); }
+float ReluN1To1(float x) { return Clamp(x, -1.0f, 1.0f); }
+float Relu0To1(float x) { return Clamp(x, 0.0f, 1.0f); }
+float HardSwish(float x) { return x * Clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f; }
+float Floor(float x) { return floorf(x); }
+float Ceil(float x) { return ceilf(x); }
+float Round(float x) { return rintf(x); }  // half to even in the default rounding mode
+float Elu(float x) { return x < 0.0f ? expm1f(x) : x; }
+float Sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+
+float Add(float a, float b) { return a + b; }
+float Sub(float a, float b) { return a - b; }
+float Mul(float a, float b) { return a * b; }
+float Div(float a, float b) { return a / b; }
+float Maximum(float a, float b) { return a > b ? a : b; }
+float Minimum(float a, float b) { return a < b ? a : b; }
+float SquaredDifference(float a, float b) { return (a - b) * (a - b); }
+
+template <float (*kFunction)(float)>
+void UnaryLoop(const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = kFunction(x[i]);
+}
+
+// A stride is 0 for an operand that is one value, else 1.
+template <float (*kFunction)(float, float), size_t kStrideA, size_t kStrideB>
+void BinaryLoop(const float* a, const float* b, float* y, size_t n, ClampF32 clamp) {
+  for (size_t i = 0; i < n; ++i) y[i] = Clamp(kFunction(a[i * kStrideA], b[i * kStrideB]), clamp.min, clamp.max);
+}
+
+void AccumulateF32(const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+// The bits of the float32 that equals a binary16; a signalling NaN becomes quiet, as in the processors' own conversion.
+uint32_t F16BitsToF32Bits(uint32_t h) {
+  const uint32_t sign = (h & 0x8000u) << 16, exponent = (h >> 10) & 31u;
+  uint32_t mantissa = h & 0x3ffu;
+  if (exponent == 31) return sign | 0x7f800000u | (mantissa == 0 ? 0u : 0x400000u) | (mantissa << 13);
+  if (exponent != 0) return sign | ((exponent + 112) << 23) | (mantissa << 13);
+  if (mantissa == 0) return sign;
+  uint32_t shift = 0;
+  while ((mantissa & 0x400u) == 0) {
+    mantissa <<= 1;
+    ++shift;
+  }
+  return sign | ((113 - shift) << 23) | ((mantissa & 0x3ffu) << 13);
+}
+
+void F16ToF32(const uint16_t* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t bits = F16BitsToF32Bits(x[i]);
+    memcpy(&y[i], &bits, sizeof(bits));
+  }
+}
+
+// --- rows ---------------------------------------------------------------------------------------------------------------------------------
+
+float SumF32(const float* x, size_t n) {
+  float sum = 0.0f;
+  for (size_t i = 0; i < n; ++i) sum += x[i];
+  return sum;
+}
+
+// NaN is passed over; minus infinity if there is nothing else.
+float MaxF32(const float* x, size_t n) {
+  float max = -kInfinity;
+  for (size_t i = 0; i < n; ++i) max = x[i] > max ? x[i] : max;
+  return max;
+}
+
+void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows) {
+  const size_t n = static_cast<size_t>(depth);
+  for (int32_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = x + static_cast<size_t>(row) * n;
+    float* out = y + static_cast<size_t>(row) * n;
+    const float max = MaxF32(in, n);
+    float sum = 0.0f;
+    for (size_t i = 0; i < n; ++i) {
+      out[i] = expf((in[i] - max) * beta);
+      sum += out[i];
+    }
+    for (size_t i = 0; i < n; ++i) out[i] /= sum;
+  }
+}
+
+template <float (*kFunction)(float)>
+void SetUnary(Kernels& t, Unary op) {
+  t.unary_f32[static_cast<size_t>(op)] = UnaryLoop<kFunction>;
+}
+
+template <float (*kFunction)(float, float)>
+void SetBinary(Kernels& t, Binary op) {
+  BinaryF32* row = t.binary_f32[static_cast<size_t>(op)];
+  row[static_cast<size_t>(Operands::kVectorVector)] = BinaryLoop<kFunction, 1, 1>;
+  row[static_cast<size_t>(Operands::kVectorScalar)] = BinaryLoop<kFunction, 1, 0>;
+  row[static_cast<size_t>(Operands::kScalarVector)] = BinaryLoop<kFunction, 0, 1>;
+}
+
+void SetElementwise(Kernels& t) {
+  SetUnary<Abs>(t, Unary::kAbs);
+  SetUnary<Neg>(t, Unary::kNeg);
+  SetUnary<Square>(t, Unary::kSquare);
+  SetUnary<Sqrt>(t, Unary::kSqrt);
+  SetUnary<Rsqrt>(t, Unary::kRsqrt);
+  SetUnary<Exp>(t, Unary::kExp);
+  SetUnary<Log>(t, Unary::kLog);
+  SetUnary<Sin>(t, Unary::kSin);
+  SetUnary<Cos>(t, Unary::kCos);
+  SetUnary<Tanh>(t, Unary::kTanh);
+  SetUnary<Logistic>(t, Unary::kLogistic);
+  SetUnary<Relu>(t, Unary::kRelu);
+  SetUnary<Relu6>(t, Unary::kRelu6);
+  SetUnary<ReluN1To1>(t, Unary::kReluN1To1);
+  SetUnary<Relu0To1>(t, Unary::kRelu0To1);
+  SetUnary<HardSwish>(t, Unary::kHardSwish);
+  SetUnary<Floor>(t, Unary::kFloor);
+  SetUnary<Ceil>(t, Unary::kCeil);
+  SetUnary<Round>(t, Unary::kRound);
+  SetUnary<Elu>(t, Unary::kElu);
+  SetUnary<Sign>(t, Unary::kSign);
+  SetBinary<Add>(t, Binary::kAdd);
+  SetBinary<Sub>(t, Binary::kSub);
+  SetBinary<Mul>(t, Binary::kMul);
+  SetBinary<Div>(t, Binary::kDiv);
+  SetBinary<Maximum>(t, Binary::kMaximum);
+  SetBinary<Minimum>(t, Binary::kMinimum);
+  SetBinary<SquaredDifference>(t, Binary::kSquaredDifference);
+}
+
+}  // namespace
+
+namespace scalar {
+
+void OverlayF32(Kernels& t) {
+  t.pack_f32_bytes = PackF32Bytes;
+  t.pack_f32 = PackF32;
+  t.conv_f32 = ConvF32;
+  t.pack_depthwise_f32_bytes = PackDepthwiseF32Bytes;
+  t.pack_depthwise_f32 = PackDepthwiseF32;
+  t.depthwise_f32 = DepthwiseF32;
+  t.max_pool_f32 = PoolF32<MaxPool>;
+  t.average_pool_f32 = PoolF32<AveragePool>;
+  t.f16_to_f32 = F16ToF32;
+  t.sum_f32 = SumF32;
+  t.max_f32 = MaxF32;
+  t.accumulate_f32 = AccumulateF32;
+  t.softmax_f32 = SoftmaxF32;
+  SetElementwise(t);
+}
+
+}  // namespace scalar
+}  // namespace sigrun::kernels

@@ -1,0 +1,72 @@
+#include "ops/support/broadcast.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace sigrun::ops {
+namespace {
+
+// Dimension `d` of `shape`, counted from the innermost; 1 beyond its rank.
+int32_t FromBack(const Shape& shape, size_t d) { return d < shape.size() ? shape[shape.size() - 1 - d] : 1; }
+
+// Neighbouring dimensions along which the same operands move.
+struct Group {
+  int64_t extent;
+  std::array<bool, BroadcastPlan::kMaxOperands> moves;
+};
+
+std::vector<Group> Collapse(std::span<const Shape> operands, const Shape& output) {
+  std::vector<Group> groups;  // innermost first
+  for (size_t d = 0; d < output.size(); ++d) {
+    Group group{FromBack(output, d), {}};
+    if (group.extent == 1) continue;
+    for (size_t i = 0; i < operands.size(); ++i) group.moves[i] = FromBack(operands[i], d) != 1;
+    if (!groups.empty() && groups.back().moves == group.moves) {
+      groups.back().extent *= group.extent;
+    } else {
+      groups.push_back(group);
+    }
+  }
+  if (groups.empty()) groups.push_back({1, {true, true, true}});
+  return groups;
+}
+
+}  // namespace
+
+Shape BroadcastShapes(const Prepare& p, const Shape& a, const Shape& b) {
+  Shape shape(std::max(a.size(), b.size()));
+  for (size_t d = 0; d < shape.size(); ++d) {
+    const int32_t x = FromBack(a, d), y = FromBack(b, d);
+    p.Check(x == y || x == 1 || y == 1, "shapes ", ToString(a), " and ", ToString(b), " do not broadcast");
+    shape[shape.size() - 1 - d] = x == 1 ? y : x;
+  }
+  return shape;
+}
+
+BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> operands, const Shape& output) {
+  BroadcastPlan plan;
+  plan.operands = static_cast<int>(operands.size());
+  if (ElementCount(output, "the output") == 0) return plan;
+  const std::vector<Group> groups = Collapse({operands.begin(), operands.size()}, output);
+  plan.loops = static_cast<int>(groups.size()) - 1;
+  if (plan.loops > kMaxLoops) p.Refuse(StatusCode::kUnimplemented, Concat("broadcasting to ", ToString(output), " takes too many loops"));
+  plan.run = groups[0].extent;
+  plan.runs = 1;
+  for (int i = 0; i < plan.operands; ++i) {
+    const size_t operand = static_cast<size_t>(i);
+    plan.fixed[i] = !groups[0].moves[operand];
+    int64_t below = plan.fixed[i] ? 1 : plan.run;
+    for (size_t g = 1; g < groups.size(); ++g) {
+      plan.stride[i][groups.size() - 1 - g] = groups[g].moves[operand] ? below : 0;
+      if (groups[g].moves[operand]) below *= groups[g].extent;
+    }
+  }
+  for (size_t g = 1; g < groups.size(); ++g) {
+    plan.runs *= groups[g].extent;
+    p.Check(plan.runs <= INT32_MAX, "broadcasting to ", ToString(output), " takes too many steps");
+    plan.extent[groups.size() - 1 - g] = static_cast<int32_t>(groups[g].extent);
+  }
+  return plan;
+}
+
+}  // namespace sigrun::ops

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/kernels.h"
+#include "ops/op.h"
+#include "ops/support/elements.h"
+
+// Elementwise operators over operands of different shapes: the dimensions are collapsed into few loops around runs, in each of which an
+// operand is either a vector or one value.
+namespace sigrun::ops {
+
+inline constexpr int kMaxLoops = 12;
+
+/// The shape that both broadcast to; throws naming the two if there is none.
+Shape BroadcastShapes(const Prepare& p, const Shape& a, const Shape& b);
+
+/// How `operands` tensors are walked beside a dense output.
+struct BroadcastPlan {
+  static constexpr int kMaxOperands = 3;
+  int operands = 0;
+  int loops = 0;                               // around the runs, outermost first
+  int32_t extent[kMaxLoops];                   // of each loop
+  int64_t stride[kMaxOperands][kMaxLoops];     // elements an operand moves per step of a loop
+  int64_t runs = 0;                            // product of the extents; 0 if the output is empty
+  int64_t run = 0;                             // elements of the output in one run
+  bool fixed[kMaxOperands] = {};               // the operand is one value throughout a run
+};
+BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> operands, const Shape& output);
+
+using Offsets = std::array<int64_t, BroadcastPlan::kMaxOperands>;
+
+/// Calls f(offsets of the operands, offset of the output, count) for pieces of runs.
+template <class F>
+void ForRuns(const RunContext& run, const BroadcastPlan& plan, int64_t cost, const F& f) {
+  if (plan.runs <= 1) {
+    ForElements(run, plan.runs * plan.run, cost, [&](int64_t begin, int64_t count) {
+      Offsets at = {};
+      for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] = plan.fixed[i] ? 0 : begin;
+      f(at, begin, count);
+    });
+    return;
+  }
+  run.Parallel(static_cast<int32_t>(plan.runs), cost * plan.run, [&](kernels::Range runs, int) {
+    int32_t index[kMaxLoops];
+    Offsets at = {};
+    int32_t rest = runs.begin;
+    for (int d = plan.loops - 1; d >= 0; --d) {
+      index[d] = rest % plan.extent[d];
+      rest /= plan.extent[d];
+      for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] += index[d] * plan.stride[i][d];
+    }
+    for (int32_t k = runs.begin; k < runs.end; ++k) {
+      f(at, k * plan.run, plan.run);
+      for (int d = plan.loops - 1; d >= 0; --d) {
+        const bool wraps = ++index[d] == plan.extent[d];
+        const int64_t steps = wraps ? 1 - plan.extent[d] : 1;
+        for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] += steps * plan.stride[i][d];
+        if (!wraps) break;
+        index[d] = 0;
+      }
+    }
+  });
+}
+
+inline kernels::Operands OperandsOf(const BroadcastPlan& plan) {
+  return plan.fixed[0] ? kernels::Operands::kScalarVector : plan.fixed[1] ? kernels::Operands::kVectorScalar : kernels::Operands::kVectorVector;
+}
+
+/// A binary operator over inputs 0 and 1: sets the output's shape and emits the step. f(const A* a, const A* b, Y* y, size_t n, Operands)
+/// computes a run; it reads an element before it writes the one in its place.
+template <class A, class Y, class F>
+void EmitBinary(Prepare& p, int64_t cost, F f) {
+  const Shape shape = BroadcastShapes(p, p.shape(0), p.shape(1));
+  p.SetShape(0, shape);
+  for (int i = 0; i < 2; ++i) {
+    if (sizeof(A) == sizeof(Y) && !std::is_same_v<A, std::string> && p.shape(i) == shape) p.MayOverwrite(0, i);
+  }
+  const BroadcastPlan plan = PlanBroadcast(p, {p.shape(0), p.shape(1)}, shape);
+  const kernels::Operands operands = OperandsOf(plan);
+  p.Emit([=, a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
+    const A* pa = Elements<const A>(run, a);
+    const A* pb = Elements<const A>(run, b);
+    Y* py = run.get<Y>(y);
+    ForRuns(run, plan, cost, [&](const Offsets& at, int64_t to, int64_t n) { f(pa + at[0], pb + at[1], py + to, static_cast<size_t>(n), operands); });
+  });
+}
+
+/// The same for an operation on one pair of elements.
+template <class A, class Y, class Op>
+void EmitBinaryOp(Prepare& p, int64_t cost, Op op) {
+  EmitBinary<A, Y>(p, cost, [op](const A* a, const A* b, Y* y, size_t n, kernels::Operands operands) {
+    switch (operands) {
+      case kernels::Operands::kVectorScalar: {
+        const A& right = *b;
+        for (size_t i = 0; i < n; ++i) y[i] = op(a[i], right);
+        break;
+      }
+      case kernels::Operands::kScalarVector: {
+        const A& left = *a;
+        for (size_t i = 0; i < n; ++i) y[i] = op(left, b[i]);
+        break;
+      }
+      default:
+        for (size_t i = 0; i < n; ++i) y[i] = op(a[i], b[i]);
+    }
+  });
+}
+
+}  // namespace sigrun::ops

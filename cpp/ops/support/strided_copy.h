@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/op.h"
+#include "ops/support/broadcast.h"
+#include "ops/support/elements.h"
+
+// Copies of n-dimensional boxes: transpose, slice, concatenate, pad and tile are all of them.
+namespace sigrun::ops {
+
+/// One dimension of a copy; strides in elements, those of the input also 0 or negative.
+struct CopyLoop {
+  int64_t extent;
+  int64_t from;
+  int64_t to;
+};
+
+struct StridedCopy {
+  int loops = 0;  // outermost first; none: a single element
+  CopyLoop loop[kMaxLoops];
+  int64_t from = 0;  // offsets of the first element
+  int64_t to = 0;
+  bool empty = false;
+
+  /// Nothing but one run of consecutive elements.
+  bool contiguous() const { return !empty && (loops == 0 || (loops == 1 && loop[0].from == 1 && loop[0].to == 1)); }
+};
+
+/// Drops extents of 1 and joins dimensions that are walked as one.
+StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t from = 0, int64_t to = 0);
+
+/// Strides of a dense tensor.
+std::vector<int64_t> DenseStrides(const Shape& shape);
+
+/// Columns of a copy whose input is not consecutive along the innermost loop: square tiles, so that both sides are used by the cache line.
+template <class T>
+void CopyTile(const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
+  constexpr int64_t kSide = 16;
+  for (int64_t r0 = 0; r0 < rows.extent; r0 += kSide) {
+    const int64_t r1 = std::min(rows.extent, r0 + kSide);
+    for (int64_t c0 = 0; c0 < columns.extent; c0 += kSide) {
+      const int64_t c1 = std::min(columns.extent, c0 + kSide);
+      for (int64_t r = r0; r < r1; ++r) {
+        for (int64_t c = c0; c < c1; ++c) to[r * rows.to + c * columns.to] = from[r * rows.from + c * columns.from];
+      }
+    }
+  }
+}
+
+/// Runs the copy. Input and output must not overlap.
+template <class T>
+void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* to) {
+  if (copy.empty) return;
+  from += copy.from;
+  to += copy.to;
+  if (copy.contiguous()) {
+    const int64_t n = copy.loops == 0 ? 1 : copy.loop[0].extent;
+    return ForElements(run, n, 1, [&](int64_t begin, int64_t count) { CopyElements(from + begin, to + begin, count); });
+  }
+  const CopyLoop inner = copy.loop[copy.loops - 1];
+  const bool rows_of_runs = inner.from == 1 && inner.to == 1;
+  // The two innermost loops are one unit of work; runs are long enough to be one alone.
+  const int outer = copy.loops - (rows_of_runs || copy.loops == 1 ? 1 : 2);
+  const CopyLoop middle = copy.loops - outer == 2 ? copy.loop[outer] : CopyLoop{1, 0, 0};
+  int64_t units = 1;
+  for (int d = 0; d < outer; ++d) units *= copy.loop[d].extent;
+  run.Parallel(static_cast<int32_t>(units), middle.extent * inner.extent, [&](kernels::Range range, int) {
+    for (int32_t unit = range.begin; unit < range.end; ++unit) {
+      int64_t rest = unit, in = 0, out = 0;
+      for (int d = outer - 1; d >= 0; --d) {
+        const int64_t index = rest % copy.loop[d].extent;
+        rest /= copy.loop[d].extent;
+        in += index * copy.loop[d].from;
+        out += index * copy.loop[d].to;
+      }
+      if (rows_of_runs) {
+        CopyElements(from + in, to + out, inner.extent);
+      } else {
+        CopyTile(from + in, to + out, middle, inner);
+      }
+    }
+  });
+}
+
+/// Emits a copy from an input to an output of the same type; both have their shapes.
+void EmitCopy(Prepare& p, int input, int output, const StridedCopy& copy);
+
+}  // namespace sigrun::ops

@@ -1,0 +1,383 @@
+#include "plan/plan_builder.h"
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <cstring>
+
+#include "plan/arena.h"
+#include "plan/string_buffer.h"
+
+namespace sigrun {
+
+PlanBuilder::PlanBuilder(const Graph& graph, const kernels::Kernels& kernels, PackedStore* packed, int workers)
+    : graph_(graph), kernels_(kernels), packed_(packed), workers_(workers) {
+  const size_t n = graph.values.size();
+  shapes_.resize(n);
+  has_shape_.assign(n, 0);
+  is_input_.assign(n, 0);
+  is_output_.assign(n, 0);
+  constants_.assign(n, nullptr);
+  last_use_.assign(n, -1);
+  storage_of_.assign(n, -1);
+  slot_of_.assign(n, -1);
+  for (size_t v = 0; v < n; ++v) {
+    constants_[v] = graph.values[v].constant;
+    if (constants_[v] == nullptr) continue;
+    shapes_[v] = graph.values[v].shape;
+    has_shape_[v] = 1;
+  }
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    for (const int32_t v : graph.nodes[i].inputs) {
+      if (v >= 0) last_use_[Index(v)] = static_cast<int32_t>(i);
+    }
+  }
+  for (const int32_t v : graph.inputs) is_input_[Index(v)] = 1;
+  for (const int32_t v : graph.outputs) {
+    is_output_[Index(v)] = 1;
+    last_use_[Index(v)] = INT_MAX;
+  }
+}
+
+void PlanBuilder::SetInputShape(int32_t value, const Shape& shape) {
+  ElementCount(shape, Concat("input '", graph_.values[Index(value)].name, "'"));
+  shapes_[Index(value)] = shape;
+  has_shape_[Index(value)] = 1;
+}
+
+size_t PlanBuilder::BytesOfValue(int32_t value) const {
+  int64_t elements = 1;
+  for (const int32_t d : shapes_[Index(value)]) elements *= d;
+  return BytesOf(graph_.values[Index(value)].type, elements);
+}
+
+int32_t PlanBuilder::NewStorage(Storage storage) {
+  storages_.push_back(storage);
+  return static_cast<int32_t>(storages_.size()) - 1;
+}
+
+int32_t PlanBuilder::NewSlot(int32_t storage) {
+  slots_.push_back(storage);
+  return static_cast<int32_t>(slots_.size()) - 1;
+}
+
+int32_t PlanBuilder::StorageOf(int32_t value) {
+  int32_t& at = storage_of_[Index(value)];
+  if (at >= 0) return at;
+  const Value& v = graph_.values[Index(value)];
+  Storage s;
+  s.first = position_;
+  s.last = std::max(position_, last_use_[Index(value)]);
+  s.bytes = BytesOfValue(value);
+  s.value = value;
+  if (v.type == TensorType::kString) {
+    s.elements = ElementCount(shapes_[Index(value)], "string tensor");
+    s.kind = Storage::kStrings;
+    if (v.constant != nullptr) {
+      auto parsed = std::make_shared<Strings>(ParseStrings({v.constant, v.constant_bytes}, Concat("tensor '", v.name, "'")));
+      s.kind = Storage::kConstant;
+      s.pointer = reinterpret_cast<const std::byte*>(parsed.get());
+      owners_.push_back(std::move(parsed));
+    }
+  } else if (constants_[Index(value)] != nullptr) {
+    s.kind = Storage::kConstant;
+    s.pointer = constants_[Index(value)];
+  } else if (IsBoundary(value)) {
+    s.kind = Storage::kBoundary;
+  }
+  return at = NewStorage(s);
+}
+
+int32_t PlanBuilder::SlotOf(int32_t value) {
+  int32_t& slot = slot_of_[Index(value)];
+  if (slot < 0) slot = NewSlot(StorageOf(value));
+  return slot;
+}
+
+// Makes `output` another view of `storage`, which then lives as long as either is needed.
+void PlanBuilder::Share(int32_t output, int32_t storage) {
+  Storage& s = storages_[Index(storage)];
+  s.last = std::max(s.last, last_use_[Index(output)]);
+  if (is_output_[Index(output)] && s.kind == Storage::kArena) {
+    s.kind = Storage::kBoundary;
+    s.value = output;
+  }
+  storage_of_[Index(output)] = storage;
+}
+
+bool PlanBuilder::IsFoldable(const Node& node) const {
+  if (node.op->traits & kImpure) return false;
+  const auto is_string = [&](int32_t v) { return v >= 0 && graph_.values[Index(v)].type == TensorType::kString; };
+  if (std::any_of(node.outputs.begin(), node.outputs.end(), is_string)) return false;
+  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int32_t v) { return v < 0 || (constants_[Index(v)] != nullptr && !is_string(v)); });
+}
+
+void PlanBuilder::Add(const Node& node, int32_t position) {
+  position_ = position;
+  node_ = &node;
+  for (const int32_t v : node.inputs) {
+    if (v >= 0 && !has_shape_[Index(v)]) {
+      Fail(StatusCode::kUnimplemented, graph_.Describe(node), ": the shape of its input '", graph_.values[Index(v)].name,
+           "' is only known while running");
+    }
+  }
+  const size_t first_step = steps_.size();
+  Prepare prepare(*this, graph_, node);
+  node.op->prepare(prepare);
+  for (const int32_t v : node.outputs) {
+    if (v >= 0 && !has_shape_[Index(v)]) Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
+  }
+  if (IsFoldable(node)) RunNow(node, first_step);
+}
+
+// Runs the steps from `first_step` on in memory of their own and turns the node's outputs into constants. False, and no change, if an op
+// refuses its data: then it is left to fail when it runs.
+bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
+  std::vector<std::byte*> pointers(slots_.size(), nullptr);
+  std::vector<AlignedBytes> scratch;
+  std::vector<std::shared_ptr<AlignedBytes>> fresh(storages_.size());
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Storage& s = storages_[Index(slots_[i])];
+    if (s.kind == Storage::kConstant) {
+      pointers[i] = const_cast<std::byte*>(s.pointer);  // read only: an input of the node
+    } else if (s.first == position_ && s.kind != Storage::kStrings) {
+      auto& bytes = fresh[Index(slots_[i])];
+      if (bytes == nullptr) bytes = std::make_shared<AlignedBytes>(s.bytes);
+      pointers[i] = bytes->data();
+    }
+  }
+  RunContext context(pointers.data(), nullptr);
+  for (size_t i = first_step; i < steps_.size() && !context.failed(); ++i) steps_[i].run(steps_[i].self, context);
+  if (context.failed()) return false;
+  for (const int32_t v : node.outputs) {
+    if (v < 0 || storage_of_[Index(v)] < 0) continue;
+    Storage& s = storages_[Index(storage_of_[Index(v)])];
+    const auto& bytes = fresh[Index(storage_of_[Index(v)])];
+    if (bytes != nullptr) {
+      s.kind = Storage::kConstant;
+      s.pointer = bytes->data();
+      owners_.push_back(bytes);
+    }
+    if (s.kind == Storage::kConstant) constants_[Index(v)] = s.pointer;
+  }
+  steps_.resize(first_step);
+  return true;
+}
+
+std::shared_ptr<Plan> PlanBuilder::Finish() {
+  auto plan = std::make_shared<Plan>();
+  std::vector<Interval> intervals;
+  std::vector<SlotSource> sources(storages_.size());
+  for (size_t i = 0; i < storages_.size(); ++i) {
+    const Storage& s = storages_[i];
+    SlotSource& source = sources[i];
+    switch (s.kind) {
+      case Storage::kArena:
+        source.kind = SlotSource::kArena;
+        source.index = static_cast<int32_t>(intervals.size());
+        intervals.push_back({s.bytes, s.first, s.last});
+        break;
+      case Storage::kConstant:
+        source.kind = SlotSource::kConstant;
+        source.pointer = s.pointer;
+        break;
+      case Storage::kBoundary:
+        source.kind = SlotSource::kBoundary;
+        source.index = s.value;
+        break;
+      case Storage::kStrings:
+        source.kind = SlotSource::kStrings;
+        source.index = static_cast<int32_t>(plan->strings.size());
+        plan->strings.push_back({IsBoundary(s.value) ? s.value : -1, s.elements});
+        break;
+    }
+  }
+  const ArenaLayout layout = PlaceIntervals(intervals);
+  for (SlotSource& source : sources) {
+    if (source.kind == SlotSource::kArena) source.offset = layout.offsets[Index(source.index)];
+  }
+  plan->arena_bytes = layout.bytes;
+  for (const int32_t storage : slots_) plan->slots.push_back(sources[Index(storage)]);
+  plan->steps = std::move(steps_);
+  plan->shapes = std::move(shapes_);
+  plan->constants = std::move(constants_);
+  plan->owners = std::move(owners_);
+  return plan;
+}
+
+// --- Prepare ------------------------------------------------------------------------------------------------------------------------------
+
+std::string_view Prepare::op_name() const { return node_.op->name; }
+const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
+int Prepare::workers() const { return builder_.workers_; }
+
+bool Prepare::has_input(int i) const { return i >= 0 && i < inputs() && node_.inputs[static_cast<size_t>(i)] >= 0; }
+
+void Prepare::CheckCounts(int least, int most, int outputs_wanted) const {
+  Check(inputs() >= least && inputs() <= most, "it has ", inputs(), " inputs, expected ",
+        least == most ? std::to_string(least) : Concat(least, " to ", most));
+  for (int i = 0; i < least; ++i) Check(has_input(i), "its input ", i, " is missing");
+  Check(outputs() == outputs_wanted, "it has ", outputs(), " outputs, expected ", outputs_wanted);
+  for (int o = 0; o < outputs_wanted; ++o) Check(node_.outputs[static_cast<size_t>(o)] >= 0, "its output ", o, " is missing");
+}
+
+namespace {
+
+const Value& InputValue(const Prepare& p, const Graph& graph, int i) {
+  p.Check(p.has_input(i), "its input ", i, " is missing");
+  return graph.values[static_cast<size_t>(p.node().inputs[static_cast<size_t>(i)])];
+}
+
+const Value& OutputValue(const Prepare& p, const Graph& graph, int o) {
+  p.Check(o >= 0 && o < p.outputs() && p.node().outputs[static_cast<size_t>(o)] >= 0, "its output ", o, " is missing");
+  return graph.values[static_cast<size_t>(p.node().outputs[static_cast<size_t>(o)])];
+}
+
+Prepare::Affine AffineOf(const Prepare& p, const Quantization& q, const char* role, int i) {
+  p.Check(q.scale.size() == 1, role, " ", i, " has ", q.scale.size(), " quantisation scales, expected 1");
+  p.Check(std::isfinite(q.scale[0]) && q.scale[0] > 0, role, " ", i, " has the quantisation scale ", q.scale[0]);
+  p.Check(q.zero_point[0] >= INT32_MIN / 2 && q.zero_point[0] <= INT32_MAX / 2, role, " ", i, " has the zero point ", q.zero_point[0]);
+  return {q.scale[0], static_cast<int32_t>(q.zero_point[0])};
+}
+
+void CheckTypeIn(const Prepare& p, TensorType type, std::initializer_list<TensorType> allowed, const char* role, int i) {
+  if (std::find(allowed.begin(), allowed.end(), type) != allowed.end()) return;
+  std::string list;
+  for (const TensorType t : allowed) list += std::string(list.empty() ? "" : ", ") + TensorTypeName(t);
+  p.Refuse(StatusCode::kUnimplemented, Concat(role, " ", i, " is ", TensorTypeName(type), ", supported here: ", list));
+}
+
+}  // namespace
+
+TensorType Prepare::type(int i) const { return InputValue(*this, graph_, i).type; }
+TensorType Prepare::output_type(int o) const { return OutputValue(*this, graph_, o).type; }
+const Quantization& Prepare::quantization(int i) const { return *InputValue(*this, graph_, i).quantization; }
+const Quantization& Prepare::output_quantization(int o) const { return *OutputValue(*this, graph_, o).quantization; }
+Prepare::Affine Prepare::affine(int i) const { return AffineOf(*this, quantization(i), "input", i); }
+Prepare::Affine Prepare::output_affine(int o) const { return AffineOf(*this, output_quantization(o), "output", o); }
+void Prepare::CheckType(int i, std::initializer_list<TensorType> allowed) const { CheckTypeIn(*this, type(i), allowed, "input", i); }
+void Prepare::CheckOutputType(int o, std::initializer_list<TensorType> allowed) const {
+  CheckTypeIn(*this, output_type(o), allowed, "output", o);
+}
+
+const Shape& Prepare::shape(int i) const {
+  InputValue(*this, graph_, i);
+  return builder_.shapes_[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])];
+}
+
+int64_t Prepare::elements(int i) const { return ElementCount(shape(i), graph_.Describe(node_)); }
+
+const std::byte* Prepare::constant(int i) const {
+  return has_input(i) ? builder_.constants_[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])] : nullptr;
+}
+
+std::vector<int64_t> Prepare::ConstantInts(int i, const char* what) const {
+  CheckType(i, {TensorType::kInt32, TensorType::kInt64});
+  const std::byte* bytes = constant(i);
+  if (bytes == nullptr && elements(i) == 0) return {};
+  if (bytes == nullptr) Refuse(StatusCode::kUnimplemented, Concat("its ", what, " (input ", i, ") is only known while running"));
+  std::vector<int64_t> out(static_cast<size_t>(elements(i)));
+  for (size_t k = 0; k < out.size(); ++k) {
+    if (type(i) == TensorType::kInt64) {
+      std::memcpy(&out[k], bytes + 8 * k, 8);
+    } else {
+      int32_t small;
+      std::memcpy(&small, bytes + 4 * k, 4);
+      out[k] = small;
+    }
+  }
+  return out;
+}
+
+void Prepare::Refuse(StatusCode code, const std::string& what) const { Fail(code, graph_.Describe(node_), ": ", what); }
+
+void Prepare::SetShape(int o, Shape shape) {
+  OutputValue(*this, graph_, o);
+  ElementCount(shape, graph_.Describe(node_) + ": its output");
+  const size_t v = static_cast<size_t>(node_.outputs[static_cast<size_t>(o)]);
+  builder_.shapes_[v] = std::move(shape);
+  builder_.has_shape_[v] = 1;
+}
+
+const Shape& Prepare::output_shape(int o) const {
+  OutputValue(*this, graph_, o);
+  return builder_.shapes_[static_cast<size_t>(node_.outputs[static_cast<size_t>(o)])];
+}
+
+int64_t Prepare::output_elements(int o) const { return ElementCount(output_shape(o), graph_.Describe(node_)); }
+
+Slot Prepare::in(int i) { return has_input(i) ? Slot{builder_.SlotOf(node_.inputs[static_cast<size_t>(i)])} : Slot{}; }
+
+Slot Prepare::out(int o) {
+  OutputValue(*this, graph_, o);
+  return Slot{builder_.SlotOf(node_.outputs[static_cast<size_t>(o)])};
+}
+
+Slot Prepare::Scratch(size_t bytes) {
+  PlanBuilder::Storage s;
+  s.bytes = bytes;
+  s.first = s.last = builder_.position_;
+  return Slot{builder_.NewSlot(builder_.NewStorage(s))};
+}
+
+void Prepare::Alias(int o, int i) {
+  using Storage = PlanBuilder::Storage;
+  const int32_t input = node_.inputs[static_cast<size_t>(i)], output = node_.outputs[static_cast<size_t>(o)];
+  const size_t bytes = builder_.BytesOfValue(output);
+  const bool strings = type(i) == TensorType::kString;
+  Check(strings || bytes == builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is not the size of its input ", ToString(shape(i)));
+  if (const std::byte* known = constant(i)) {
+    if (!strings) builder_.constants_[PlanBuilder::Index(output)] = known;
+    builder_.storage_of_[PlanBuilder::Index(output)] = builder_.StorageOf(input);
+    return;
+  }
+  const int32_t storage = builder_.StorageOf(input);
+  // An output of the graph has memory of its own, which no input and no other output may share.
+  if (builder_.is_output_[PlanBuilder::Index(output)] && builder_.storages_[PlanBuilder::Index(storage)].kind != Storage::kArena) {
+    const Slot from = in(i), to = out(o);
+    if (strings) {
+      Emit([=](RunContext& run) noexcept { *run.get<Strings>(to) = *run.get<Strings>(from); });
+    } else {
+      Emit([=](RunContext& run) noexcept { std::memcpy(run.get<std::byte>(to), run.get<std::byte>(from), bytes); });
+    }
+    return;
+  }
+  builder_.Share(output, storage);
+}
+
+void Prepare::MayOverwrite(int o, int i) {
+  using Storage = PlanBuilder::Storage;
+  if (!has_input(i)) return;
+  const int32_t input = node_.inputs[static_cast<size_t>(i)], output = node_.outputs[static_cast<size_t>(o)];
+  if (constant(i) != nullptr || builder_.storage_of_[PlanBuilder::Index(output)] >= 0 || type(i) == TensorType::kString) return;
+  const int32_t at = builder_.StorageOf(input);
+  const Storage& s = builder_.storages_[PlanBuilder::Index(at)];
+  if (s.kind != Storage::kArena || s.last != builder_.position_ || s.bytes != builder_.BytesOfValue(output)) return;
+  for (const int32_t other : node_.inputs) {
+    if (other >= 0 && other != input && builder_.storage_of_[PlanBuilder::Index(other)] == at) return;
+  }
+  builder_.Share(output, at);
+}
+
+const std::byte* Prepare::Pack(int i, const std::string& key, size_t bytes, const std::function<void(std::byte*)>& fill) {
+  const std::byte* known = constant(i);
+  if (known == nullptr) Refuse(StatusCode::kInternal, "packs an input that is not constant");
+  const Value& value = graph_.values[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])];
+  // Constants that this plan computed die with it: what is packed from them is the plan's own.
+  if (builder_.packed_ != nullptr && value.constant == known) {
+    return builder_.packed_->Get(known, Concat(kernels().tier, "/", op_name(), "/", key), bytes, fill);
+  }
+  auto own = std::make_shared<AlignedBytes>(bytes);
+  fill(own->data());
+  const std::byte* data = own->data();
+  builder_.owners_.push_back(std::move(own));
+  return data;
+}
+
+void Prepare::AddStep(Step step, std::shared_ptr<const void> owner) {
+  step.node = &node_;
+  builder_.steps_.push_back(step);
+  builder_.owners_.push_back(std::move(owner));
+}
+
+}  // namespace sigrun

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+#include "plan/plan.h"
+
+namespace sigrun {
+
+/// The state behind Prepare: what is known of every value, and the steps, slots and memory asked for so far.
+class PlanBuilder {
+ public:
+  /// A null `packed` makes packed weights private to the plan.
+  PlanBuilder(const Graph& graph, const kernels::Kernels& kernels, PackedStore* packed, int workers);
+
+  void SetInputShape(int32_t value, const Shape& shape);
+  /// Prepares node `position` of the graph and, if all its inputs are known and it is pure, runs it at once.
+  void Add(const Node& node, int32_t position);
+  std::shared_ptr<Plan> Finish();
+
+ private:
+  friend class Prepare;
+  friend bool FoldNode(const Graph&, const Node&, const kernels::Kernels&, Folded&);
+
+  // A piece of memory that one or more values share.
+  struct Storage {
+    enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings };
+    Kind kind = kArena;
+    size_t bytes = 0;
+    int32_t first = 0, last = 0;  // positions of the nodes that need it
+    const std::byte* pointer = nullptr;
+    int32_t value = -1;  // kBoundary, kStrings: the value it belongs to
+    int64_t elements = 0;
+  };
+
+  bool IsFoldable(const Node& node) const;
+  bool RunNow(const Node& node, size_t first_step);
+  int32_t NewStorage(Storage storage);
+  int32_t SlotOf(int32_t value);
+  int32_t StorageOf(int32_t value);
+  int32_t NewSlot(int32_t storage);
+  void Share(int32_t output, int32_t storage);
+  bool IsBoundary(int32_t value) const { return is_input_[Index(value)] || is_output_[Index(value)]; }
+  size_t BytesOfValue(int32_t value) const;
+  static size_t Index(int32_t i) { return static_cast<size_t>(i); }
+
+  const Graph& graph_;
+  const kernels::Kernels& kernels_;
+  PackedStore* packed_;
+  int workers_;
+  int32_t position_ = 0;
+  const Node* node_ = nullptr;
+
+  std::vector<Shape> shapes_;
+  std::vector<char> has_shape_, is_input_, is_output_;
+  std::vector<const std::byte*> constants_;
+  std::vector<int32_t> last_use_;    // position of the last reader; after the end for graph outputs
+  std::vector<int32_t> storage_of_;  // by value; -1: none yet
+  std::vector<int32_t> slot_of_;     // by value; -1: none yet
+  std::vector<Storage> storages_;
+  std::vector<int32_t> slots_;  // the storage of each slot
+  std::vector<Step> steps_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+}  // namespace sigrun

@@ -1,0 +1,183 @@
+#include "sigrun/interpreter.h"
+
+#include <algorithm>
+
+#include "model/error.h"
+#include "run/model_impl.h"
+#include "run/runner.h"
+
+namespace sigrun {
+namespace {
+
+void Report(Status* to, Status status) {
+  if (to != nullptr) *to = std::move(status);
+}
+
+std::vector<std::string> Names(const std::vector<std::pair<std::string, int32_t>>& map) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : map) names.push_back(name);
+  return names;
+}
+
+std::string Quoted(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "'" : ", '") + name + "'";
+  return text.empty() ? "none" : text;
+}
+
+// The tensor behind a name, or -1.
+int32_t TensorOf(const std::vector<std::pair<std::string, int32_t>>& map, const char* name) {
+  for (const auto& [known, tensor] : map) {
+    if (name != nullptr && known == name) return tensor;
+  }
+  return -1;
+}
+
+}  // namespace
+
+std::shared_ptr<const void> Tensor::Hold() const {
+  std::shared_ptr<const void> lease = lease_.lock();
+  if (lease == nullptr && memory_ != nullptr) {
+    lease = std::make_shared<std::shared_ptr<const void>>(memory_);
+    lease_ = lease;
+  }
+  return lease;
+}
+
+// --- SignatureRunner ----------------------------------------------------------------------------------------------------------------------
+
+SignatureRunner::SignatureRunner(Signature signature, std::unique_ptr<Runner> runner)
+    : signature_(std::move(signature)), input_names_(Names(signature_.inputs)), output_names_(Names(signature_.outputs)), runner_(std::move(runner)) {}
+SignatureRunner::~SignatureRunner() = default;
+
+const std::string& SignatureRunner::signature_key() const { return signature_.key; }
+const std::vector<std::string>& SignatureRunner::input_names() const { return input_names_; }
+const std::vector<std::string>& SignatureRunner::output_names() const { return output_names_; }
+
+Status SignatureRunner::ResizeInputTensor(const char* input_name, const Shape& shape) {
+  return Guard([&] {
+    const int32_t tensor = TensorOf(signature_.inputs, input_name);
+    if (tensor < 0) {
+      Fail(StatusCode::kInvalidArgument, "Invalid Input name (", input_name == nullptr ? "null" : input_name, ") for SignatureDef '", signature_.key,
+           "': its inputs are ", Quoted(input_names_));
+    }
+    runner_->ResizeInput(tensor, shape, false);
+  });
+}
+
+Status SignatureRunner::AllocateTensors() {
+  return Guard([&] { runner_->AllocateTensors(); });
+}
+
+Status SignatureRunner::Invoke() { return runner_->Invoke(); }
+
+Tensor* SignatureRunner::input_tensor(const char* input_name) { return runner_->tensor(TensorOf(signature_.inputs, input_name)); }
+
+const Tensor* SignatureRunner::output_tensor(const char* output_name) const { return runner_->tensor(TensorOf(signature_.outputs, output_name)); }
+
+// --- Interpreter --------------------------------------------------------------------------------------------------------------------------
+
+struct Interpreter::Impl {
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<ThreadPool> pool;
+  std::mutex mutex;
+  std::unique_ptr<Runner> runner;  // of subgraph 0; made when it is first asked for
+};
+
+Interpreter::Interpreter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Interpreter::~Interpreter() = default;
+
+std::unique_ptr<Interpreter> Interpreter::Create(std::shared_ptr<const Model> model, const InterpreterOptions& options, Status* status) {
+  std::unique_ptr<Interpreter> interpreter;
+  Report(status, Guard([&] {
+           if (model == nullptr) Fail(StatusCode::kInvalidArgument, "the model is null");
+           if (options.num_threads < 1) Fail(StatusCode::kInvalidArgument, "num_threads should >= 1, got ", options.num_threads);
+           auto impl = std::make_unique<Impl>();
+           impl->model = std::move(model);
+           constexpr int kMostThreads = 256;
+           impl->pool = std::make_shared<ThreadPool>(std::min(options.num_threads, kMostThreads));
+           interpreter.reset(new Interpreter(std::move(impl)));
+         }));
+  return interpreter;
+}
+
+const Model& Interpreter::model() const { return *impl_->model; }
+int Interpreter::num_threads() const { return impl_->pool->threads(); }
+
+std::vector<const std::string*> Interpreter::signature_keys() const {
+  std::vector<const std::string*> keys;
+  for (const Signature& signature : impl_->model->signatures()) keys.push_back(&signature.key);
+  return keys;
+}
+
+std::unique_ptr<SignatureRunner> Interpreter::GetSignatureRunner(const char* key, Status* status) {
+  std::unique_ptr<SignatureRunner> runner;
+  Report(status, Guard([&] {
+           const std::vector<Signature>& all = impl_->model->signatures();
+           const Signature* found = nullptr;
+           std::vector<std::string> keys;
+           for (const Signature& signature : all) {
+             keys.push_back(signature.key);
+             if (key != nullptr && signature.key == key) found = &signature;
+           }
+           const Signature& fallback = impl_->model->default_signature();
+           if (all.empty() && (key == nullptr || fallback.key == key)) found = &fallback;
+           if (key == nullptr && all.size() == 1) found = &all[0];
+           if (found == nullptr && key == nullptr) {
+             Fail(StatusCode::kInvalidArgument, "SignatureDef signature_key is None and model has ", all.size(),
+                  " Signatures. None is only allowed when the model has 1 SignatureDef. Its keys are ", Quoted(keys));
+           }
+           if (found == nullptr) Fail(StatusCode::kInvalidArgument, "Invalid signature_key provided: \"", key, "\". The model's keys are ", Quoted(keys));
+           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool);
+           runner.reset(new SignatureRunner(*found, std::move(made)));
+         }));
+  return runner;
+}
+
+const std::vector<int32_t>& Interpreter::inputs() const { return impl_->model->inputs(0); }
+const std::vector<int32_t>& Interpreter::outputs() const { return impl_->model->outputs(0); }
+
+Runner* Interpreter::runner(Status* status) {
+  Runner* found = nullptr;
+  Report(status, Guard([&] {
+           const std::lock_guard lock(impl_->mutex);
+           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool);
+           found = impl_->runner.get();
+         }));
+  return found;
+}
+
+Status Interpreter::ResizeInputTensor(int tensor_index, const Shape& shape) {
+  Status status;
+  Runner* r = runner(&status);
+  return r == nullptr ? status : Guard([&] { r->ResizeInput(tensor_index, shape, false); });
+}
+
+Status Interpreter::ResizeInputTensorStrict(int tensor_index, const Shape& shape) {
+  Status status;
+  Runner* r = runner(&status);
+  return r == nullptr ? status : Guard([&] { r->ResizeInput(tensor_index, shape, true); });
+}
+
+Status Interpreter::AllocateTensors() {
+  Status status;
+  Runner* r = runner(&status);
+  return r == nullptr ? status : Guard([&] { r->AllocateTensors(); });
+}
+
+Status Interpreter::Invoke() {
+  Status status;
+  Runner* r = runner(&status);
+  return r == nullptr ? status : r->Invoke();
+}
+
+Tensor* Interpreter::tensor(int tensor_index) {
+  Runner* r = runner();
+  return r == nullptr ? nullptr : r->tensor(tensor_index);
+}
+
+Tensor* Interpreter::input_tensor(size_t position) { return position < inputs().size() ? tensor(inputs()[position]) : nullptr; }
+
+const Tensor* Interpreter::output_tensor(size_t position) { return position < outputs().size() ? tensor(outputs()[position]) : nullptr; }
+
+}  // namespace sigrun

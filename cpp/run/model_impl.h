@@ -1,0 +1,37 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graph/graph.h"
+#include "kernels/kernels.h"
+#include "model/flat_model.h"
+#include "plan/packed_store.h"
+#include "sigrun/interpreter.h"
+
+namespace sigrun {
+
+struct Model::Impl {
+  std::shared_ptr<const void> owner;  // of the bytes: a mapped file, or the caller's object
+  std::unique_ptr<const FlatModel> flat;
+  std::vector<Signature> signatures;
+  Signature default_signature;
+  std::string description;
+  std::vector<std::pair<std::string, std::string_view>> metadata;
+
+  /// Built, and its passes run, once for each subgraph; throws Error.
+  std::shared_ptr<const Graph> graph(uint32_t subgraph) const;
+  PackedStore& packed() const { return packed_; }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::map<uint32_t, std::shared_ptr<const Graph>> graphs_;
+  mutable PackedStore packed_;
+};
+
+}  // namespace sigrun
