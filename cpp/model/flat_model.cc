@@ -1,6 +1,7 @@
 #include "model/flat_model.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "model/error.h"
@@ -142,6 +143,10 @@ SubgraphInfo ReadSubgraph(const Table& t, const FlatModel& model) {
   graph.outputs = Ints(t.Scalars<int32_t>(2, "outputs"));
   CheckIndices(graph.inputs, graph.tensors.size(), 0, t.path() + ".inputs");
   CheckIndices(graph.outputs, graph.tensors.size(), 0, t.path() + ".outputs");
+  for (uint32_t i = 0; i < tensors.size(); ++i) {
+    const Quantization& q = graph.tensors[i].quantization;
+    CheckIndices({q.scales_tensor, q.zero_points_tensor}, graph.tensors.size(), -1, Concat(t.path(), ".tensors[", i, "].quantization.details"));
+  }
   const TableVector operators = t.Children(3, "operators");
   for (uint32_t i = 0; i < operators.size(); ++i) graph.operators.push_back(ReadOperator(operators[i], model, graph.tensors.size()));
   return graph;
@@ -173,8 +178,9 @@ SignatureInfo ReadSignature(const Table& t, const FlatModel& model) {
   const SubgraphInfo& graph = model.subgraphs[signature.subgraph];
   signature.inputs = ReadTensorMap(t, 0, "inputs", graph);
   signature.outputs = ReadTensorMap(t, 1, "outputs", graph);
+  const std::set<int32_t> graph_inputs(graph.inputs.begin(), graph.inputs.end());
   for (const auto& [name, tensor] : signature.inputs) {
-    if (std::find(graph.inputs.begin(), graph.inputs.end(), tensor) == graph.inputs.end()) {
+    if (graph_inputs.count(tensor) == 0) {
       FailAt(t.path() + ".inputs", Concat("'", name, "' is tensor ", tensor, ", which is no input of its subgraph"));
     }
   }
@@ -215,9 +221,13 @@ void ReadOperatorCodes(const Table& root, FlatModel& model) {
   }
 }
 
-std::string UniqueName(std::string name, std::set<std::string>& taken) {
-  const std::string base = name;
-  for (int i = 1; !taken.insert(name).second; ++i) name = base + "_" + std::to_string(i);
+// `taken` holds, by name, the number to try next: a model of nameless or equally named tensors stays linear.
+std::string UniqueName(const std::string& base, std::map<std::string, int>& taken) {
+  std::string name = base;
+  for (int& next = taken[base]; next++ > 0;) {
+    name = base + "_" + std::to_string(next - 1);
+    if (taken.emplace(name, 1).second) break;
+  }
   return name;
 }
 
@@ -231,7 +241,7 @@ std::string OperatorCode::name() const {
 
 std::unique_ptr<const FlatModel> ParseModel(std::span<const uint8_t> bytes) {
   auto model = std::make_unique<FlatModel>();
-  model->source = {bytes, 64 * bytes.size() + (1u << 20)};
+  model->source = {bytes, uint64_t{64} * bytes.size() + (1u << 20)};
   const Table root = Table::Root(model->source, "model");
   if (std::string_view(reinterpret_cast<const char*>(bytes.data()) + 4, 4) != "TFL3") {
     FailAt("model.file_identifier", "the bytes 4 to 7 are not \"TFL3\": this is no .tflite file");
@@ -270,7 +280,7 @@ SignatureInfo DefaultSignature(const FlatModel& model) {
   signature.key = "serving_default";
   const auto name_all = [&](const std::vector<int32_t>& tensors, const char* prefix) {
     std::vector<std::pair<std::string, int32_t>> map;
-    std::set<std::string> taken;
+    std::map<std::string, int> taken;
     for (size_t i = 0; i < tensors.size(); ++i) {
       const std::string_view name = graph.tensors[static_cast<size_t>(tensors[i])].name;
       map.emplace_back(UniqueName(name.empty() ? prefix + std::to_string(i) : std::string(name), taken), tensors[i]);

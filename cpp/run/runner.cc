@@ -58,6 +58,8 @@ Tensor* Runner::tensor(int32_t index) {
 
 Shape Runner::shape(int32_t index) const {
   const size_t at = static_cast<size_t>(index);
+  const auto input = std::find(graph_->inputs.begin(), graph_->inputs.end(), index);
+  if (input != graph_->inputs.end()) return input_shapes_[static_cast<size_t>(input - graph_->inputs.begin())];
   if (tensors_[at] != nullptr) return tensors_[at]->shape();
   if (plan_ != nullptr && !plan_->shapes[at].empty()) return plan_->shapes[at];
   return model_->impl().flat->subgraphs[graph_->subgraph].tensors[at].shape;
@@ -171,8 +173,8 @@ Status Runner::Invoke() noexcept {
   const std::lock_guard lock(mutex_);
   if (!allocated()) {
     return Status(StatusCode::kFailedPrecondition,
-                  plan_ == nullptr ? "Invoke called on model that is not ready: call AllocateTensors first."
-                                   : "Invoke called on model that is not ready: an input was resized, call AllocateTensors again.");
+                  plan_ == nullptr ? "Invoke called on model that is not ready. Call AllocateTensors first."
+                                   : "Invoke called on model that is not ready. An input was resized: call AllocateTensors again.");
   }
   RunContext context(memory_->slots.data(), pool_->threads() > 1 ? pool_.get() : nullptr);
   for (const Step& step : plan_->steps) {

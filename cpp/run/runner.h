@@ -27,7 +27,7 @@ class Runner {
   bool allocated() const { return plan_ != nullptr && !resized_; }
   /// Null for intermediates.
   Tensor* tensor(int32_t index);
-  /// The tensor's shape as planned, or as the file has it.
+  /// The tensor's shape: of an input as last asked for, else as planned, else as the file has it.
   Shape shape(int32_t index) const;
   const Graph& graph() const { return *graph_; }
   const Plan* plan() const { return plan_.get(); }

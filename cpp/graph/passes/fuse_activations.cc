@@ -29,7 +29,8 @@ bool FuseActivations(Graph& graph) {
   bool changed = false;
   for (Node& node : graph.nodes) {
     const auto activation = AsActivation(node.op->name);
-    const size_t input = activation && node.inputs.size() == 1 && node.inputs[0] >= 0 ? static_cast<size_t>(node.inputs[0]) : SIZE_MAX;
+    const bool whole = node.inputs.size() == 1 && node.outputs.size() == 1 && node.inputs[0] >= 0 && node.outputs[0] >= 0;
+    const size_t input = activation && whole ? static_cast<size_t>(node.inputs[0]) : SIZE_MAX;
     Node* source = input == SIZE_MAX ? nullptr : producer[input];
     if (source != nullptr && source->op->activation_field >= 0 && source->activation == Activation::kNone && source->outputs.size() == 1 &&
         uses[input] == 1 && SameRepresentation(graph.values[input], graph.values[static_cast<size_t>(node.outputs[0])])) {

@@ -47,9 +47,16 @@ bool FusePads(Graph& graph) {
     const size_t input = static_cast<size_t>(node.inputs[0]);
     const Node* pad = producer[input];
     // PAD fills with zero, or with the zero point where the tensor is quantised: what convolutions pad with.
-    if (pad == nullptr || std::string_view(pad->op->name) != "PAD" || uses[input] != 1 || pad->inputs.size() != 2 || pad->inputs[1] < 0) continue;
+    if (pad == nullptr || std::string_view(pad->op->name) != "PAD" || uses[input] != 1 || pad->inputs.size() != 2 || pad->inputs[0] < 0 ||
+        pad->inputs[1] < 0) {
+      continue;
+    }
     const Value& before = graph.values[static_cast<size_t>(pad->inputs[0])];
-    if (before.quantization->zero_point != graph.values[input].quantization->zero_point) continue;
+    const Value& after = graph.values[input];
+    if (before.type != after.type || before.quantization->scale != after.quantization->scale ||
+        before.quantization->zero_point != after.quantization->zero_point) {
+      continue;
+    }
     const auto rows = ReadPaddings(graph.values[static_cast<size_t>(pad->inputs[1])]);
     if (!rows || (*rows)[0] != std::array<int64_t, 2>{} || (*rows)[3] != std::array<int64_t, 2>{}) continue;
     node.padding = {static_cast<int32_t>((*rows)[1][0]), static_cast<int32_t>((*rows)[1][1]), static_cast<int32_t>((*rows)[2][0]),

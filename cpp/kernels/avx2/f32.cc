@@ -1,5 +1,5 @@
-#include "kernels/kernels.h"
 #include "kernels/avx2/simd.h"
+#include "kernels/kernels.h"
 // The loops are written over the vocabulary above.
 #include "kernels/common/depthwise_f32.h"
 #include "kernels/common/elementwise_f32.h"

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <immintrin.h>
-
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/common/inline.h"
+#include "kernels/common/x86.h"
 
 // The vocabulary of the 8-bit kernels over AVX2: 8 lanes of int32 and float, 16 raw bytes.
 namespace sigrun::kernels {

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <immintrin.h>
-
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/common/inline.h"
+#include "kernels/common/x86.h"
 
 // The vocabulary of the 8-bit kernels over AVX-512 (F, BW, DQ, VL): 16 lanes of int32 and float, 16 raw bytes.
 namespace sigrun::kernels {
@@ -86,8 +86,7 @@ SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c
     a0 = _mm_xor_si128(a0, _mm_set1_epi8(-128));
     a1 = _mm_xor_si128(a1, _mm_set1_epi8(-128));
   }
-  const __m512i pairs =
-      _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtepi8_epi32(a0), _mm512_slli_epi32(_mm512_cvtepi8_epi32(a1), 16));
+  const __m512i pairs = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtepi8_epi32(a0), _mm512_slli_epi32(_mm512_cvtepi8_epi32(a1), 16));
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_loadu_si512(weights)))};
 }
 

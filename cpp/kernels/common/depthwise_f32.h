@@ -5,8 +5,8 @@
 #include "kernels/kernels.h"
 
 // Depthwise convolution. Packed: chunks of kChunk channels, each [bias][tap][channel], so that a chunk's weights and the lines it reads
-// stay in L1 while a line of output pixels is walked. Trick: four neighbouring pixels share each weight, and their inputs are memory
-// operands of the FMA. A depth multiplier above 1 broadcasts an input over its output channels and uses a single chunk.
+// stay in L1 while a line of output pixels is walked. Trick: four neighbouring pixels share each weight, and at stride 1 their
+// overlapping inputs too. A depth multiplier above 1 broadcasts an input over its output channels and uses a single chunk.
 namespace sigrun::kernels {
 namespace {
 
@@ -50,23 +50,51 @@ struct Bounds {
   F32 low, high;
 };
 
-// kWidth is the number of taps a line if it is known, else 0. rest is the number of channels if they are no whole vector, else 0.
+// One line of the window, its width known at compile time or not.
 template <int kCount, int kWidth, bool kPartial>
+SIGRUN_INLINE void DepthwiseTapLine(const DepthwiseTaps& t, const float* in, const float* w, int rest, F32 (&sum)[kCount]) {
+  const int32_t width = kWidth > 0 ? kWidth : t.width;
+  for (int32_t x = 0; x < width; ++x, in += t.tap_stride, w += t.weight_stride) {
+    const F32 weight = Load(w);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      const float* p = in + i * t.pixel_stride;
+      sum[i] = Fma(kPartial ? LoadPartial(p, rest) : Load(p), weight, sum[i]);
+    }
+  }
+}
+
+// The same sums where the taps of a pixel are those of the pixel before, one further: each input is loaded once.
+template <int kCount, int kWidth, bool kPartial>
+SIGRUN_INLINE void DepthwiseOverlappingTapLine(const DepthwiseTaps& t, const float* in, const float* w, int rest, F32 (&sum)[kCount]) {
+  F32 inputs[kCount + kWidth - 1];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount + kWidth - 1; ++i) {
+    const float* p = in + i * t.tap_stride;
+    inputs[i] = kPartial ? LoadPartial(p, rest) : Load(p);
+  }
+  SIGRUN_UNROLL
+  for (int x = 0; x < kWidth; ++x) {
+    const F32 weight = Load(w + x * t.weight_stride);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) sum[i] = Fma(inputs[i + x], weight, sum[i]);
+  }
+}
+
+// kWidth is the number of taps a line if it is known, else 0; kOverlap says that pixels are one tap apart. rest is the number of channels
+// if they are no whole vector, else 0.
+template <int kCount, int kWidth, bool kOverlap, bool kPartial>
 SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, float* out, ptrdiff_t out_stride, Bounds bounds, int rest) {
   F32 sum[kCount];
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) sum[i] = Load(bias);
-  const int32_t width = kWidth > 0 ? kWidth : t.width;
-  for (int32_t y = 0; y < t.height; ++y) {
-    const float* in = t.input + y * t.line_stride;
-    const float* w = t.weights + y * t.weight_line_stride;
-    for (int32_t x = 0; x < width; ++x, in += t.tap_stride, w += t.weight_stride) {
-      const F32 weight = Load(w);
-      SIGRUN_UNROLL
-      for (int i = 0; i < kCount; ++i) {
-        const float* p = in + i * t.pixel_stride;
-        sum[i] = Fma(kPartial ? LoadPartial(p, rest) : Load(p), weight, sum[i]);
-      }
+  const float* in = t.input;
+  const float* w = t.weights;
+  for (int32_t y = 0; y < t.height; ++y, in += t.line_stride, w += t.weight_line_stride) {
+    if constexpr (kOverlap) {
+      DepthwiseOverlappingTapLine<kCount, kWidth, kPartial>(t, in, w, rest, sum);
+    } else {
+      DepthwiseTapLine<kCount, kWidth, kPartial>(t, in, w, rest, sum);
     }
   }
   SIGRUN_UNROLL
@@ -81,15 +109,23 @@ SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, fl
 }
 
 // All channels of a chunk for kCount neighbouring pixels.
-template <int kCount, int kWidth>
+template <int kCount, int kWidth, bool kOverlap>
 void DepthwiseChunk(DepthwiseTaps t, const float* bias, int32_t channels, float* out, ptrdiff_t out_stride, Bounds bounds) {
   int32_t c = 0;
   for (; c + F32::lanes <= channels; c += F32::lanes) {
-    DepthwisePixels<kCount, kWidth, false>(t, bias + c, out + c, out_stride, bounds, 0);
+    DepthwisePixels<kCount, kWidth, kOverlap, false>(t, bias + c, out + c, out_stride, bounds, 0);
     t.input += F32::lanes;
     t.weights += F32::lanes;
   }
-  if (c < channels) DepthwisePixels<kCount, kWidth, true>(t, bias + c, out + c, out_stride, bounds, channels - c);
+  if (c < channels) DepthwisePixels<kCount, kWidth, kOverlap, true>(t, bias + c, out + c, out_stride, bounds, channels - c);
+}
+
+using ChunkFunction = void (*)(DepthwiseTaps, const float*, int32_t, float*, ptrdiff_t, Bounds);
+ChunkFunction ChooseChunk(const ConvShape& s) {
+  const bool overlap = s.stride_w == s.dilation_w;
+  if (s.kernel_width == 3) return overlap ? DepthwiseChunk<kPixels, 3, true> : DepthwiseChunk<kPixels, 3, false>;
+  if (s.kernel_width == 5 && overlap) return DepthwiseChunk<kPixels, 5, true>;
+  return DepthwiseChunk<kPixels, 0, false>;
 }
 
 /// One line of output pixels and the taps of the window's lines that lie in the image.
@@ -103,19 +139,17 @@ void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const flo
   const ptrdiff_t channels = s.in_channels, tap_stride = s.dilation_w * channels;
   const int32_t count = s.in_channels - first < width ? s.in_channels - first : width;
   const float* weights = packed + static_cast<ptrdiff_t>(width) * (1 + line.first_tap * s.kernel_width);
-  DepthwiseTaps t = {nullptr, s.dilation_h * s.in_width * channels, tap_stride, s.stride_w * channels, weights,
-                     static_cast<ptrdiff_t>(width) * s.kernel_width, width, line.height, s.kernel_width};
+  DepthwiseTaps t = {nullptr,       s.dilation_h * s.in_width * channels,           tap_stride, s.stride_w * channels,
+                     weights,       static_cast<ptrdiff_t>(width) * s.kernel_width, width,      line.height,
+                     s.kernel_width};
   const Range whole = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
+  const ChunkFunction run_pixels = ChooseChunk(s);
   for (int32_t ox = 0; ox < s.out_width;) {
     const int32_t left = ox * s.stride_w - s.pad_left;
     float* out = line.output + ox * channels + first;
     if (ox >= whole.begin && ox + kPixels <= whole.end) {
       t.input = line.input + left * channels + first;
-      if (s.kernel_width == 3) {
-        DepthwiseChunk<kPixels, 3>(t, packed, count, out, channels, bounds);
-      } else {
-        DepthwiseChunk<kPixels, 0>(t, packed, count, out, channels, bounds);
-      }
+      run_pixels(t, packed, count, out, channels, bounds);
       ox += kPixels;
       continue;
     }
@@ -124,7 +158,7 @@ void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const flo
     one.input = line.input + left * channels + kx.begin * tap_stride + first;
     one.weights = weights + kx.begin * static_cast<ptrdiff_t>(width);
     one.width = kx.end - kx.begin;
-    DepthwiseChunk<1, 0>(one, packed, count, out, channels, bounds);
+    DepthwiseChunk<1, 0, false>(one, packed, count, out, channels, bounds);
     ++ox;
   }
 }

@@ -99,9 +99,8 @@ void Quantize(const float* x, T* y, size_t n, float scale, int32_t zero_point) {
   constexpr int32_t kMin = static_cast<T>(-1) < 0 ? -128 : 0;
   const F32 divisor = Set1(scale), low = Set1(-65536.0f), high = Set1(65536.0f);
   const I32 offset = Set1(zero_point), min = Set1(kMin), max = Set1(kMin + 255);
-  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA {
-    return Clamp(RoundWithin(v / divisor, low, high) + offset, min, max);
-  });
+  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n,
+                [=](F32 v) SIGRUN_INLINE_LAMBDA { return Clamp(RoundWithin(v / divisor, low, high) + offset, min, max); });
 }
 
 template <class T>

@@ -151,12 +151,12 @@ struct Tile {
   const float* const* pointers;  // [segment][pixel]
   int32_t segments, length;
   const float* bias;
-  const float* weights;       // the first segment's
-  ptrdiff_t segment_stride;   // of the weights
-  ptrdiff_t panel_stride;     // of bias and weights
+  const float* weights;      // the first segment's
+  ptrdiff_t segment_stride;  // of the weights
+  ptrdiff_t panel_stride;    // of bias and weights
   float* output;
-  ptrdiff_t output_stride;    // of pixels
-  int32_t channels;           // to store
+  ptrdiff_t output_stride;  // of pixels
+  int32_t channels;         // to store
   bool begins, ends;
   ClampF32 clamp;
 };
@@ -328,8 +328,19 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
   for (int32_t n = 0; n < s.out_channels;) {
     const int32_t width = PanelWidth(s.out_channels - n), panels = PanelsAtOnce(block, s.out_channels - n);
     const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
-    Tile t = {pointers, pass.count,  pass.length,     panel,    panel + width * (1 + first_k), static_cast<ptrdiff_t>(cut.length) * width,
-              (k + 1) * width, nullptr, g.output_stride, channels, pass.begins, pass.ends, g.clamp};
+    Tile t = {pointers,
+              pass.count,
+              pass.length,
+              panel,
+              panel + width * (1 + first_k),
+              static_cast<ptrdiff_t>(cut.length) * width,
+              (k + 1) * width,
+              nullptr,
+              g.output_stride,
+              channels,
+              pass.begins,
+              pass.ends,
+              g.clamp};
     t.output = g.output + row * g.output_stride + n;
     for (int32_t tile = 0; tile < block.tiles; ++tile) {
       const int32_t height = block.Height(tile);

@@ -57,24 +57,24 @@ void MaxPool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t
   const int32_t channels = s.in_channels;
   ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
                 [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
-    if (channels < kBytes) {
-      uint8_t lanes[kBytes] = {};
-      Bytes best = lowest;
-      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
-        CopyFew(lanes, p, channels);
-        best = MaxSigned(best, Load(lanes) ^ flip);
-      });
-      Store(lanes, MinSigned(MaxSigned(best, low), high) ^ flip);
-      CopyFew(out, lanes, channels);
-      return;
-    }
-    for (int32_t c = 0; c < channels; c += kBytes) {
-      const int32_t at = c + kBytes <= channels ? c : channels - kBytes;
-      Bytes best = lowest;
-      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, Load(p + at) ^ flip); });
-      Store(out + at, MinSigned(MaxSigned(best, low), high) ^ flip);
-    }
-  });
+                  if (channels < kBytes) {
+                    uint8_t lanes[kBytes] = {};
+                    Bytes best = lowest;
+                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
+                      CopyFew(lanes, p, channels);
+                      best = MaxSigned(best, Load(lanes) ^ flip);
+                    });
+                    Store(lanes, MinSigned(MaxSigned(best, low), high) ^ flip);
+                    CopyFew(out, lanes, channels);
+                    return;
+                  }
+                  for (int32_t c = 0; c < channels; c += kBytes) {
+                    const int32_t at = c + kBytes <= channels ? c : channels - kBytes;
+                    Bytes best = lowest;
+                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, Load(p + at) ^ flip); });
+                    Store(out + at, MinSigned(MaxSigned(best, low), high) ^ flip);
+                  }
+                });
 }
 
 // sum / count rounded half away from zero. With |sum| + count / 2 < 2^24 the float quotient never reaches the integer above the true one.
@@ -108,26 +108,27 @@ void AveragePool(const ConvShape& s, const T* input, T* output, int32_t min, int
   const int32_t channels = s.in_channels;
   ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
                 [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
-    if (static_cast<int64_t>(w.count_y) * w.count_x > 32768) {
-      return AverageOfMany(w, reinterpret_cast<T*>(out), channels, min, max);
-    }
-    const int32_t count = w.count_y * w.count_x;
-    if (channels < kLanes) {
-      T lanes[kLanes] = {};
-      I32 sums = Set1(0);
-      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
-        CopyFew(reinterpret_cast<uint8_t*>(lanes), p, channels);
-        sums = sums + LoadWide(lanes);
-      });
-      return StoreMeans(out, sums, count, channels, min, max);
-    }
-    for (int32_t c = 0; c < channels; c += kLanes) {
-      const int32_t at = c + kLanes <= channels ? c : channels - kLanes;
-      I32 sums = Set1(0);
-      ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { sums = sums + LoadWide(reinterpret_cast<const T*>(p + at)); });
-      StoreMeans(out + at, sums, count, kLanes, min, max);
-    }
-  });
+                  if (static_cast<int64_t>(w.count_y) * w.count_x > 32768) {
+                    return AverageOfMany(w, reinterpret_cast<T*>(out), channels, min, max);
+                  }
+                  const int32_t count = w.count_y * w.count_x;
+                  if (channels < kLanes) {
+                    T lanes[kLanes] = {};
+                    I32 sums = Set1(0);
+                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
+                      CopyFew(reinterpret_cast<uint8_t*>(lanes), p, channels);
+                      sums = sums + LoadWide(lanes);
+                    });
+                    return StoreMeans(out, sums, count, channels, min, max);
+                  }
+                  for (int32_t c = 0; c < channels; c += kLanes) {
+                    const int32_t at = c + kLanes <= channels ? c : channels - kLanes;
+                    I32 sums = Set1(0);
+                    ForEachTap(w,
+                               [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { sums = sums + LoadWide(reinterpret_cast<const T*>(p + at)); });
+                    StoreMeans(out + at, sums, count, kLanes, min, max);
+                  }
+                });
 }
 
 inline void OverlayPoolI8(Kernels& table) {

@@ -2,6 +2,7 @@
 
 #include <arm_neon.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/common/inline.h"
@@ -68,12 +69,8 @@ SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.lo, b.lo), vmulq
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 Abs(F32 x) { return {vabsq_f32(x.lo), vabsq_f32(x.hi)}; }
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
-SIGRUN_INLINE F32 Max(F32 a, F32 b) {
-  return {vbslq_f32(vcgtq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcgtq_f32(a.hi, b.hi), a.hi, b.hi)};
-}
-SIGRUN_INLINE F32 Min(F32 a, F32 b) {
-  return {vbslq_f32(vcltq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcltq_f32(a.hi, b.hi), a.hi, b.hi)};
-}
+SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {vbslq_f32(vcgtq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcgtq_f32(a.hi, b.hi), a.hi, b.hi)}; }
+SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {vbslq_f32(vcltq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcltq_f32(a.hi, b.hi), a.hi, b.hi)}; }
 SIGRUN_INLINE F32 ToFloat(I32 x) { return {vcvtq_f32_s32(x.lo), vcvtq_f32_s32(x.hi)}; }
 SIGRUN_INLINE I32 Truncate(F32 x) { return {vcvtq_s32_f32(x.lo), vcvtq_s32_f32(x.hi)}; }
 /// Half away from zero.

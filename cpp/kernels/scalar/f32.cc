@@ -17,7 +17,8 @@ SIGRUN_INLINE float Clamp(float x, float low, float high) {
   return high < y ? high : y;
 }
 
-// --- GEMM and convolution; packed: [bias][n][k] -------------------------------------------------------------------------------------------
+// --- GEMM and convolution; packed: [bias][n][k]
+// -------------------------------------------------------------------------------------------
 
 size_t PackF32Bytes(int32_t k, int32_t n) {
   const size_t bytes = static_cast<size_t>(n) * (static_cast<size_t>(k) + 1) * sizeof(float);
@@ -74,7 +75,8 @@ void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, fl
   }
 }
 
-// --- depthwise; packed: [bias][filter] -----------------------------------------------------------------------------------------------------
+// --- depthwise; packed: [bias][filter]
+// -----------------------------------------------------------------------------------------------------
 
 size_t PackDepthwiseF32Bytes(const ConvShape& s) {
   return static_cast<size_t>(s.out_channels) * static_cast<size_t>(s.kernel_height * s.kernel_width + 1) * sizeof(float);
@@ -225,7 +227,8 @@ void F16ToF32(const uint16_t* x, float* y, size_t n) {
   }
 }
 
-// --- rows ---------------------------------------------------------------------------------------------------------------------------------
+// --- rows
+// ---------------------------------------------------------------------------------------------------------------------------------
 
 float SumF32(const float* x, size_t n) {
   float sum = 0.0f;

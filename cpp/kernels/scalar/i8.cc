@@ -88,8 +88,8 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
   for (int32_t row = rows.begin; row < rows.end; ++row) {
     for (int32_t i = 0; i < channels; ++i) {
       const int32_t group = i / s.out_channels;
-      const int32_t sum = ConvSum(s, in, input.is_unsigned, input.zero_point, packed + group * group_bytes, PixelOf(s, row), group,
-                                  i % s.out_channels);
+      const int32_t sum =
+          ConvSum(s, in, input.is_unsigned, input.zero_point, packed + group * group_bytes, PixelOf(s, row), group, i % s.out_channels);
       *out++ = static_cast<uint8_t>(Requantized(sum, requantize, i));
     }
   }
@@ -194,8 +194,8 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
   for (size_t i = 0; i < n; ++i) {
     const int32_t x0 = WrapShiftLeft(WrapAdd(a[operands == Operands::kScalarVector ? 0 : i], p.a_offset), p.left_shift);
     const int32_t x1 = WrapShiftLeft(WrapAdd(b[operands == Operands::kVectorScalar ? 0 : i], p.b_offset), p.left_shift);
-    const int32_t sum = WrapAdd(MultiplyByQuantizedMultiplier(x0, p.a_multiplier, p.a_shift),
-                                MultiplyByQuantizedMultiplier(x1, p.b_multiplier, p.b_shift));
+    const int32_t sum =
+        WrapAdd(MultiplyByQuantizedMultiplier(x0, p.a_multiplier, p.a_shift), MultiplyByQuantizedMultiplier(x1, p.b_multiplier, p.b_shift));
     const int32_t scaled = WrapAdd(MultiplyByQuantizedMultiplier(sum, p.output_multiplier, p.output_shift), p.output_offset);
     y[i] = static_cast<T>(ClampI32(scaled, p.min, p.max));
   }

@@ -1,0 +1,17 @@
+#include "kernels/avx512/dot_i8.h"
+// The vocabulary above comes first.
+#include "kernels/common/conv_i8.h"
+#include "kernels/common/depthwise_i8.h"
+#include "kernels/common/elementwise_i8.h"
+#include "kernels/common/pool_i8.h"
+
+namespace sigrun::kernels::avx512 {
+
+void OverlayI8(Kernels& table) {
+  OverlayConvI8(table);
+  OverlayDepthwiseI8(table);
+  OverlayPoolI8(table);
+  OverlayElementwiseI8(table);
+}
+
+}  // namespace sigrun::kernels::avx512

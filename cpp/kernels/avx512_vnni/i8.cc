@@ -1,0 +1,9 @@
+#include "kernels/avx512_vnni/dot_i8.h"
+// The vocabulary above comes first.
+#include "kernels/common/conv_i8.h"
+
+namespace sigrun::kernels::avx512_vnni {
+
+void OverlayI8(Kernels& table) { OverlayConvI8(table); }
+
+}  // namespace sigrun::kernels::avx512_vnni

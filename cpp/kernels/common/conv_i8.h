@@ -1,0 +1,414 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/bytes_i8.h"
+#include "kernels/common/fixed_point.h"
+#include "kernels/common/inline.h"
+#include "kernels/common/window.h"
+#include "kernels/kernels.h"
+
+// 8-bit GEMM and convolution as an implicit GEMM over a tier's dot_i8.h, included before, which says
+//   kGroup           how many k one dot product takes,
+//   kPanelVectors    the widest panel, in vectors of kLanes output channels,
+//   kTileRows        the tallest register tile,
+//   Activation       what the tile reads: int8_t, uint8_t (value + 128) or int16_t,
+//   Tile<rows, vectors>(a, a_stride, weights, k_groups, bias, sums)   sums[rows][vectors * kLanes].
+// A block of output pixels is gathered into rows of k = (ky, kx, c), padded with zeros to whole groups; then each panel of weights passes
+// over the block while it is in the cache. Where the input already is such a matrix the tile reads it in place.
+namespace sigrun::kernels {
+namespace {
+
+constexpr bool kWide = sizeof(Activation) == 2;
+constexpr int32_t kActivationOffset = static_cast<Activation>(-1) < 0 ? 0 : 128;
+constexpr int32_t kPanel = kPanelVectors * kLanes;
+constexpr size_t kBlockBytes = size_t{192} << 10;
+constexpr int32_t kMaxBlockRows = 512;
+
+// Packed: a header, then panels of kPanel output channels, the last one as many vectors wide as it needs. A panel is int32 bias[width] with
+// the zero points folded in, int32 sum[width] of (w - weight_zero_point), int8 weights [k group][width][kGroup].
+struct WeightHeader {
+  int32_t weight_zero_point;
+};
+
+struct PanelLayout {
+  int32_t width;
+  size_t sums, weights, bytes;
+  PanelLayout(int32_t k_groups, int32_t channels_left) {
+    const int32_t vectors = (channels_left + kLanes - 1) / kLanes;
+    width = (vectors < kPanelVectors ? vectors : kPanelVectors) * kLanes;
+    sums = static_cast<size_t>(width) * sizeof(int32_t);
+    weights = 2 * sums;
+    bytes = (weights + static_cast<size_t>(k_groups) * width * kGroup + 63) / 64 * 64;
+  }
+};
+
+SIGRUN_INLINE int32_t KGroups(int32_t taps, int32_t in_channels) {
+  return static_cast<int32_t>((static_cast<int64_t>(taps) * in_channels + kGroup - 1) / kGroup);
+}
+
+size_t PackBytes(int32_t taps, int32_t in_channels, int32_t n) {
+  const int32_t k_groups = KGroups(taps, in_channels);
+  size_t bytes = 64 + static_cast<size_t>(n / kPanel) * PanelLayout(k_groups, kPanel).bytes;
+  if (n % kPanel != 0) bytes += PanelLayout(k_groups, n % kPanel).bytes;
+  return bytes;
+}
+
+// One output channel of a panel.
+void PackChannel(const int8_t* weights, ptrdiff_t stride_k, ptrdiff_t k_count, bool flip, int32_t bias, int32_t input_zero_point,
+                 int32_t weight_zero_point, const PanelLayout& layout, int32_t column, std::byte* panel) {
+  uint8_t* out = reinterpret_cast<uint8_t*>(panel + layout.weights) + column * kGroup;
+  const uint8_t mask = flip ? 0x80 : 0;
+  int32_t sum = 0;
+  for (ptrdiff_t k = 0; k < k_count; k += kGroup, out += layout.width * kGroup) {
+    for (int32_t i = 0; i < kGroup && k + i < k_count; ++i) {
+      out[i] = static_cast<uint8_t>(weights[(k + i) * stride_k]) ^ mask;
+      sum = WrapAdd(sum, static_cast<int8_t>(out[i]));
+    }
+  }
+  // sum (a - za)(w - zw) = sum a' w - zw sum a' - za' (sum w - k zw), where a' = a + offset and za' = za + offset.
+  const int32_t centred = WrapSub(sum, WrapMul(static_cast<int32_t>(k_count), weight_zero_point));
+  reinterpret_cast<int32_t*>(panel)[column] = WrapSub(bias, WrapMul(input_zero_point + kActivationOffset, centred));
+  reinterpret_cast<int32_t*>(panel + layout.sums)[column] = centred;
+}
+
+void Pack(int32_t taps, int32_t in_channels, int32_t n, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias,
+          int32_t input_zero_point, int32_t weight_zero_point, std::byte* packed) {
+  std::memset(packed, 0, PackBytes(taps, in_channels, n));
+  reinterpret_cast<WeightHeader*>(packed)->weight_zero_point = weight_zero_point;
+  std::byte* panel = packed + 64;
+  for (int32_t first = 0; first < n; first += kPanel) {
+    const PanelLayout layout(KGroups(taps, in_channels), n - first);
+    for (int32_t i = 0; i < layout.width && first + i < n; ++i) {
+      PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, static_cast<ptrdiff_t>(taps) * in_channels, flip_weights,
+                  bias != nullptr ? bias[first + i] : 0, input_zero_point, weight_zero_point, layout, i, panel);
+    }
+    panel += layout.bytes;
+  }
+}
+
+// Bytes between gathered rows: whole cache lines, and never a multiple of 512, which would put all rows of a tile in the same cache sets.
+SIGRUN_INLINE size_t RowBytes(const ConvShape& s) {
+  const size_t k = static_cast<size_t>(KGroups(s.taps(), s.in_channels)) * kGroup;
+  const size_t bytes = (k * sizeof(Activation) + 63) / 64 * 64;
+  return bytes % 512 == 0 ? bytes + 64 : bytes;
+}
+
+SIGRUN_INLINE int32_t BlockRows(const ConvShape& s) {
+  const size_t fit = kBlockBytes / RowBytes(s) / kTileRows * kTileRows;
+  const int32_t rows = fit < kTileRows ? kTileRows : fit > kMaxBlockRows ? kMaxBlockRows : static_cast<int32_t>(fit);
+  return rows < s.rows() ? rows : s.rows();
+}
+
+/// Gathered rows, then the sums of their activations; vectors may be stored beyond the last row.
+size_t ConvScratchBytes(const ConvShape& s) {
+  const size_t rows = static_cast<size_t>(BlockRows(s));
+  return (rows * (RowBytes(s) + sizeof(int32_t)) + 63) / 64 * 64 + 64;
+}
+
+// n activations from bytes; may store up to a vector beyond them. `mask` makes a byte int8, or uint8 with offset 128 where the tile wants
+// it.
+SIGRUN_INLINE void StoreActivations(int16_t* dst, Bytes x) { StoreWide(dst, x); }
+SIGRUN_INLINE void StoreActivations(uint8_t* dst, Bytes x) { Store(dst, x); }
+SIGRUN_INLINE void StoreActivations(int8_t* dst, Bytes x) { Store(reinterpret_cast<uint8_t*>(dst), x); }
+SIGRUN_INLINE Activation* CopyActivations(Activation* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
+  const Bytes flip = SetBytes(mask);
+  ptrdiff_t i = 0;
+  for (; i + kBytes <= n; i += kBytes) StoreActivations(dst + i, Load(src + i) ^ flip);
+  if (i == n) return dst + n;
+  if (n >= kBytes) {
+    StoreActivations(dst + n - kBytes, Load(src + n - kBytes) ^ flip);
+  } else {
+    uint8_t few[kBytes] = {};
+    CopyFew(few, src, static_cast<int32_t>(n));
+    StoreActivations(dst, Load(few) ^ flip);
+  }
+  return dst + n;
+}
+SIGRUN_INLINE Activation* FillActivations(Activation* dst, ptrdiff_t n, int32_t zero_point) {
+  const Activation value = static_cast<Activation>(zero_point + kActivationOffset);
+  for (ptrdiff_t i = 0; i < n; ++i) dst[i] = value;
+  return dst + n;
+}
+
+// The input as a matrix of bytes: `mask` as for CopyActivations.
+struct Source {
+  const uint8_t* data;
+  uint8_t mask;
+  int32_t zero_point;             // of the padded taps, where row_zero_point is null
+  const int32_t* row_zero_point;  // of a row, or of a batch entry
+  bool per_batch;
+
+  int32_t ZeroPoint(int32_t row, int32_t batch) const {
+    return row_zero_point == nullptr ? zero_point : row_zero_point[per_batch ? batch : row];
+  }
+};
+
+struct OutputPixel {
+  int32_t batch, y, x;
+};
+SIGRUN_INLINE OutputPixel PixelOf(const ConvShape& s, int32_t row) {
+  return {row / (s.out_height * s.out_width), row / s.out_width % s.out_height, row % s.out_width};
+}
+
+// One line of taps of one output pixel; `line` is the group's channel 0 of the input line.
+SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, int32_t origin, uint8_t mask, int32_t zero_point,
+                                     Activation* dst) {
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+  const Range inside = TapsInside(origin, s.dilation_w, s.kernel_width, s.in_width);
+  dst = FillActivations(dst, static_cast<ptrdiff_t>(inside.begin) * s.in_channels, zero_point);
+  const uint8_t* src = line + (origin + static_cast<ptrdiff_t>(inside.begin) * s.dilation_w) * depth;
+  if (s.dilation_w == 1 && s.groups == 1) {
+    if (inside.begin < inside.end) dst = CopyActivations(dst, src, (inside.end - inside.begin) * depth, mask);
+  } else {
+    for (int32_t kx = inside.begin; kx < inside.end; ++kx, src += s.dilation_w * depth)
+      dst = CopyActivations(dst, src, s.in_channels, mask);
+  }
+  return FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width - inside.end) * s.in_channels, zero_point);
+}
+
+void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t group, int32_t zero_point, Activation* dst) {
+  const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
+  const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
+  const Activation* const end = dst + static_cast<ptrdiff_t>(KGroups(s.taps(), s.in_channels)) * kGroup;
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    const int64_t y = static_cast<int64_t>(p.y) * s.stride_h - s.pad_top + static_cast<int64_t>(ky) * s.dilation_h;
+    if (y < 0 || y >= s.in_height) {
+      dst = FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width) * s.in_channels, zero_point);
+    } else {
+      dst = GatherLine(s, image + y * line_bytes, p.x * s.stride_w - s.pad_left, source.mask, zero_point, dst);
+    }
+  }
+  while (dst < end) *dst++ = 0;
+}
+
+// Rows of activations ready for the tiles.
+struct Block {
+  const uint8_t* data;
+  ptrdiff_t stride;
+  const int32_t* sums;  // of the rows; null where nothing needs them
+  int32_t first, rows;
+};
+
+// True where the pixels of the input are the rows of the matrix.
+SIGRUN_INLINE bool IsPointwise(const ConvShape& s) {
+  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.out_height == s.in_height &&
+         s.out_width == s.in_width;
+}
+
+Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range rows, bool with_sums, std::byte* scratch) {
+  const int32_t count = rows.end - rows.begin;
+  Block block{reinterpret_cast<const uint8_t*>(scratch), static_cast<ptrdiff_t>(RowBytes(s)), nullptr, rows.begin, count};
+  if (!kWide && source.mask == 0 && s.in_channels % kGroup == 0 && IsPointwise(s)) {
+    block.stride = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+    block.data = source.data + rows.begin * block.stride + static_cast<ptrdiff_t>(group) * s.in_channels;
+  } else {
+    OutputPixel p = PixelOf(s, rows.begin);
+    for (int32_t i = 0; i < count; ++i) {
+      GatherRow(s, source, p, group, source.ZeroPoint(rows.begin + i, p.batch),
+                reinterpret_cast<Activation*>(scratch + static_cast<ptrdiff_t>(i) * block.stride));
+      if (++p.x == s.out_width) {
+        p.x = 0;
+        if (++p.y == s.out_height) p.y = 0, ++p.batch;
+      }
+    }
+  }
+  if (with_sums) {
+    int32_t* sums = reinterpret_cast<int32_t*>(scratch + static_cast<size_t>(BlockRows(s)) * RowBytes(s));
+    const int32_t k_count = s.taps() * s.in_channels;
+    for (int32_t i = 0; i < count; ++i) {
+      const Activation* row = reinterpret_cast<const Activation*>(block.data + i * block.stride);
+      uint32_t sum = 0;
+      for (int32_t k = 0; k < k_count; ++k) sum += static_cast<uint32_t>(static_cast<int32_t>(row[k]));
+      sums[i] = static_cast<int32_t>(sum);
+    }
+    block.sums = sums;
+  }
+  return block;
+}
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void RunTile(int32_t rows, const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias,
+                           int32_t* sums) {
+  if (rows == kRows) {
+    Tile<kRows, kVectors>(a, a_stride, weights, k_groups, bias, sums);
+  } else if constexpr (kRows > 1) {
+    RunTile<kRows - 1, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums);
+  }
+}
+
+template <int kVectors>
+SIGRUN_INLINE void RunPanelTile(int32_t vectors, int32_t rows, const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights,
+                                int32_t k_groups, const int32_t* bias, int32_t* sums) {
+  if (vectors == kVectors) {
+    RunTile<kTileRows, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums);
+  } else if constexpr (kVectors > 1) {
+    RunPanelTile<kVectors - 1>(vectors, rows, a, a_stride, weights, k_groups, bias, sums);
+  }
+}
+
+// Every panel over every tile of the block: finish(tile's first row in the block, its rows, sums, their stride) for each.
+template <class Finish>
+SIGRUN_INLINE void RunPanel(const Block& block, const PanelLayout& layout, int32_t k_groups, const std::byte* panel, Finish finish) {
+  alignas(64) int32_t sums[kTileRows * kPanel];
+  const int32_t tiles = (block.rows + kTileRows - 1) / kTileRows;
+  for (int32_t tile = 0; tile < tiles; ++tile) {
+    const int32_t first = static_cast<int32_t>(static_cast<int64_t>(block.rows) * tile / tiles);
+    const int32_t rows = static_cast<int32_t>(static_cast<int64_t>(block.rows) * (tile + 1) / tiles) - first;
+    RunPanelTile<kPanelVectors>(layout.width / kLanes, rows, block.data + first * block.stride, block.stride,
+                                reinterpret_cast<const int8_t*>(panel + layout.weights), k_groups, reinterpret_cast<const int32_t*>(panel),
+                                sums);
+    finish(first, rows, sums);
+  }
+}
+
+// sums[r][*] -= weight_zero_point * row_sums[r]
+void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t rows, int32_t width, int32_t* sums) {
+  for (int32_t r = 0; r < rows; ++r) {
+    const I32 term = Set1(WrapMul(weight_zero_point, row_sums[r]));
+    for (int32_t i = 0; i < width; i += kLanes) Store(sums + r * width + i, Load(sums + r * width + i) - term);
+  }
+}
+
+// Runs the blocks of the rows, their groups and panels: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
+// epilogue.Tile(block, first row in it, rows, panel width, sums) takes the sums of a tile.
+template <class Epilogue>
+void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
+  const int32_t k_groups = KGroups(s.taps(), s.in_channels), step = BlockRows(s);
+  const size_t group_bytes = PackBytes(s.taps(), s.in_channels, s.out_channels);
+  for (int32_t begin = rows.begin; begin < rows.end; begin += step) {
+    const Range range{begin, rows.end - begin < step ? rows.end : begin + step};
+    for (int32_t group = 0; group < s.groups; ++group) {
+      const std::byte* weights = packed + group * group_bytes;
+      const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
+      const Block block = MakeBlock(s, source, group, range, weight_zero_point != 0, scratch);
+      const std::byte* panel = weights + 64;
+      for (int32_t n = 0; n < s.out_channels; n += kPanel) {
+        const PanelLayout layout(k_groups, s.out_channels - n);
+        const int32_t channels = s.out_channels - n < layout.width ? s.out_channels - n : layout.width;
+        epilogue.Panel(group * s.out_channels + n, channels, reinterpret_cast<const int32_t*>(panel + layout.sums));
+        RunPanel(block, layout, k_groups, panel, [&](int32_t first, int32_t count, int32_t* sums) SIGRUN_INLINE_LAMBDA {
+          if (block.sums != nullptr) SubtractRows(block.sums + first, weight_zero_point, count, layout.width, sums);
+          epilogue.Tile(block, first, count, layout.width, sums);
+        });
+        panel += layout.bytes;
+      }
+    }
+  }
+}
+
+// Requantises to bytes. The parameters of a panel are copied and completed to whole vectors.
+struct RequantizeEpilogue {
+  uint8_t* output;
+  ptrdiff_t output_stride;
+  const RequantizeParams& params;
+  int32_t channel = 0, channels = 0;
+  alignas(64) int32_t multiplier[kPanel] = {}, left[kPanel] = {}, right[kPanel] = {};
+
+  void Panel(int32_t first, int32_t n, const int32_t* /*weight_sums*/) {
+    channel = first;
+    channels = n;
+    for (int32_t i = 0; i < n; ++i) {
+      const int32_t shift = params.shift[first + i];
+      multiplier[i] = params.multiplier[first + i];
+      left[i] = shift > 0 ? shift : 0;
+      right[i] = shift > 0 ? 0 : -shift;
+    }
+  }
+  void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
+    const I32 zero_point = Set1(params.zero_point), min = Set1(params.min), max = Set1(params.max);
+    uint8_t* out = output + static_cast<ptrdiff_t>(block.first + first) * output_stride + channel;
+    for (int32_t i = 0; i < channels; i += kLanes) {
+      const I32 m = Load(multiplier + i), l = Load(left + i), r = Load(right + i);
+      const int32_t n = channels - i;
+      for (int32_t row = 0; row < rows; ++row) {
+        const I32 y = Clamp(Requantize(Load(sums + row * width + i), m, l, r) + zero_point, min, max);
+        uint8_t* to = out + row * output_stride + i;
+        if (n >= kLanes) {
+          StoreLow8(to, y);
+        } else {
+          uint8_t few[kLanes];
+          StoreLow8(few, y);
+          CopyFew(to, few, n);
+        }
+      }
+    }
+  }
+};
+
+// Scales to floats and takes the rows' zero points out.
+struct FloatEpilogue {
+  const ConvShape& shape;
+  const Source& source;
+  float* output;
+  ptrdiff_t output_stride;
+  const float* row_scale;
+  const float* channel_scale;
+  const float* bias;
+  ClampF32 clamp;
+  int32_t channel = 0, channels = 0;
+  const int32_t* weight_sums = nullptr;
+  alignas(64) float scale[kPanel] = {};
+  alignas(64) float addend[kPanel] = {};
+
+  void Panel(int32_t first, int32_t n, const int32_t* sums) {
+    channel = first;
+    channels = n;
+    weight_sums = sums;
+    for (int32_t i = 0; i < n; ++i) {
+      scale[i] = channel_scale[first + i];
+      addend[i] = bias != nullptr ? bias[first + i] : 0.0f;
+    }
+  }
+  void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
+    for (int32_t r = 0; r < rows; ++r) {
+      const int32_t row = block.first + first + r;
+      const int32_t batch = row / (shape.out_height * shape.out_width);
+      const I32 zero_point = Set1(source.ZeroPoint(row, batch));
+      const F32 factor = Set1(row_scale[source.per_batch ? batch : row]);
+      const F32 min = Set1(clamp.min), max = Set1(clamp.max);
+      float* out = output + row * output_stride + channel;
+      for (int32_t i = 0; i < channels; i += kLanes) {
+        const I32 sum = Load(sums + r * width + i) - zero_point * Load(weight_sums + i);
+        const F32 y = Min(max, Max(min, ToFloat(sum) * (factor * Load(scale + i)) + Load(addend + i)));
+        if (channels - i >= kLanes) {
+          Store(out + i, y);
+        } else {
+          float few[kLanes];
+          Store(few, y);
+          std::memcpy(out + i, few, static_cast<size_t>(channels - i) * sizeof(float));
+        }
+      }
+    }
+  }
+};
+
+void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, std::byte* scratch,
+          Range rows) {
+  const bool wants_unsigned = kActivationOffset != 0;
+  const uint8_t mask = input.is_unsigned == wants_unsigned ? 0 : 0x80;
+  const Source source{static_cast<const uint8_t*>(input.data), mask, input.zero_point, nullptr, false};
+  RequantizeEpilogue epilogue{static_cast<uint8_t*>(output), static_cast<ptrdiff_t>(s.out_channels) * s.groups, requantize};
+  RunConv(s, source, packed, scratch, rows, epilogue);
+}
+
+void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
+             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp,
+             std::byte* scratch, Range rows) {
+  const uint8_t mask = kActivationOffset != 0 ? 0x80 : 0;
+  const Source source{reinterpret_cast<const uint8_t*>(input), mask, 0, row_zero_point, scale_per_batch};
+  FloatEpilogue epilogue{s, source, output, static_cast<ptrdiff_t>(s.out_channels) * s.groups, row_scale, channel_scale, bias, clamp};
+  RunConv(s, source, packed, scratch, rows, epilogue);
+}
+
+inline void OverlayConvI8(Kernels& table) {
+  table.pack_i8_bytes = PackBytes;
+  table.pack_i8 = Pack;
+  table.conv_i8_scratch_bytes = ConvScratchBytes;
+  table.conv_i8 = Conv;
+  table.conv_i8_f32 = ConvF32;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/inline.h"
+
+// The register tile of the x86 tiers, over LoadWeights(weights), Broadcast(a) and Dot(sum, a, w).
+namespace sigrun::kernels {
+namespace {
+
+/// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
+/// product takes longer than the few of them need to issue.
+template <int kRows, int kVectors>
+void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums) {
+  constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
+  constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
+  I32 acc[kSplit][kRows][kVectors];
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      acc[0][r][v] = Load(bias + v * kLanes);
+      SIGRUN_UNROLL
+      for (int i = 1; i < kSplit; ++i) acc[i][r][v] = Set1(0);
+    }
+  }
+  const auto step = [&](I32(&to)[kRows][kVectors], const uint8_t* from, const int8_t* w) __attribute__((always_inline)) {
+    Weights panel[kVectors];
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) panel[v] = LoadWeights(w + v * kLanes * kGroup);
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const Broadcasted x = Broadcast(from + r * a_stride);
+      SIGRUN_UNROLL
+      for (int v = 0; v < kVectors; ++v) to[r][v] = Dot(to[r][v], x, panel[v]);
+    }
+  };
+  int32_t k = 0;
+  for (; k + kSplit <= k_groups; k += kSplit, a += kSplit * kActivationStep, weights += kSplit * kWeightStep) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kSplit; ++i) step(acc[i], a + i * kActivationStep, weights + i * kWeightStep);
+  }
+  for (; k < k_groups; ++k, a += kActivationStep, weights += kWeightStep) step(acc[0], a, weights);
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      I32 sum = acc[0][r][v];
+      SIGRUN_UNROLL
+      for (int i = 1; i < kSplit; ++i) sum = sum + acc[i][r][v];
+      Store(sums + (r * kVectors + v) * kLanes, sum);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/common/inline.h"
+#include "kernels/neon/simd_i8.h"
+
+// One k at a time: int16 activations by lane times 8 widened weights, smlal into int32.
+namespace sigrun::kernels {
+namespace {
+
+using Activation = int16_t;
+constexpr int kGroup = 1;
+constexpr int kPanelVectors = 1;
+constexpr int kTileRows = 8;
+
+template <int kLane>
+SIGRUN_INLINE I32 MultiplyLane(I32 acc, int16x8_t a, int16x8_t w) {
+  return {vmlal_laneq_s16(acc.lo, vget_low_s16(w), a, kLane), vmlal_high_laneq_s16(acc.hi, w, a, kLane)};
+}
+
+template <int kRows, int kLane>
+SIGRUN_INLINE void EightSteps(I32 (&acc)[kRows], const int16x8_t (&a)[kRows], const int8_t* weights) {
+  const int16x8_t w = vmovl_s8(vld1_s8(weights + kLane * kLanes));
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) acc[r] = MultiplyLane<kLane>(acc[r], a[r], w);
+  if constexpr (kLane < 7) EightSteps<kRows, kLane + 1>(acc, a, weights);
+}
+
+template <int kRows, int kVectors>
+void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums) {
+  I32 acc[kRows];
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) acc[r] = Load(bias);
+  int32_t k = 0;
+  for (; k + 8 <= k_groups; k += 8, a += 8 * sizeof(Activation), weights += 8 * kLanes) {
+    int16x8_t x[kRows];
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) x[r] = vld1q_s16(reinterpret_cast<const int16_t*>(a + r * a_stride));
+    EightSteps<kRows, 0>(acc, x, weights);
+  }
+  for (; k < k_groups; ++k, a += sizeof(Activation), weights += kLanes) {
+    const int16x8_t w = vmovl_s8(vld1_s8(weights));
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      acc[r] = MultiplyLane<0>(acc[r], vld1q_dup_s16(reinterpret_cast<const int16_t*>(a + r * a_stride)), w);
+    }
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, acc[r]);
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,356 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "ops/op.h"
+#include "ops/support/broadcast.h"
+#include "ops/support/fixed_point.h"
+#include "ops/support/integer.h"
+#include "ops/support/quantization.h"
+
+// Arithmetic on two operands that broadcast: float32 through the kernels, integers that wrap, 8-bit as LiteRT's reference rounds it.
+namespace sigrun::ops {
+namespace {
+
+using kernels::Binary;
+using kernels::Operands;
+
+void CheckTypes(Prepare& p) {
+  p.CheckCounts(2, 2, 1);
+  p.CheckType(1, {p.type(0)});
+  p.CheckOutputType(0, {p.type(0)});
+}
+
+[[noreturn]] void RefuseType(const Prepare& p) { p.Refuse(StatusCode::kUnimplemented, Concat("operands of type ", TensorTypeName(p.type(0)))); }
+
+bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
+
+void EmitF32(Prepare& p, Binary op) {
+  const kernels::ClampF32 clamp = ActivationClamp(p);
+  const kernels::BinaryF32* row = p.kernels().binary_f32[static_cast<size_t>(op)];
+  EmitBinary<float, float>(p, 1, [row, clamp](const float* a, const float* b, float* y, size_t n, Operands operands) {
+    row[static_cast<size_t>(operands)](a, b, y, n, clamp);
+  });
+}
+
+// Bounds of a fused activation on plain integers.
+template <class T>
+struct Bounds {
+  T min = std::numeric_limits<T>::min();
+  T max = std::numeric_limits<T>::max();
+  T operator()(T x) const { return std::min(std::max(x, min), max); }
+};
+
+template <class T>
+Bounds<T> ActivationBounds(const Prepare& p) {
+  const kernels::ClampF32 clamp = ActivationClamp(p);
+  Bounds<T> bounds;
+  if (!std::isinf(clamp.min)) bounds.min = static_cast<T>(std::max(clamp.min, static_cast<float>(bounds.min)));
+  if (!std::isinf(clamp.max)) bounds.max = static_cast<T>(clamp.max);
+  return bounds;
+}
+
+// Calls f(T) for the plain integer types that arithmetic takes.
+template <class F>
+void WithInteger(const Prepare& p, const F& f) {
+  switch (p.type(0)) {
+    case TensorType::kInt32: return f(int32_t{});
+    case TensorType::kInt64: return f(int64_t{});
+    case TensorType::kUInt32: return f(uint32_t{});
+    case TensorType::kUInt64: return f(uint64_t{});
+    case TensorType::kInt16:
+      if (p.quantization(0).empty()) return f(int16_t{});
+      break;
+    default: break;
+  }
+  RefuseType(p);
+}
+
+template <template <class> class Op>
+void EmitInteger(Prepare& p) {
+  WithInteger(p, [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [bounds = ActivationBounds<T>(p)](T a, T b) { return bounds(Op<T>()(a, b)); }); });
+}
+
+template <class T>
+struct Add {
+  T operator()(T a, T b) const { return WrappingAdd(a, b); }
+};
+template <class T>
+struct Sub {
+  T operator()(T a, T b) const { return WrappingSub(a, b); }
+};
+template <class T>
+struct Mul {
+  T operator()(T a, T b) const { return WrappingMul(a, b); }
+};
+
+Prepare::Affine Checked(const Prepare& p, Prepare::Affine affine, TensorType type, const char* what) {
+  const QuantizedRange range = TypeRange(type);
+  p.Check(affine.zero_point >= range.min && affine.zero_point <= range.max, "zero point ", affine.zero_point, " of ", what, " is outside ",
+          TensorTypeName(type));
+  return affine;
+}
+
+struct QuantizedOperands {
+  Prepare::Affine a, b, y;
+};
+QuantizedOperands Affines(const Prepare& p) {
+  return {Checked(p, p.affine(0), p.type(0), "input 0"), Checked(p, p.affine(1), p.type(1), "input 1"),
+          Checked(p, p.output_affine(0), p.output_type(0), "the output")};
+}
+
+// --- 8-bit ADD and SUB ---
+
+kernels::AddI8Params AddParams(const Prepare& p) {
+  const auto [a, b, y] = Affines(p);
+  constexpr int kLeftShift = 20;
+  const double twice_max_scale = 2 * std::max(a.scale, b.scale);
+  const FixedPoint ma = QuantizeMultiplier(a.scale / twice_max_scale);
+  const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
+  const FixedPoint my = QuantizeMultiplier(twice_max_scale / ((1 << kLeftShift) * y.scale));
+  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  return {kLeftShift,    -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier, mb.shift,
+          y.zero_point, my.multiplier, my.shift,      range.min, range.max};
+}
+
+// a - b where the kernel, which adds a negated product, could round a tie the other way than the reference, which subtracts.
+template <class T>
+void EmitExactSub(Prepare& p, const kernels::AddI8Params& q) {
+  EmitBinaryOp<T, T>(p, 16, [q](T a, T b) {
+    const int32_t left = ScaleBy((a + q.a_offset) * (1 << q.left_shift), q.a_multiplier, q.a_shift);
+    const int32_t right = ScaleBy((b + q.b_offset) * (1 << q.left_shift), q.b_multiplier, q.b_shift);
+    const int32_t y = kernels::WrapAdd(ScaleBy(left - right, q.output_multiplier, q.output_shift), q.output_offset);
+    return static_cast<T>(kernels::ClampI32(y, q.min, q.max));
+  });
+}
+
+// (b + offset) << 20 times the multiplier ends in exactly half a unit only if the multiplier has 3 to 10 trailing zeros: |b + offset| < 2^8.
+bool MayTie(int32_t multiplier) {
+  const int zeros = std::countr_zero(static_cast<uint32_t>(multiplier));
+  return zeros >= 3 && zeros <= 10;
+}
+
+void EmitQuantizedAdd(Prepare& p, bool subtract) {
+  kernels::AddI8Params params = AddParams(p);
+  const bool is_unsigned = p.type(0) == TensorType::kUInt8;
+  if (subtract && MayTie(params.b_multiplier)) {
+    return is_unsigned ? EmitExactSub<uint8_t>(p, params) : EmitExactSub<int8_t>(p, params);
+  }
+  if (subtract) params.b_multiplier = -params.b_multiplier;
+  if (is_unsigned) {
+    EmitBinary<uint8_t, uint8_t>(p, 1, [params, kernel = p.kernels().add_u8](const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, Operands operands) {
+      kernel(a, b, y, n, params, operands);
+    });
+  } else {
+    EmitBinary<int8_t, int8_t>(p, 1, [params, kernel = p.kernels().add_i8](const int8_t* a, const int8_t* b, int8_t* y, size_t n, Operands operands) {
+      kernel(a, b, y, n, params, operands);
+    });
+  }
+}
+
+template <template <class> class Op>
+void PrepareSum(Prepare& p, Binary kernel, bool subtract) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kernel);
+  if (Is8Bit(p.type(0))) return EmitQuantizedAdd(p, subtract);
+  EmitInteger<Op>(p);
+}
+
+void PrepareAdd(Prepare& p) { PrepareSum<Add>(p, Binary::kAdd, false); }
+void PrepareSub(Prepare& p) { PrepareSum<Sub>(p, Binary::kSub, true); }
+
+// --- MUL ---
+
+void EmitQuantizedMul(Prepare& p) {
+  const auto [a, b, y] = Affines(p);
+  const FixedPoint m = QuantizeMultiplier(static_cast<double>(a.scale * b.scale / y.scale));
+  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  const kernels::MulI8Params params{-a.zero_point, -b.zero_point, y.zero_point, m.multiplier, m.shift, range.min, range.max};
+  if (p.type(0) == TensorType::kUInt8) {
+    EmitBinary<uint8_t, uint8_t>(p, 1, [params, kernel = p.kernels().mul_u8](const uint8_t* l, const uint8_t* r, uint8_t* to, size_t n, Operands operands) {
+      kernel(l, r, to, n, params, operands);
+    });
+  } else {
+    EmitBinary<int8_t, int8_t>(p, 1, [params, kernel = p.kernels().mul_i8](const int8_t* l, const int8_t* r, int8_t* to, size_t n, Operands operands) {
+      kernel(l, r, to, n, params, operands);
+    });
+  }
+}
+
+void PrepareMul(Prepare& p) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Binary::kMul);
+  if (Is8Bit(p.type(0))) return EmitQuantizedMul(p);
+  EmitInteger<Mul>(p);
+}
+
+// --- division ---
+
+// A step that reports an element of input 1 equal to `zero`, before the division runs.
+template <class T>
+void EmitZeroCheck(Prepare& p, T zero) {
+  p.Emit([zero, n = p.elements(1), b = p.in(1)](RunContext& run) noexcept {
+    const T* x = run.get<T>(b);
+    if (std::find(x, x + n, zero) != x + n) run.Fail("division by zero");
+  });
+}
+
+template <class T>
+void EmitQuantizedDiv(Prepare& p) {
+  const auto [a, b, y] = Affines(p);
+  const FixedPoint m = QuantizeMultiplier(static_cast<double>(a.scale / (b.scale * y.scale)));
+  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  const int32_t a_offset = -a.zero_point, b_offset = -b.zero_point, y_offset = y.zero_point;
+  p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));
+  EmitZeroCheck<T>(p, static_cast<T>(b.zero_point));
+  EmitBinaryOp<T, T>(p, 32, [=](T l, T r) {
+    int32_t dividend = l + a_offset, divisor = r + b_offset;
+    if (divisor < 0) dividend = -dividend, divisor = -divisor;
+    int bits_over_unit = 0;
+    const int32_t inverse = Reciprocal(divisor, &bits_over_unit);
+    const int headroom = dividend == 0 ? 31 : std::countl_zero(static_cast<uint32_t>(dividend < 0 ? ~dividend : dividend)) - 1;
+    const int32_t quotient = kernels::SaturatingRoundingDoublingHighMul(kernels::WrapShiftLeft(dividend, headroom), inverse);
+    const int32_t scaled = ScaleBy(quotient, m.multiplier, m.shift - bits_over_unit - headroom);
+    return static_cast<T>(kernels::ClampI32(kernels::WrapAdd(scaled, y_offset), range.min, range.max));
+  });
+}
+
+template <class T>
+void EmitIntegerDiv(Prepare& p) {
+  p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));
+  EmitZeroCheck<T>(p, 0);
+  EmitBinaryOp<T, T>(p, 8, [bounds = ActivationBounds<T>(p)](T a, T b) { return bounds(WrappingDiv(a, b)); });
+}
+
+void PrepareDiv(Prepare& p) {
+  CheckTypes(p);
+  switch (p.type(0)) {
+    case TensorType::kFloat32: return EmitF32(p, Binary::kDiv);
+    case TensorType::kInt8: return EmitQuantizedDiv<int8_t>(p);
+    case TensorType::kUInt8: return EmitQuantizedDiv<uint8_t>(p);
+    default: WithInteger(p, [&]<class T>(T) { EmitIntegerDiv<T>(p); });
+  }
+}
+
+// Calls f(T) for the types that FLOOR_DIV and FLOOR_MOD take; 8-bit operands are plain integers there.
+template <class F>
+void WithUnquantized(const Prepare& p, const F& f) {
+  switch (p.type(0)) {
+    case TensorType::kInt8: return f(int8_t{});
+    case TensorType::kUInt8: return f(uint8_t{});
+    case TensorType::kInt16: return f(int16_t{});
+    default: WithInteger(p, f);
+  }
+}
+
+void PrepareFloorDiv(Prepare& p) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) {
+    return EmitBinaryOp<float, float>(p, 8, [](float a, float b) { return static_cast<float>(std::floor(static_cast<double>(a) / static_cast<double>(b))); });
+  }
+  WithUnquantized(p, [&]<class T>(T) {
+    p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));
+    EmitZeroCheck<T>(p, 0);
+    EmitBinaryOp<T, T>(p, 8, [](T a, T b) { return FloorDiv(a, b); });
+  });
+}
+
+void PrepareFloorMod(Prepare& p) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) {
+    return EmitBinaryOp<float, float>(p, 16, [](float a, float b) {
+      const float mod = std::fmod(a, b);
+      return mod != 0 && (b < 0) != (mod < 0) ? mod + b : mod;
+    });
+  }
+  WithUnquantized(p, [&]<class T>(T) {
+    p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));
+    EmitZeroCheck<T>(p, 0);
+    EmitBinaryOp<T, T>(p, 8, [](T a, T b) { return FloorMod(a, b); });
+  });
+}
+
+// --- MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, POW ---
+
+template <bool kMax>
+void PrepareExtremum(Prepare& p) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kMax ? Binary::kMaximum : Binary::kMinimum);
+  // Quantised operands are compared as they are: the converter gives all three the same scale.
+  const auto emit = [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [](T a, T b) { return kMax ? (a > b ? a : b) : (a < b ? a : b); }); };
+  if (p.type(0) == TensorType::kInt16) return emit(int16_t{});
+  WithUnquantized(p, emit);
+}
+
+void EmitQuantizedSquaredDifference(Prepare& p) {
+  const auto [a, b, y] = Affines(p);
+  constexpr int kLeftShift = 7;
+  const double twice_max_scale = 2 * std::max(a.scale, b.scale);
+  const FixedPoint ma = QuantizeMultiplier(a.scale / twice_max_scale);
+  const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
+  const FixedPoint my = QuantizeMultiplier(twice_max_scale * twice_max_scale / ((1 << (2 * kLeftShift)) * y.scale));
+  const int32_t a_offset = -a.zero_point, b_offset = -b.zero_point, y_offset = y.zero_point;
+  EmitBinaryOp<int8_t, int8_t>(p, 16, [=](int8_t l, int8_t r) {
+    const int32_t difference = ScaleBy((l + a_offset) * (1 << kLeftShift), ma.multiplier, ma.shift) -
+                               ScaleBy((r + b_offset) * (1 << kLeftShift), mb.multiplier, mb.shift);
+    const int32_t scaled = ScaleBy(difference * difference, my.multiplier, my.shift);
+    return static_cast<int8_t>(kernels::ClampI32(kernels::WrapAdd(scaled, y_offset), -128, 127));
+  });
+}
+
+template <class T>
+struct Square {
+  T operator()(T a, T b) const {
+    const T difference = WrappingSub(a, b);
+    return WrappingMul(difference, difference);
+  }
+};
+
+void PrepareSquaredDifference(Prepare& p) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Binary::kSquaredDifference);
+  if (p.type(0) == TensorType::kInt8) return EmitQuantizedSquaredDifference(p);
+  EmitInteger<Square>(p);
+}
+
+template <class T>
+T IntegerPower(T base, T exponent) {
+  T result = 1;
+  for (; exponent > 0; exponent /= 2) {
+    if (exponent % 2 == 1) result = WrappingMul(result, base);
+    base = WrappingMul(base, base);
+  }
+  return result;
+}
+
+void PreparePow(Prepare& p) {
+  CheckTypes(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryOp<float, float>(p, 64, [](float a, float b) { return std::pow(a, b); });
+  if (p.type(0) != TensorType::kInt32) RefuseType(p);
+  p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));
+  p.Emit([n = p.elements(1), b = p.in(1)](RunContext& run) noexcept {
+    const int32_t* x = run.get<int32_t>(b);
+    if (std::any_of(x, x + n, [](int32_t e) { return e < 0; })) run.Fail("a negative exponent of an integer power");
+  });
+  EmitBinaryOp<int32_t, int32_t>(p, 16, IntegerPower<int32_t>);
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "ADD", .prepare = PrepareAdd, .activation_field = 0},
+    {.name = "SUB", .prepare = PrepareSub, .activation_field = 0},
+    {.name = "MUL", .prepare = PrepareMul, .activation_field = 0},
+    {.name = "DIV", .prepare = PrepareDiv, .activation_field = 0},
+    {.name = "MAXIMUM", .prepare = PrepareExtremum<true>},
+    {.name = "MINIMUM", .prepare = PrepareExtremum<false>},
+    {.name = "SQUARED_DIFFERENCE", .prepare = PrepareSquaredDifference},
+    {.name = "FLOOR_DIV", .prepare = PrepareFloorDiv},
+    {.name = "FLOOR_MOD", .prepare = PrepareFloorMod},
+    {.name = "POW", .prepare = PreparePow},
+};
+
+}  // namespace
+
+std::span<const OpDef> binary_ops() { return kOps; }
+
+}  // namespace sigrun::ops

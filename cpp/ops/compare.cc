@@ -1,0 +1,85 @@
+#include <array>
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "ops/op.h"
+#include "ops/support/broadcast.h"
+#include "ops/support/fixed_point.h"
+#include "ops/support/quantization.h"
+
+// EQUAL, LESS and their kin: two operands that broadcast, a BOOL result.
+namespace sigrun::ops {
+namespace {
+
+// What the reference compares instead of a quantised value: it takes it to a common scale in fixed point, which may make two values equal.
+using Scaled = std::array<int32_t, 256>;
+
+Scaled ScaledValues(const Prepare& p, int i) {
+  const Prepare::Affine affine = p.affine(i);
+  const FixedPoint m = QuantizeMultiplier(static_cast<double>(affine.scale));
+  constexpr int kLeftShift = 8;
+  Scaled table;
+  for (int32_t bits = 0; bits < 256; ++bits) {
+    const int32_t value = p.type(i) == TensorType::kUInt8 ? bits : static_cast<int8_t>(bits);
+    table[static_cast<size_t>(bits)] = ScaleBy(kernels::WrapShiftLeft(value - affine.zero_point, kLeftShift), m.multiplier, m.shift);
+  }
+  return table;
+}
+
+template <class T, class Op>
+void EmitPlain(Prepare& p) {
+  EmitBinaryOp<T, bool>(p, 1, [](const T& a, const T& b) { return Op()(a, b); });
+}
+
+template <class Op>
+void EmitQuantized(Prepare& p) {
+  EmitBinary<uint8_t, bool>(
+      p, 2, [left = ScaledValues(p, 0), right = ScaledValues(p, 1)](const uint8_t* a, const uint8_t* b, bool* y, size_t n, kernels::Operands operands) {
+        const size_t step_a = operands == kernels::Operands::kScalarVector ? 0 : 1;
+        const size_t step_b = operands == kernels::Operands::kVectorScalar ? 0 : 1;
+        for (size_t i = 0; i < n; ++i) y[i] = Op()(left[a[i * step_a]], right[b[i * step_b]]);
+      });
+}
+
+template <class Op, bool kEquality>
+void PrepareCompare(Prepare& p) {
+  p.CheckCounts(2, 2, 1);
+  p.CheckType(1, {p.type(0)});
+  p.CheckOutputType(0, {TensorType::kBool});
+  switch (p.type(0)) {
+    case TensorType::kFloat32: return EmitPlain<float, Op>(p);
+    case TensorType::kFloat64: return EmitPlain<double, Op>(p);
+    case TensorType::kInt32: return EmitPlain<int32_t, Op>(p);
+    case TensorType::kInt64: return EmitPlain<int64_t, Op>(p);
+    case TensorType::kUInt32: return EmitPlain<uint32_t, Op>(p);
+    case TensorType::kInt8: return p.quantization(0).empty() ? EmitPlain<int8_t, Op>(p) : EmitQuantized<Op>(p);
+    case TensorType::kUInt8: return p.quantization(0).empty() ? EmitPlain<uint8_t, Op>(p) : EmitQuantized<Op>(p);
+    case TensorType::kInt16:
+      if (p.quantization(0).empty() || !kEquality) return EmitPlain<int16_t, Op>(p);
+      break;
+    case TensorType::kBool:
+      if constexpr (kEquality) return EmitBinaryOp<uint8_t, bool>(p, 1, [](uint8_t a, uint8_t b) { return Op()(a != 0, b != 0); });
+      break;
+    case TensorType::kString:
+      if constexpr (kEquality) return EmitPlain<std::string, Op>(p);
+      break;
+    default: break;
+  }
+  p.Refuse(StatusCode::kUnimplemented, Concat("operands of type ", TensorTypeName(p.type(0))));
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "EQUAL", .prepare = PrepareCompare<std::equal_to<>, true>},
+    {.name = "NOT_EQUAL", .prepare = PrepareCompare<std::not_equal_to<>, true>},
+    {.name = "LESS", .prepare = PrepareCompare<std::less<>, false>},
+    {.name = "LESS_EQUAL", .prepare = PrepareCompare<std::less_equal<>, false>},
+    {.name = "GREATER", .prepare = PrepareCompare<std::greater<>, false>},
+    {.name = "GREATER_EQUAL", .prepare = PrepareCompare<std::greater_equal<>, false>},
+};
+
+}  // namespace
+
+std::span<const OpDef> compare_ops() { return kOps; }
+
+}  // namespace sigrun::ops

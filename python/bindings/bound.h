@@ -1,0 +1,89 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arrays.h"
+#include "run/runner.h"
+#include "sigrun/interpreter.h"
+#include "support.h"
+
+// The Python faces of Interpreter and SignatureRunner.
+namespace sigrun::python {
+
+/// Tensor calls by index, as LiteRT's interpreter has them: they speak of subgraph 0.
+class BoundInterpreter {
+ public:
+  BoundInterpreter(std::shared_ptr<const Model> model, int num_threads);
+
+  const std::shared_ptr<Interpreter>& interpreter() const { return interpreter_; }
+  const Model& model() const { return *model_; }
+  const std::shared_ptr<const Model>& model_pointer() const { return model_; }
+
+  void AllocateTensors();
+  void Invoke();
+  void SetTensor(int index, py::handle value);
+  py::object GetTensor(int index, int subgraph);
+  py::object View(int index);
+  void ResizeTensorInput(int index, py::handle shape, bool strict);
+  py::list TensorDetailsOf(const std::vector<int32_t>& tensors);
+  py::list AllTensorDetails(int subgraph);
+
+ private:
+  Runner& runner();
+  Tensor& TensorAt(int index);
+  py::dict Details(int32_t index);
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<Interpreter> interpreter_;
+  Runner* runner_ = nullptr;  // of subgraph 0; made by the first call that needs it
+};
+
+/// A signature with memory of its own.
+class BoundSignatureRunner {
+ public:
+  /// No key: the model's only signature, or the default one of a model without any.
+  BoundSignatureRunner(std::shared_ptr<const Model> model, std::shared_ptr<Interpreter> interpreter, std::optional<std::string> key);
+
+  /// Resizes where shapes differ, copies the inputs, runs and copies the outputs out, as one action. `out` may be null.
+  py::dict Run(PyObject* inputs, PyObject* out);
+
+  const std::string& key() const { return runner_->signature_key(); }
+  py::list InputNames() const;
+  py::list OutputNames() const;
+  void ResizeInputTensor(py::str name, py::handle shape);
+  void AllocateTensors();
+  void Invoke();
+  py::object InputView(py::str name);
+  py::object OutputView(py::str name);
+  void SetTensor(py::str name, py::handle value);
+  py::object GetTensor(py::str name);
+  py::dict InputDetails();
+  py::dict OutputDetails();
+
+ private:
+  struct Port {
+    py::object name;
+    std::string text;
+    Tensor* tensor;
+  };
+  Runner& runner() { return runner_->runner(); }
+  std::vector<Argument> ParseInputs(PyObject* inputs) const;
+  void FitShapes(const std::vector<Argument>& arguments);
+  std::vector<PyObject*> ParseTargets(PyObject* out) const;
+  [[noreturn]] void ThrowWrongInputs(PyObject* inputs) const;
+  Port& Find(std::vector<Port>& ports, const py::str& name, const char* kind);
+  py::dict Details(const std::vector<Port>& ports);
+
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<Interpreter> interpreter_;
+  std::unique_ptr<SignatureRunner> runner_;
+  std::vector<Port> inputs_, outputs_;
+};
+
+void DefineInterpreter(py::module_& module);
+void DefineSignatureRunner(py::module_& module);
+
+}  // namespace sigrun::python

@@ -1,0 +1,219 @@
+#include <memory>
+#include <utility>
+
+#include "bound.h"
+#include "details.h"
+
+namespace sigrun::python {
+
+BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads) : model_(std::move(model)) {
+  Status status;
+  InterpreterOptions options;
+  options.num_threads = num_threads;
+  {
+    const WithoutGil released;
+    interpreter_ = Interpreter::Create(model_, options, &status);
+  }
+  Check(status);
+}
+
+Runner& BoundInterpreter::runner() {
+  if (runner_ == nullptr) {
+    Status status;
+    Runner* made = nullptr;
+    {
+      const WithoutGil released;
+      made = interpreter_->runner(&status);
+    }
+    Check(status);
+    runner_ = made;
+  }
+  return *runner_;
+}
+
+Tensor& BoundInterpreter::TensorAt(int index) {
+  if (index < 0 || static_cast<size_t>(index) >= model_->tensors_size(0)) {
+    ThrowValueError("Invalid tensor index " + std::to_string(index) + " exceeds max tensor index " + std::to_string(model_->tensors_size(0)));
+  }
+  Tensor* tensor = runner().tensor(index);
+  if (tensor == nullptr) {
+    ThrowValueError("Tensor data is null. Run allocate_tensors() first, and for inputs, outputs and constants only: tensor " + std::to_string(index) +
+                    ", name: " + model_->tensor_description(0, static_cast<size_t>(index)).name +
+                    ", is intermediate, its memory is reused while the model runs");
+  }
+  return *tensor;
+}
+
+void BoundInterpreter::AllocateTensors() {
+  runner();
+  Status status;
+  {
+    const WithoutGil released;
+    status = interpreter_->AllocateTensors();
+  }
+  Check(status);
+}
+
+void BoundInterpreter::Invoke() {
+  Runner& runner = this->runner();
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner.Invoke();
+  }
+  Check(status);
+}
+
+void BoundInterpreter::SetTensor(int index, py::handle value) {
+  Tensor& tensor = TensorAt(index);
+  Argument argument(value.ptr(), tensor, nullptr);
+  const RunnerLock lock(runner_->mutex());
+  if (!runner_->allocated()) ThrowValueError("Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first");
+  if (tensor.is_constant()) ThrowValueError("Cannot set tensor: tensor " + std::to_string(index) + ", name: " + tensor.name() + ", is a constant");
+  if (!argument.ShapeIs(tensor.shape())) {
+    const Shape given = argument.shape();
+    std::string message = "Cannot set tensor: Dimension mismatch. Got ";
+    size_t d = 0;
+    while (given.size() == tensor.shape().size() && given[d] == tensor.shape()[d]) ++d;
+    if (given.size() != tensor.shape().size()) {
+      message += std::to_string(given.size()) + " but expected " + std::to_string(tensor.shape().size());
+    } else {
+      message += std::to_string(given[d]) + " but expected " + std::to_string(tensor.shape()[d]) + " for dimension " + std::to_string(d);
+      message += " of";
+    }
+    if (given.size() != tensor.shape().size()) message += " for";
+    ThrowValueError(message + " input " + std::to_string(index) + ". Its name is " + tensor.name() + ", its shape " + ShapeText(tensor.shape()) +
+                    ", that of the value " + ShapeText(given));
+  }
+  argument.CopyTo(tensor);
+}
+
+py::object BoundInterpreter::GetTensor(int index, int subgraph) {
+  if (subgraph < 0 || static_cast<size_t>(subgraph) >= model_->subgraphs_size()) {
+    ThrowValueError("Invalid subgraph index " + std::to_string(subgraph) + " exceeds max subgraph index " + std::to_string(model_->subgraphs_size()));
+  }
+  if (subgraph != 0) ThrowValueError("Tensor data is null: subgraph " + std::to_string(subgraph) + " runs in signature runners, which hold its tensors");
+  const Tensor& tensor = TensorAt(index);
+  const RunnerLock lock(runner_->mutex());
+  if (!runner_->allocated() && !tensor.is_constant()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  return CopyOf(tensor);
+}
+
+py::object BoundInterpreter::View(int index) {
+  Tensor& tensor = TensorAt(index);
+  const RunnerLock lock(runner_->mutex());
+  if (!runner_->allocated() && !tensor.is_constant()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  return ViewOf(tensor, py::cast(std::const_pointer_cast<Model>(model_)));
+}
+
+void BoundInterpreter::ResizeTensorInput(int index, py::handle shape, bool strict) {
+  const Shape wanted = ToShape(shape);
+  runner();
+  Status status;
+  {
+    const WithoutGil released;
+    status = strict ? interpreter_->ResizeInputTensorStrict(index, wanted) : interpreter_->ResizeInputTensor(index, wanted);
+  }
+  Check(status);
+}
+
+py::dict BoundInterpreter::Details(int32_t index) {
+  if (runner_ == nullptr) return TensorDetails(*model_, 0, index, nullptr);
+  const RunnerLock lock(runner_->mutex());
+  const Shape shape = runner_->shape(index);
+  return TensorDetails(*model_, 0, index, &shape);
+}
+
+py::list BoundInterpreter::TensorDetailsOf(const std::vector<int32_t>& tensors) {
+  py::list details;
+  for (const int32_t index : tensors) details.append(Details(index));
+  return details;
+}
+
+py::list BoundInterpreter::AllTensorDetails(int subgraph) {
+  if (subgraph < 0 || static_cast<size_t>(subgraph) >= model_->subgraphs_size()) {
+    ThrowValueError("subgraph_index is out of range: " + std::to_string(subgraph) + " for the model, which has " +
+                    std::to_string(model_->subgraphs_size()) + " subgraphs.");
+  }
+  py::list details;
+  for (size_t i = 0; i < model_->tensors_size(static_cast<size_t>(subgraph)); ++i) {
+    const auto index = static_cast<int32_t>(i);
+    details.append(subgraph == 0 ? Details(index) : TensorDetails(*model_, static_cast<size_t>(subgraph), index, nullptr));
+  }
+  return details;
+}
+
+void DefineInterpreter(py::module_& module) {
+  py::class_<BoundInterpreter>(module, "Interpreter")
+      .def(py::init([](const std::shared_ptr<Model>& model, int num_threads) { return std::make_unique<BoundInterpreter>(model, num_threads); }),
+           py::arg("model"), py::arg("num_threads"))
+      .def("allocate_tensors", &BoundInterpreter::AllocateTensors, R"(Plans for the current input shapes and takes the memory.
+
+Nothing happens if the shapes have not changed since the last call. On failure the interpreter stays as it was.
+
+Raises:
+  InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
+  RuntimeError: an operator is missing in this build, or memory that a held view shows would have to move.)")
+      .def("invoke", &BoundInterpreter::Invoke, R"(Runs subgraph 0 on the inputs as they are. The GIL is released meanwhile.
+
+Raises:
+  RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)")
+      .def("set_tensor", &BoundInterpreter::SetTensor, py::arg("tensor_index"), py::arg("value"), R"(Copies `value` into an input.
+
+Args:
+  tensor_index: the "index" of a tensor's details.
+  value: an array of the tensor's dtype and shape, in any memory layout; bytes or str for strings. Python numbers and lists are converted.
+
+Raises:
+  ValueError: another dtype, rank or dimension; an index out of range; tensors are not allocated.)")
+      .def("get_tensor", &BoundInterpreter::GetTensor, py::arg("tensor_index"), py::arg("subgraph_index") = 0,
+           R"(Returns a copy of an input, an output or a constant.
+
+Strings come as an object array of bytes; 4- and 2-bit integers unpacked to 8 bits.
+
+Raises:
+  ValueError: an index out of range, tensors are not allocated, or the tensor is intermediate: its memory is reused while running.)")
+      .def("_view", &BoundInterpreter::View, py::arg("tensor_index"))
+      .def("resize_tensor_input", &BoundInterpreter::ResizeTensorInput, py::arg("input_index"), py::arg("tensor_size"), py::arg("strict") = false,
+           R"(Asks for a new shape of an input; allocate_tensors() makes it real.
+
+Args:
+  input_index: the "index" of the input's details.
+  tensor_size: the dimensions, a sequence of integers.
+  strict: allow only dimensions to change that are -1 in "shape_signature".
+
+Raises:
+  InvalidArgumentError: not an input, or a negative or too large shape (a ValueError and a RuntimeError).
+  RuntimeError: strict, and a known dimension would change.)")
+      .def(
+          "get_input_details", [](BoundInterpreter& self) { return self.TensorDetailsOf(self.model().inputs(0)); },
+          "Returns the details of subgraph 0's inputs, a list of dictionaries in the subgraph's order. See get_tensor_details().")
+      .def(
+          "get_output_details", [](BoundInterpreter& self) { return self.TensorDetailsOf(self.model().outputs(0)); },
+          "Returns the details of subgraph 0's outputs, a list of dictionaries in the subgraph's order. See get_tensor_details().")
+      .def("get_tensor_details", &BoundInterpreter::AllTensorDetails, py::arg("subgraph_index") = 0, R"(Returns the details of every tensor of a subgraph.
+
+Each is a dictionary: "name" (str), "index" (int), "shape" (int32 array, as it is now), "shape_signature" (the same, -1 where unknown),
+"dtype" (a numpy type such as numpy.float32; numpy.bytes_ for strings), "quantization" (scale, zero point; zeros unless per tensor),
+"quantization_parameters" ("scales", "zero_points", "quantized_dimension", "block_size") and "sparsity_parameters" (empty if dense).
+
+Raises:
+  ValueError: no such subgraph.)")
+      .def(
+          "get_signature_list", [](const BoundInterpreter& self) { return SignatureNames(self.model()); },
+          R"(Returns {key: {"inputs": [names], "outputs": [names]}} of the file, names in alphabetical order; {} if it has no signature.)")
+      .def("_get_full_signature_list", [](const BoundInterpreter& self) { return SignatureIndices(self.model()); })
+      .def(
+          "_get_op_details", [](const BoundInterpreter& self, size_t index) { return OperatorDetails(self.model(), index); }, py::arg("op_index"))
+      .def("_get_ops_details",
+           [](const BoundInterpreter& self) {
+             py::list details;
+             for (size_t i = 0; i < OperatorCount(self.model()); ++i) details.append(OperatorDetails(self.model(), i));
+             return details;
+           })
+      .def(
+          "num_subgraphs", [](const BoundInterpreter& self) { return self.model().subgraphs_size(); }, "Returns the number of subgraphs in the model.")
+      .def_property_readonly("num_threads", [](const BoundInterpreter& self) { return self.interpreter()->num_threads(); });
+}
+
+}  // namespace sigrun::python

@@ -1,0 +1,111 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <utility>
+
+#include "bound.h"
+#include "details.h"
+
+namespace sigrun::python {
+namespace {
+
+// A buffer that Python exports to the model. The last reference may go in any thread, also while Python shuts down: then it is left alone.
+struct ExportedBuffer {
+  Py_buffer view{};
+
+  ~ExportedBuffer() {
+    if (Py_IsInitialized() == 0) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyBuffer_Release(&view);
+    PyGILState_Release(state);
+  }
+};
+
+std::shared_ptr<Model> ModelFromFile(const py::object& path) {
+  PyObject* encoded = nullptr;
+  if (PyUnicode_FSConverter(path.ptr(), &encoded) == 0) throw py::error_already_set();
+  const py::bytes name = py::reinterpret_steal<py::bytes>(encoded);
+  Status status;
+  std::shared_ptr<const Model> model;
+  {
+    const WithoutGil released;
+    model = Model::BuildFromFile(PyBytes_AS_STRING(name.ptr()), &status);
+  }
+  CheckLoaded(status);
+  return std::const_pointer_cast<Model>(model);
+}
+
+std::shared_ptr<Model> ModelFromBuffer(const py::object& content) {
+  auto held = std::make_unique<Py_buffer>();
+  if (PyObject_GetBuffer(content.ptr(), held.get(), PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  auto owner = std::make_shared<ExportedBuffer>();
+  owner->view = *held;
+  const void* data = owner->view.buf;
+  const auto size = static_cast<size_t>(owner->view.len);
+  Status status;
+  std::shared_ptr<const Model> model;
+  {
+    const WithoutGil released;
+    model = Model::BuildFromBuffer(data, size, std::move(owner), &status);
+  }
+  CheckLoaded(status);
+  return std::const_pointer_cast<Model>(model);
+}
+
+void DefineModel(py::module_& module) {
+  py::class_<Model, std::shared_ptr<Model>>(module, "Model", R"(A parsed and checked .tflite file: immutable, and safe to share.
+
+Any number of interpreters, in any threads, use one Model with its mapped file and its packed weights: `Interpreter(model=model)`.)")
+      .def_static("from_file", &ModelFromFile, py::arg("path"), R"(Maps a file; str, bytes or os.PathLike.
+
+Raises:
+  ValueError: the file cannot be opened, or is no valid model.)")
+      .def_static("from_buffer", &ModelFromBuffer, py::arg("content"), R"(Reads bytes, bytearray, memoryview, mmap ... in place and holds the object.
+
+Its bytes must not be changed while the model lives.
+
+Raises:
+  ValueError: no valid model.
+  TypeError: not an object with a buffer.
+  BufferError: the buffer is not contiguous.)")
+      .def_property_readonly(
+          "signatures", [](const Model& self) { return SignatureNames(self); },
+          R"({key: {"inputs": [names], "outputs": [names]}}, names in alphabetical order; {} if the file has no signature.)")
+      .def_property_readonly("description", [](const Model& self) { return Text(self.description()); })
+      .def_property_readonly(
+          "metadata",
+          [](const Model& self) {
+            py::dict metadata;
+            for (const auto& [name, bytes] : self.metadata()) metadata[Text(name)] = py::bytes(bytes.data(), bytes.size());
+            return metadata;
+          },
+          "{name: bytes} of the file's metadata entries.");
+}
+
+py::dict BuildInfoDict() {
+  const BuildInfo info = GetBuildInfo();
+  py::dict d;
+  d["version"] = info.version;
+  d["compiler"] = info.compiler;
+  d["compiled_tiers"] = info.compiled_tiers;
+  d["supported_tiers"] = info.supported_tiers;
+  d["tier_in_use"] = info.tier_in_use;
+  d["cpu_features"] = info.cpu_features;
+  return d;
+}
+
+}  // namespace
+}  // namespace sigrun::python
+
+PYBIND11_MODULE(_core, module) {
+  namespace python = sigrun::python;
+  module.doc() = "The C++ core of sigrun.";
+  python::DefineErrors(module);
+  python::DefineModel(module);
+  python::DefineInterpreter(module);
+  python::DefineSignatureRunner(module);
+  module.def("build_info", python::BuildInfoDict, R"(Returns how this build was made and what it found on this machine.
+
+A dictionary: "version", "compiler", "compiled_tiers" (ISA tiers in this build, lowest first), "supported_tiers" (those that this machine can
+run), "tier_in_use" (the highest of them, or what SIGRUN_MAX_ISA allows) and "cpu_features" (detected).)");
+}

@@ -1,0 +1,334 @@
+#include <algorithm>
+#include <utility>
+
+#include "bound.h"
+#include "details.h"
+
+namespace sigrun::python {
+namespace {
+
+std::string Quoted(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "'" : ", '") + name + "'";
+  return text;
+}
+
+// tp_call of the class: `runner(**inputs)` arrives here without passing through pybind11's overload machinery.
+PyObject* CallRunner(PyObject* self, PyObject* arguments, PyObject* inputs) {
+  return Translate([&]() -> PyObject* {
+    if (PyTuple_GET_SIZE(arguments) != 0) throw py::type_error("a signature is called with keyword arguments only: runner(name=value)");
+    auto* runner = static_cast<BoundSignatureRunner*>(reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder().value_ptr());
+    if (runner == nullptr) throw py::type_error("SignatureRunner.__init__ was not called");
+    return runner->Run(inputs, nullptr).release().ptr();
+  });
+}
+
+py::object Interned(const std::string& name) {
+  PyObject* text = Text(name).release().ptr();
+  PyUnicode_InternInPlace(&text);
+  return py::reinterpret_steal<py::object>(text);
+}
+
+}  // namespace
+
+BoundSignatureRunner::BoundSignatureRunner(std::shared_ptr<const Model> model, std::shared_ptr<Interpreter> interpreter, std::optional<std::string> key)
+    : model_(std::move(model)), interpreter_(std::move(interpreter)) {
+  Status status;
+  {
+    const WithoutGil released;
+    runner_ = interpreter_->GetSignatureRunner(key ? key->c_str() : nullptr, &status);
+  }
+  Check(status);
+  const auto bind = [](const std::string& name, const Tensor* tensor) {
+    if (tensor == nullptr) throw std::runtime_error("the signature's '" + name + "' is neither an input nor an output of its subgraph");
+    return Port{Interned(name), name, const_cast<Tensor*>(tensor)};
+  };
+  for (const std::string& name : runner_->input_names()) inputs_.push_back(bind(name, runner_->input_tensor(name.c_str())));
+  for (const std::string& name : runner_->output_names()) outputs_.push_back(bind(name, runner_->output_tensor(name.c_str())));
+}
+
+void BoundSignatureRunner::ThrowWrongInputs(PyObject* inputs) const {
+  const py::dict given = py::reinterpret_borrow<py::dict>(inputs);
+  std::vector<std::string> missing;
+  for (const Port& input : inputs_) {
+    if (!given.contains(input.name)) missing.push_back(input.text);
+  }
+  std::string message;
+  if (given.size() != inputs_.size()) {
+    message = "Invalid number of inputs provided for running a SignatureDef, expected " + std::to_string(inputs_.size()) + " vs provided " +
+              std::to_string(given.size()) + ".";
+  }
+  if (!missing.empty()) message += std::string(message.empty() ? "" : " ") + "Missing: " + Quoted(missing) + ".";
+  for (const auto& [name, value] : given) {
+    const py::handle key = name;
+    const bool known = std::any_of(inputs_.begin(), inputs_.end(), [&](const Port& input) { return input.name.equal(key); });
+    if (known) continue;
+    const std::string prefix = "Invalid Input name (" + std::string(py::str(key)) + ") for SignatureDef '" + runner_->signature_key() + "'.";
+    message = prefix + NameHint(key, runner_->input_names()) + (message.empty() ? "" : " ") + message;
+    break;
+  }
+  ThrowValueError(message);
+}
+
+std::vector<Argument> BoundSignatureRunner::ParseInputs(PyObject* inputs) const {
+  std::vector<Argument> arguments;
+  if (inputs == nullptr && inputs_.empty()) return arguments;
+  const py::object none = inputs == nullptr ? py::object(py::dict()) : py::reinterpret_borrow<py::object>(inputs);
+  const bool count_fits = static_cast<size_t>(PyDict_GET_SIZE(none.ptr())) == inputs_.size();
+  arguments.reserve(inputs_.size());
+  for (const Port& input : inputs_) {
+    PyObject* value = PyDict_GetItemWithError(none.ptr(), input.name.ptr());
+    if (value == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (value == nullptr || !count_fits) ThrowWrongInputs(none.ptr());
+    const py::object held = py::reinterpret_borrow<py::object>(value);  // converting it may run code that changes the dictionary
+    arguments.emplace_back(held.ptr(), *input.tensor, input.text.c_str());
+  }
+  if (!count_fits) ThrowWrongInputs(none.ptr());
+  return arguments;
+}
+
+// A refused shape leaves the runner planned as it was.
+void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
+  bool fits = runner().allocated();
+  for (size_t i = 0; fits && i < inputs_.size(); ++i) fits = arguments[i].ShapeIs(inputs_[i].tensor->shape());
+  if (fits) return;
+  std::vector<Shape> before;
+  std::vector<Shape> wanted;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    before.push_back(runner().shape(inputs_[i].tensor->index()));
+    wanted.push_back(arguments[i].shape());
+  }
+  const auto resize = [&](const std::vector<Shape>& shapes) {
+    Status status;
+    for (size_t i = 0; status.ok() && i < inputs_.size(); ++i) status = runner_->ResizeInputTensor(inputs_[i].text.c_str(), shapes[i]);
+    return status;
+  };
+  Status status;
+  {
+    const WithoutGil released;
+    const bool was_allocated = runner().allocated();
+    status = resize(wanted);
+    if (status.ok()) status = runner_->AllocateTensors();
+    if (!status.ok() && resize(before).ok() && was_allocated) static_cast<void>(runner_->AllocateTensors());
+  }
+  Check(status);
+}
+
+std::vector<PyObject*> BoundSignatureRunner::ParseTargets(PyObject* out) const {
+  std::vector<PyObject*> targets(outputs_.size(), nullptr);
+  if (out == nullptr) return targets;
+  size_t found = 0;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    targets[i] = PyDict_GetItemWithError(out, outputs_[i].name.ptr());
+    if (targets[i] == nullptr) {
+      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+      continue;
+    }
+    CheckTarget(targets[i], *outputs_[i].tensor, outputs_[i].text);
+    ++found;
+  }
+  if (found == static_cast<size_t>(PyDict_GET_SIZE(out))) return targets;
+  for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(out)) {
+    const py::handle key = name;
+    const bool known = std::any_of(outputs_.begin(), outputs_.end(), [&](const Port& output) { return output.name.equal(key); });
+    if (!known) ThrowValueError("out has no output '" + std::string(py::str(key)) + "' to take." + NameHint(key, runner_->output_names()));
+  }
+  return targets;
+}
+
+py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out) {
+  std::vector<Argument> arguments = ParseInputs(inputs);
+  const std::vector<PyObject*> targets = out == nullptr ? std::vector<PyObject*>() : ParseTargets(out);
+  py::dict results;
+  const RunnerLock lock(runner().mutex());
+  FitShapes(arguments);
+  for (size_t i = 0; i < inputs_.size(); ++i) arguments[i].CopyTo(*inputs_[i].tensor);
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner_->Invoke();
+  }
+  Check(status);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const Shape& shape = outputs_[i].tensor->shape();
+    const py::handle target = targets[i];
+    if (target && ToShape(target.attr("shape")) != shape) {
+      ThrowValueError("out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(target.attr("shape"))) + ", the output " + ShapeText(shape));
+    }
+  }
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const Port& output = outputs_[i];
+    const py::handle target = targets.empty() ? nullptr : targets[i];
+    if (target) CopyInto(target.ptr(), *output.tensor);
+    const py::object result = target ? py::reinterpret_borrow<py::object>(target) : CopyOf(*output.tensor);
+    if (PyDict_SetItem(results.ptr(), output.name.ptr(), result.ptr()) != 0) throw py::error_already_set();
+  }
+  return results;
+}
+
+py::list BoundSignatureRunner::InputNames() const {
+  py::list names;
+  for (const Port& input : inputs_) names.append(input.name);
+  return names;
+}
+
+py::list BoundSignatureRunner::OutputNames() const {
+  py::list names;
+  for (const Port& output : outputs_) names.append(output.name);
+  return names;
+}
+
+BoundSignatureRunner::Port& BoundSignatureRunner::Find(std::vector<Port>& ports, const py::str& name, const char* kind) {
+  for (Port& port : ports) {
+    if (port.name.equal(name)) return port;
+  }
+  const bool input = &ports == &inputs_;
+  ThrowValueError(std::string("Invalid ") + kind + " name (" + std::string(name) + ") for SignatureDef '" + runner_->signature_key() + "'." +
+                  NameHint(name, input ? runner_->input_names() : runner_->output_names()));
+}
+
+void BoundSignatureRunner::ResizeInputTensor(py::str name, py::handle shape) {
+  const Shape wanted = ToShape(shape);
+  const Port& input = Find(inputs_, name, "Input");
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner_->ResizeInputTensor(input.text.c_str(), wanted);
+  }
+  Check(status);
+}
+
+void BoundSignatureRunner::AllocateTensors() {
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner_->AllocateTensors();
+  }
+  Check(status);
+}
+
+void BoundSignatureRunner::Invoke() {
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner_->Invoke();
+  }
+  Check(status);
+}
+
+py::object BoundSignatureRunner::InputView(py::str name) {
+  const Port& input = Find(inputs_, name, "Input");
+  const RunnerLock lock(runner().mutex());
+  if (!runner().allocated()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  return ViewOf(*input.tensor, py::cast(std::const_pointer_cast<Model>(model_)));
+}
+
+py::object BoundSignatureRunner::OutputView(py::str name) {
+  const Port& output = Find(outputs_, name, "Output");
+  const RunnerLock lock(runner().mutex());
+  if (!runner().allocated()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  return ViewOf(*output.tensor, py::cast(std::const_pointer_cast<Model>(model_)));
+}
+
+void BoundSignatureRunner::SetTensor(py::str name, py::handle value) {
+  const Port& input = Find(inputs_, name, "Input");
+  Argument argument(value.ptr(), *input.tensor, input.text.c_str());
+  const RunnerLock lock(runner().mutex());
+  if (!runner().allocated()) ThrowValueError("Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first");
+  if (!argument.ShapeIs(input.tensor->shape())) {
+    ThrowValueError("Cannot set tensor: Dimension mismatch. Got " + ShapeText(argument.shape()) + " but expected " + ShapeText(input.tensor->shape()) +
+                    " for input '" + input.text + "'");
+  }
+  argument.CopyTo(*input.tensor);
+}
+
+py::object BoundSignatureRunner::GetTensor(py::str name) {
+  const bool is_input = std::any_of(inputs_.begin(), inputs_.end(), [&](const Port& input) { return input.name.equal(name); });
+  const bool is_output = std::any_of(outputs_.begin(), outputs_.end(), [&](const Port& output) { return output.name.equal(name); });
+  const Port& port = is_input && !is_output ? Find(inputs_, name, "Input") : Find(outputs_, name, "Output");
+  const RunnerLock lock(runner().mutex());
+  if (!runner().allocated()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  return CopyOf(*port.tensor);
+}
+
+py::dict BoundSignatureRunner::Details(const std::vector<Port>& ports) {
+  const RunnerLock lock(runner().mutex());
+  const size_t subgraph = runner().graph().subgraph;
+  py::dict details;
+  for (const Port& port : ports) {
+    const Shape shape = runner().shape(port.tensor->index());
+    details[port.name] = TensorDetails(*model_, subgraph, port.tensor->index(), &shape);
+  }
+  return details;
+}
+
+py::dict BoundSignatureRunner::InputDetails() { return Details(inputs_); }
+
+py::dict BoundSignatureRunner::OutputDetails() { return Details(outputs_); }
+
+void DefineSignatureRunner(py::module_& module) {
+  const auto callable = py::custom_type_setup([](PyHeapTypeObject* type) { type->ht_type.tp_call = CallRunner; });
+  py::class_<BoundSignatureRunner>(module, "SignatureRunner", callable)
+      .def(py::init([](const BoundInterpreter& interpreter, std::optional<std::string> key) {
+             return std::make_unique<BoundSignatureRunner>(interpreter.model_pointer(), interpreter.interpreter(), std::move(key));
+           }),
+           py::arg("interpreter"), py::arg("signature_key") = py::none())
+      .def(
+          "run",
+          [](BoundSignatureRunner& self, const py::object& inputs, const py::object& out) {
+            const py::dict given(inputs);
+            const py::object targets = out.is_none() ? py::object() : py::object(py::dict(out));
+            return self.Run(given.ptr(), targets.ptr());
+          },
+          py::arg("inputs"), py::arg("out") = py::none(), R"(Runs the signature like a call, with the inputs in a mapping.
+
+Args:
+  inputs: {name: value} with every input of the signature.
+  out: {name: array}: outputs to write into arrays of the caller's, C-contiguous and of the output's dtype and shape; the others are new.
+
+Returns:
+  {name: array} of all outputs, in alphabetical order; an array of `out` stands for its output.
+
+Raises:
+  ValueError: as for a call, or an array of `out` does not fit. Nothing is written to `out` then.)")
+      .def("resize_input_tensor", &BoundSignatureRunner::ResizeInputTensor, py::arg("input_name"), py::arg("shape"),
+           R"(Asks for a new shape of an input; allocate_tensors() makes it real.
+
+Raises:
+  ValueError: an unknown name, or a negative or too large shape.)")
+      .def("allocate_tensors", &BoundSignatureRunner::AllocateTensors, R"(Plans for the current input shapes, unless they have not changed.
+
+Raises:
+  InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
+  RuntimeError: memory that a held view shows would have to move.)")
+      .def("invoke", &BoundSignatureRunner::Invoke, R"(Runs the signature on its inputs as they are. The GIL is released meanwhile.
+
+Raises:
+  RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)")
+      .def("input_tensor", &BoundSignatureRunner::InputView, py::arg("input_name"), R"(Returns a view of an input's memory: an array, no copy.
+
+It may be held while running, and keeps its memory alive by itself. While it lives, allocate_tensors() refuses other shapes for this tensor.
+
+Raises:
+  ValueError: an unknown name, tensors are not allocated, or strings or packed integers, which numpy cannot show in place.)")
+      .def("output_tensor", &BoundSignatureRunner::OutputView, py::arg("output_name"), R"(Returns a view of an output's memory: an array, no copy.
+
+The next run writes into it. See input_tensor().)")
+      .def("set_tensor", &BoundSignatureRunner::SetTensor, py::arg("input_name"), py::arg("value"), R"(Copies `value` into an input; for strings, too.
+
+Raises:
+  ValueError: an unknown name, another dtype or shape, or tensors are not allocated.)")
+      .def("get_tensor", &BoundSignatureRunner::GetTensor, py::arg("name"), R"(Returns a copy of an output, or of an input; for strings, too.
+
+Raises:
+  ValueError: an unknown name, or tensors are not allocated.)")
+      .def("get_input_details", &BoundSignatureRunner::InputDetails,
+           "Returns {name: details} of the inputs; see Interpreter.get_tensor_details() for the fields.")
+      .def("get_output_details", &BoundSignatureRunner::OutputDetails,
+           "Returns {name: details} of the outputs; see Interpreter.get_tensor_details() for the fields.")
+      .def_property_readonly("signature_key", [](const BoundSignatureRunner& self) { return Text(self.key()); })
+      .def_property_readonly("input_names", &BoundSignatureRunner::InputNames, "The inputs' names, in alphabetical order.")
+      .def_property_readonly("output_names", &BoundSignatureRunner::OutputNames, "The outputs' names, in alphabetical order.");
+}
+
+}  // namespace sigrun::python

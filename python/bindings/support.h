@@ -1,0 +1,87 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sigrun/status.h"
+#include "sigrun/types.h"
+
+// What every file of the extension needs: errors, the GIL, text.
+namespace sigrun::python {
+
+namespace py = pybind11;
+
+/// Adds InvalidArgumentError to the module.
+void DefineErrors(py::module_& module);
+
+/// Throws the exception of a failed status: ValueError for kInvalidArgument (one that is a RuntimeError too, LiteRT's type for a model that
+/// refuses its shapes), MemoryError for kOutOfMemory, else RuntimeError.
+void Check(const Status& status);
+
+/// Like Check, for loading: every fault of the file or of its path is a ValueError, as in LiteRT.
+void CheckLoaded(const Status& status);
+
+[[noreturn]] void ThrowValueError(const std::string& message);
+
+/// Runs `f`, and leaves what it throws as the thread's Python error; for functions that Python calls directly.
+template <class F>
+PyObject* Translate(F&& f) noexcept {
+  try {
+    return f();
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (const py::builtin_exception& e) {
+    e.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+  return nullptr;
+}
+
+/// Releases the GIL for a scope that touches no Python object.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() { PyEval_RestoreThread(state_); }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+/// Holds a runner's mutex. Never waits for it with the GIL held: its owner may need the GIL to finish.
+class RunnerLock {
+ public:
+  explicit RunnerLock(std::recursive_mutex& mutex) : mutex_(mutex) {
+    if (mutex_.try_lock()) return;
+    const WithoutGil released;
+    mutex_.lock();
+  }
+  ~RunnerLock() { mutex_.unlock(); }
+  RunnerLock(const RunnerLock&) = delete;
+  RunnerLock& operator=(const RunnerLock&) = delete;
+
+ private:
+  std::recursive_mutex& mutex_;
+};
+
+/// A str; bytes of a file that are not UTF-8 become surrogate escapes.
+py::str Text(std::string_view utf8);
+
+/// Dimensions from any sequence of integers. TypeError for other elements, ValueError beyond 32 bits.
+Shape ToShape(py::handle sequence);
+
+/// "[1, 2]"
+std::string ShapeText(const Shape& shape);
+
+/// " Did you mean 'x'? There are: 'x', 'y'." for a name that is none of `names`.
+std::string NameHint(py::handle name, const std::vector<std::string>& names);
+
+}  // namespace sigrun::python

@@ -1,0 +1,575 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "kernels/cpu_features.h"
+#include "kernels/kernel_test.h"
+
+namespace sigrun::kernels {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr ClampF32 kNoClamp = {-kInf, kInf};
+constexpr double kUnit = 0x1p-24;  // the rounding error of one operation, relative
+
+uint32_t BitsOf(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits;
+}
+
+float FromBits(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+
+void ExpectSameBits(const std::vector<float>& expected, const std::vector<float>& actual) {
+  ASSERT_EQ(expected.size(), actual.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (std::isnan(expected[i]) && std::isnan(actual[i])) continue;
+    ASSERT_EQ(BitsOf(expected[i]), BitsOf(actual[i])) << "element " << i << ": " << expected[i] << " and " << actual[i];
+  }
+}
+
+// Both are sums of `terms` products of magnitude up to 1, plus a bias of at most 1: each addition rounds a partial sum once.
+void ExpectNearSum(const std::vector<float>& expected, const std::vector<float>& actual, double terms) {
+  ASSERT_EQ(expected.size(), actual.size());
+  const double typical = std::sqrt(terms) + 2;  // of a partial sum of random terms; doubled four times below for safety
+  const double bound = 8 * typical * std::sqrt(terms + 4) * 2 * kUnit;
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], actual[i], bound) << "element " << i;
+}
+
+std::string Describe(const ConvShape& s) {
+  const auto field = [](const char* name, int a, int b) { return std::string(name) + std::to_string(a) + "x" + std::to_string(b); };
+  return field("in ", s.in_height, s.in_width) + field(" channels ", s.in_channels, s.out_channels) +
+         field(" out ", s.out_height, s.out_width) + field(" kernel ", s.kernel_height, s.kernel_width) +
+         field(" stride ", s.stride_h, s.stride_w) + field(" dilation ", s.dilation_h, s.dilation_w) +
+         field(" pad ", s.pad_top, s.pad_left) + " groups " + std::to_string(s.groups) + " batch " + std::to_string(s.batch);
+}
+
+struct Axis {
+  int32_t in, kernel, stride = 1, dilation = 1;
+  bool same = true;
+  int32_t window() const { return (kernel - 1) * dilation + 1; }
+  int32_t out() const { return same ? (in + stride - 1) / stride : (in - window()) / stride + 1; }
+  int32_t pad() const { return same ? std::max((out() - 1) * stride + window() - in, 0) / 2 : 0; }
+};
+
+ConvShape Shape(Axis h, Axis w, int32_t in_channels, int32_t out_channels, int32_t groups = 1, int32_t batch = 1) {
+  ConvShape s;
+  s.batch = batch;
+  s.in_height = h.in, s.in_width = w.in, s.in_channels = in_channels;
+  s.out_height = h.out(), s.out_width = w.out(), s.out_channels = out_channels;
+  s.kernel_height = h.kernel, s.kernel_width = w.kernel;
+  s.stride_h = h.stride, s.stride_w = w.stride;
+  s.dilation_h = h.dilation, s.dilation_w = w.dilation;
+  s.pad_top = h.pad(), s.pad_left = w.pad();
+  s.groups = groups;
+  return s;
+}
+
+ConvShape Square(Axis axis, int32_t in_channels, int32_t out_channels, int32_t groups = 1, int32_t batch = 1) {
+  return Shape(axis, axis, in_channels, out_channels, groups, batch);
+}
+
+size_t Size(int32_t a, int32_t b, int32_t c, int32_t d) {
+  return static_cast<size_t>(a) * static_cast<size_t>(b) * static_cast<size_t>(c) * static_cast<size_t>(d);
+}
+size_t InputSize(const ConvShape& s) { return Size(s.batch, s.in_height, s.in_width, s.in_channels * s.groups); }
+
+struct ConvData {
+  std::vector<float> input, weights, bias;
+};
+
+ConvData MakeConvData(const ConvShape& s, uint32_t seed) {
+  const size_t n = static_cast<size_t>(s.out_channels) * static_cast<size_t>(s.groups);
+  return {RandomFloats(InputSize(s), seed), RandomFloats(n * static_cast<size_t>(s.taps() * s.in_channels), seed + 1),
+          RandomFloats(n, seed + 2)};
+}
+
+std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData& data, bool with_bias, ClampF32 clamp, bool cut) {
+  const int32_t k = s.taps() * s.in_channels, n = s.out_channels;
+  const size_t group_bytes = t.pack_f32_bytes(k, n);
+  AlignedBytes packed(group_bytes * static_cast<size_t>(s.groups));
+  for (int32_t g = 0; g < s.groups; ++g) {
+    const WeightView<float> view = {data.weights.data() + static_cast<ptrdiff_t>(g) * n * k, k, 1};
+    t.pack_f32(k, n, view, with_bias ? data.bias.data() + g * n : nullptr, packed.data() + static_cast<size_t>(g) * group_bytes);
+  }
+  std::vector<float> output(static_cast<size_t>(s.rows()) * static_cast<size_t>(n * s.groups), kNan);
+  const std::vector<Range> ranges = cut ? UnevenRanges(s.rows()) : std::vector<Range>{{0, s.rows()}};
+  for (const Range& range : ranges) t.conv_f32(s, data.input.data(), packed.data(), output.data(), clamp, range);
+  return output;
+}
+
+void CompareConv(const ConvShape& s, uint32_t seed) {
+  SCOPED_TRACE(Describe(s));
+  const ConvData data = MakeConvData(s, seed);
+  const bool with_bias = seed % 4 != 0;
+  const ClampF32 clamp = seed % 3 == 0 ? ClampF32{-0.5f, 1.5f} : kNoClamp;
+  const std::vector<float> expected = RunConv(Scalar(), s, data, with_bias, clamp, false);
+  for (const Kernels* t : TiersToTest()) {
+    SCOPED_TRACE(t->tier);
+    const std::vector<float> actual = RunConv(*t, s, data, with_bias, clamp, false);
+    ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, actual, s.taps() * s.in_channels));
+    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunConv(*t, s, data, with_bias, clamp, true)));
+  }
+}
+
+TEST(ConvF32, MatMulSizes) {
+  uint32_t seed = 1;
+  for (int32_t rows : {1, 2, 3, 5, 12, 13, 31, 70}) {
+    for (int32_t k : {1, 3, 4, 17, 64}) {
+      for (int32_t n : {1, 4, 7, 16, 17, 32, 33, 40, 64, 129, 140}) {
+        ASSERT_NO_FATAL_FAILURE(CompareConv(ConvShape::MatMul(rows, k, n), seed++));
+      }
+    }
+  }
+}
+
+TEST(ConvF32, LongSums) {
+  uint32_t seed = 1;
+  for (int32_t k : {1023, 1024, 1025, 1500, 4096, 5003}) {
+    for (int32_t rows : {1, 2, 29}) ASSERT_NO_FATAL_FAILURE(CompareConv(ConvShape::MatMul(rows, k, 70), seed++));
+  }
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({3, 3}, 1100, 9), seed++));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({4, 3}, 520, 33), seed++));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({14, 13}, 20, 5), seed++));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({14, 13}, 1, 5), seed++));
+}
+
+TEST(ConvF32, ManyRows) {
+  ASSERT_NO_FATAL_FAILURE(CompareConv(ConvShape::MatMul(5000, 5, 19), 1));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({40, 3}, 3, 33, 1, 2), 2));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({33, 7, 2}, 3, 20), 3));
+}
+
+TEST(ConvF32, Windows) {
+  uint32_t seed = 1;
+  for (int32_t in : {1, 2, 5, 9}) {
+    for (int32_t kernel : {1, 2, 3, 5}) {
+      for (int32_t stride : {1, 2, 3}) {
+        for (int32_t dilation : {1, 2}) {
+          for (bool same : {true, false}) {
+            const Axis axis = {in, kernel, stride, dilation, same};
+            if (!same && axis.window() > in) continue;
+            ASSERT_NO_FATAL_FAILURE(CompareConv(Square(axis, 3, 5, 1, 2), seed++));
+            ASSERT_NO_FATAL_FAILURE(CompareConv(Square(axis, 18, 37), seed++));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(ConvF32, UnequalAxes) {
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Shape({7, 1}, {11, 5}, 4, 6), 1));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Shape({11, 4, 2}, {3, 2, 1, 1, false}, 2, 50, 1, 3), 2));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Shape({11, 3, 1, 3}, {8, 3, 2}, 16, 16), 3));
+  ConvShape far = Square({3, 3}, 3, 4);  // windows wholly in the padding
+  far.pad_top = far.pad_left = 5;
+  far.out_height = far.out_width = 11;
+  ASSERT_NO_FATAL_FAILURE(CompareConv(far, 4));
+  far.in_channels = 20;
+  ASSERT_NO_FATAL_FAILURE(CompareConv(far, 5));
+}
+
+TEST(ConvF32, Groups) {
+  uint32_t seed = 1;
+  for (int32_t groups : {2, 3, 8}) {
+    ASSERT_NO_FATAL_FAILURE(CompareConv(Square({5, 3}, 4, 6, groups), seed++));
+    ASSERT_NO_FATAL_FAILURE(CompareConv(Square({6, 3, 2, 1, false}, 1, 33, groups, 2), seed++));
+    ASSERT_NO_FATAL_FAILURE(CompareConv(Square({3, 1}, 40, 1, groups), seed++));
+  }
+}
+
+// Weights as [k, n], as the right-hand side of a matrix product has them.
+TEST(ConvF32, PacksBothOrders) {
+  for (const Kernels* t : AllTiers()) {
+    SCOPED_TRACE(t->tier);
+    for (int32_t n : {1, 16, 33, 64, 70}) {
+      const int32_t k = 19;
+      const std::vector<float> weights = RandomFloats(static_cast<size_t>(k * n), 7);
+      std::vector<float> transposed(weights.size());
+      for (int32_t i = 0; i < n * k; ++i) transposed[static_cast<size_t>(i % k * n + i / k)] = weights[static_cast<size_t>(i)];
+      const size_t bytes = t->pack_f32_bytes(k, n);
+      AlignedBytes a(bytes), b(bytes);
+      std::memset(a.data(), 0, bytes);
+      std::memset(b.data(), 0, bytes);
+      t->pack_f32(k, n, {weights.data(), k, 1}, nullptr, a.data());
+      t->pack_f32(k, n, {transposed.data(), 1, n}, nullptr, b.data());
+      EXPECT_EQ(std::memcmp(a.data(), b.data(), bytes), 0) << "n " << n;
+    }
+  }
+}
+
+TEST(ConvF32, NanPassesTheClamp) {
+  const ConvShape s = ConvShape::MatMul(3, 40, 50);
+  ConvData data = MakeConvData(s, 1);
+  data.input[45] = kNan;
+  for (const Kernels* t : AllTiers()) {
+    const std::vector<float> output = RunConv(*t, s, data, true, {0.0f, 6.0f}, false);
+    for (size_t i = 0; i < output.size(); ++i) ASSERT_EQ(std::isnan(output[i]), i / 50 == 1) << t->tier;
+  }
+}
+
+std::vector<float> RunDepthwise(const Kernels& t, const ConvShape& s, const ConvData& data, ClampF32 clamp, bool cut) {
+  AlignedBytes packed(t.pack_depthwise_f32_bytes(s));
+  t.pack_depthwise_f32(s, data.weights.data(), data.bias.empty() ? nullptr : data.bias.data(), packed.data());
+  const int32_t lines = s.batch * s.out_height;
+  std::vector<float> output(Size(s.batch, s.out_height, s.out_width, s.out_channels), kNan);
+  const std::vector<Range> ranges = cut ? UnevenRanges(lines) : std::vector<Range>{{0, lines}};
+  for (const Range& range : ranges) t.depthwise_f32(s, data.input.data(), packed.data(), output.data(), clamp, range);
+  return output;
+}
+
+void CompareDepthwise(const ConvShape& s, uint32_t seed) {
+  SCOPED_TRACE(Describe(s));
+  ConvData data = {RandomFloats(InputSize(s), seed), RandomFloats(static_cast<size_t>(s.taps() * s.out_channels), seed + 1), {}};
+  if (seed % 4 != 0) data.bias = RandomFloats(static_cast<size_t>(s.out_channels), seed + 2);
+  const ClampF32 clamp = seed % 3 == 0 ? ClampF32{0.0f, 0.75f} : kNoClamp;
+  const std::vector<float> expected = RunDepthwise(Scalar(), s, data, clamp, false);
+  for (const Kernels* t : TiersToTest()) {
+    SCOPED_TRACE(t->tier);
+    const std::vector<float> actual = RunDepthwise(*t, s, data, clamp, false);
+    ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, actual, s.taps()));
+    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunDepthwise(*t, s, data, clamp, true)));
+  }
+}
+
+TEST(DepthwiseF32, Windows) {
+  uint32_t seed = 1;
+  for (int32_t in : {1, 3, 8, 13}) {
+    for (int32_t kernel : {1, 2, 3, 5}) {
+      for (int32_t stride : {1, 2, 3}) {
+        for (int32_t dilation : {1, 2}) {
+          for (bool same : {true, false}) {
+            const Axis axis = {in, kernel, stride, dilation, same};
+            if (!same && axis.window() > in) continue;
+            ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Square(axis, 21, 21, 1, 2), seed++));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(DepthwiseF32, Channels) {
+  uint32_t seed = 1;
+  for (int32_t channels : {1, 2, 4, 7, 16, 33, 64, 130, 257}) {
+    ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Square({9, 3}, channels, channels), seed++));
+    ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Shape({5, 3, 2}, {12, 5}, channels, channels), seed++));
+  }
+}
+
+TEST(DepthwiseF32, Multiplier) {
+  uint32_t seed = 1;
+  for (int32_t channels : {1, 3, 8}) {
+    for (int32_t multiplier : {2, 4, 5, 16, 33}) {
+      ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Shape({6, 3}, {5, 2, 2}, channels, channels * multiplier, 1, 2), seed++));
+    }
+  }
+}
+
+TEST(PoolF32, EqualsScalar) {
+  uint32_t seed = 1;
+  for (int32_t channels : {1, 3, 16, 70, 133}) {
+    for (const Axis axis : {Axis{7, 2, 2}, Axis{7, 3, 2}, Axis{8, 3, 1, 1, false}, Axis{7, 7, 1, 1, false}, Axis{5, 9}}) {
+      ConvShape s = Shape(axis, axis, channels, channels, 1, 2);
+      SCOPED_TRACE(Describe(s));
+      const std::vector<float> input = RandomFloats(InputSize(s), seed++);
+      const ClampF32 clamp = seed % 2 == 0 ? ClampF32{-0.1f, 0.4f} : kNoClamp;
+      for (auto pool : {&Kernels::max_pool_f32, &Kernels::average_pool_f32}) {
+        const auto run = [&](const Kernels& t, bool cut) {
+          const int32_t lines = s.batch * s.out_height;
+          std::vector<float> output(Size(s.batch, s.out_height, s.out_width, channels), kNan);
+          const std::vector<Range> ranges = cut ? UnevenRanges(lines) : std::vector<Range>{{0, lines}};
+          for (const Range& range : ranges) (t.*pool)(s, input.data(), output.data(), clamp, range);
+          return output;
+        };
+        const std::vector<float> expected = run(Scalar(), false);
+        for (const Kernels* t : TiersToTest()) {
+          SCOPED_TRACE(t->tier);
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, run(*t, false)));
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, run(*t, true)));
+        }
+      }
+    }
+  }
+}
+
+TEST(PoolF32, EmptyWindowsAndInfinities) {
+  ConvShape s = Square({2, 2, 1, 1, false}, 20, 20);
+  s.pad_top = s.pad_left = 3;
+  s.out_height = s.out_width = 6;
+  const std::vector<float> input(InputSize(s), -kInf);
+  for (const Kernels* t : AllTiers()) {
+    std::vector<float> max(6 * 6 * 20), average(max);
+    t->max_pool_f32(s, input.data(), max.data(), kNoClamp, {0, 6});
+    t->average_pool_f32(s, input.data(), average.data(), kNoClamp, {0, 6});
+    EXPECT_EQ(max[0], 0.0f) << t->tier;
+    EXPECT_EQ(average[0], 0.0f) << t->tier;
+    EXPECT_EQ(max[(3 * 6 + 3) * 20], -kInf) << t->tier;
+  }
+}
+
+// --- elementwise -------------------------------------------------------------------------------------------------------------------------
+
+// The distance in representable floats; huge if just one is NaN.
+double Ulps(float a, float b) {
+  if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b) ? 0 : 1e30;
+  const auto place = [](float x) {
+    const int64_t bits = BitsOf(x) & 0x7fffffffu;
+    return std::signbit(x) ? -bits : bits;
+  };
+  return static_cast<double>(std::abs(place(a) - place(b)));
+}
+
+struct UnaryCase {
+  Unary op;
+  const char* name;
+  double (*exact)(double);  // null: every tier gives the bits of scalar
+  double ulps;              // of every tier from the exact value
+};
+
+double ExactLogistic(double x) { return 1 / (1 + std::exp(-x)); }
+double ExactElu(double x) { return x < 0 ? std::expm1(x) : x; }
+
+constexpr UnaryCase kUnary[] = {
+    {Unary::kAbs, "abs", nullptr, 0},
+    {Unary::kNeg, "neg", nullptr, 0},
+    {Unary::kSquare, "square", nullptr, 0},
+    {Unary::kSqrt, "sqrt", nullptr, 0},
+    {Unary::kRsqrt, "rsqrt", nullptr, 0},
+    {Unary::kExp, "exp", [](double x) { return std::exp(x); }, 1.1},
+    {Unary::kLog, "log", [](double x) { return std::log(x); }, 1.5},
+    {Unary::kSin, "sin", [](double x) { return std::sin(x); }, 1.5},
+    {Unary::kCos, "cos", [](double x) { return std::cos(x); }, 1.5},
+    {Unary::kTanh, "tanh", [](double x) { return std::tanh(x); }, 3},
+    {Unary::kLogistic, "logistic", ExactLogistic, 3},
+    {Unary::kRelu, "relu", nullptr, 0},
+    {Unary::kRelu6, "relu6", nullptr, 0},
+    {Unary::kReluN1To1, "relu_n1_to_1", nullptr, 0},
+    {Unary::kRelu0To1, "relu_0_to_1", nullptr, 0},
+    {Unary::kHardSwish, "hard_swish", nullptr, 0},
+    {Unary::kFloor, "floor", nullptr, 0},
+    {Unary::kCeil, "ceil", nullptr, 0},
+    {Unary::kRound, "round", nullptr, 0},
+    {Unary::kElu, "elu", ExactElu, 2},
+    {Unary::kSign, "sign", nullptr, 0},
+};
+static_assert(std::size(kUnary) == static_cast<size_t>(Unary::kCount));
+
+UnaryF32 Function(const Kernels& t, Unary op) { return t.unary_f32[static_cast<size_t>(op)]; }
+
+// All exponents and signs, a dense part around where things happen, and the special values.
+std::vector<float> Arguments() {
+  std::vector<float> x = {0.0f, -0.0f, kInf, -kInf, kNan,  88.7f, 88.72283f,  88.73f, -87.4f, -88.0f, -103.9f, -104.0f,  -1000.0f, 3e38f,
+                          0.5f, 1.5f,  2.5f, -0.5f, -1.5f, -2.5f, 8388607.5f, 1.0f,   -1.0f,  6.0f,   -3.0f,   65536.0f, 65537.0f, 1e10f};
+  for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 30011) x.push_back(FromBits(static_cast<uint32_t>(bits)));
+  const std::vector<float> dense = RandomFloats(40000, 3, -20.0f, 20.0f), wide = RandomFloats(20000, 4, -110.0f, 110.0f);
+  x.insert(x.end(), dense.begin(), dense.end());
+  x.insert(x.end(), wide.begin(), wide.end());
+  return x;
+}
+
+// The error of y in units in the last place of the exact value.
+double Error(float y, double exact) {
+  if (std::isnan(exact)) return std::isnan(y) ? 0 : 1e30;
+  const float rounded = static_cast<float>(exact);
+  if (std::isinf(rounded) || std::isinf(y)) return rounded == y ? 0 : Ulps(rounded, y);
+  const int exponent = std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126);
+  return std::abs(static_cast<double>(y) - exact) / std::ldexp(1.0, exponent - 23);
+}
+
+TEST(UnaryF32, WithinStatedBounds) {
+  const std::vector<float> x = Arguments();
+  for (const UnaryCase& c : kUnary) {
+    std::vector<float> expected(x.size());
+    Function(Scalar(), c.op)(x.data(), expected.data(), x.size());
+    for (const Kernels* t : AllTiers()) {
+      std::vector<float> y(x.size());
+      Function(*t, c.op)(x.data(), y.data(), x.size());
+      if (c.exact == nullptr) {
+        SCOPED_TRACE(std::string(t->tier) + " " + c.name);
+        ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, y));
+        continue;
+      }
+      double worst = 0, at = 0;
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double error = Error(y[i], c.exact(x[i]));
+        if (error > worst) worst = error, at = x[i];
+      }
+      EXPECT_LE(worst, c.ulps) << t->tier << " " << c.name << " of " << at;
+      RecordProperty(std::string(t->tier) + "_" + c.name, std::to_string(worst));
+    }
+  }
+}
+
+TEST(UnaryF32, LengthsAndPlaces) {
+  const std::vector<float> x = RandomFloats(80, 5, -4.0f, 4.0f);
+  for (const UnaryCase& c : kUnary) {
+    for (const Kernels* t : AllTiers()) {
+      SCOPED_TRACE(std::string(t->tier) + " " + c.name);
+      std::vector<float> whole(x.size());
+      Function(*t, c.op)(x.data(), whole.data(), x.size());
+      for (size_t begin : {0u, 1u, 5u}) {
+        for (size_t n = 0; n <= 40; ++n) {
+          std::vector<float> y(x.begin() + static_cast<ptrdiff_t>(begin), x.begin() + static_cast<ptrdiff_t>(begin + n));
+          y.push_back(77.0f);
+          Function(*t, c.op)(y.data(), y.data(), n);
+          ASSERT_EQ(y[n], 77.0f);
+          for (size_t i = 0; i < n; ++i) {
+            if (std::isnan(whole[begin + i])) continue;
+            ASSERT_EQ(BitsOf(y[i]), BitsOf(whole[begin + i])) << begin << " " << n;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(UnaryF32, SpecialValues) {
+  for (const Kernels* t : AllTiers()) {
+    const auto at = [t](Unary op, float x) {
+      float y;
+      Function(*t, op)(&x, &y, 1);
+      return y;
+    };
+    SCOPED_TRACE(t->tier);
+    EXPECT_TRUE(std::isfinite(at(Unary::kExp, 88.7f)));
+    EXPECT_EQ(at(Unary::kExp, 89.0f), kInf);
+    EXPECT_EQ(at(Unary::kExp, -200.0f), 0.0f);
+    EXPECT_EQ(at(Unary::kExp, -kInf), 0.0f);
+    EXPECT_GT(at(Unary::kLogistic, -88.0f), 0.0f);
+    EXPECT_EQ(at(Unary::kLogistic, 100.0f), 1.0f);
+    EXPECT_EQ(at(Unary::kTanh, kInf), 1.0f);
+    EXPECT_EQ(at(Unary::kTanh, -30.0f), -1.0f);
+    EXPECT_EQ(at(Unary::kRsqrt, 0.0f), kInf);
+    EXPECT_EQ(at(Unary::kLog, 0.0f), -kInf);
+    EXPECT_TRUE(std::isnan(at(Unary::kLog, -1.0f)));
+    EXPECT_TRUE(std::isnan(at(Unary::kRelu, kNan)));
+    EXPECT_TRUE(std::isnan(at(Unary::kSin, kInf)));
+    EXPECT_EQ(at(Unary::kElu, -kInf), -1.0f);
+    EXPECT_EQ(at(Unary::kRound, 2.5f), 2.0f);
+    EXPECT_EQ(at(Unary::kSign, kNan), 0.0f);
+    for (const UnaryCase& c : kUnary) {
+      if (c.op == Unary::kSign) continue;
+      EXPECT_TRUE(std::isnan(at(c.op, kNan))) << c.name;
+    }
+  }
+}
+
+TEST(BinaryF32, EqualsScalar) {
+  const std::vector<float> special = {0.0f, -0.0f, kInf, -kInf, kNan, 1.0f, 1e-40f, 3e38f};
+  std::vector<float> a = RandomFloats(200, 1, -3.0f, 3.0f), b = RandomFloats(200, 2, -3.0f, 3.0f);
+  for (size_t i = 0; i < 64; ++i) a[i] = special[i / 8], b[i] = special[i % 8];
+  for (size_t op = 0; op < static_cast<size_t>(Binary::kCount); ++op) {
+    for (size_t operands = 0; operands < static_cast<size_t>(Operands::kCount); ++operands) {
+      for (size_t n : {0u, 1u, 2u, 7u, 8u, 15u, 16u, 17u, 63u, 200u}) {
+        for (const ClampF32 clamp : {kNoClamp, ClampF32{-1.0f, 1.0f}, ClampF32{0.0f, kInf}}) {
+          std::vector<float> expected(n), y(n);
+          Scalar().binary_f32[op][operands](a.data(), b.data(), expected.data(), n, clamp);
+          for (const Kernels* t : TiersToTest()) {
+            SCOPED_TRACE(std::string(t->tier) + " op " + std::to_string(op) + " operands " + std::to_string(operands));
+            t->binary_f32[op][operands](a.data(), b.data(), y.data(), n, clamp);
+            ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, y));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(ConvertF32, EveryHalf) {
+  std::vector<uint16_t> x(65536);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint16_t>(i);
+  std::vector<float> expected(x.size()), y(x.size());
+  Scalar().f16_to_f32(x.data(), expected.data(), x.size());
+  EXPECT_EQ(expected[0x3c00], 1.0f);
+  EXPECT_EQ(expected[0x0001], 0x1p-24f);
+  EXPECT_EQ(expected[0x83ff], -0x1.ff8p-15f);
+  EXPECT_EQ(expected[0x7bff], 65504.0f);
+  EXPECT_EQ(expected[0xfc00], -kInf);
+  for (const Kernels* t : TiersToTest()) {
+    SCOPED_TRACE(t->tier);
+    t->f16_to_f32(x.data(), y.data(), x.size());
+    ASSERT_EQ(std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)), 0);
+    for (size_t n = 0; n < 20; ++n) {
+      std::vector<float> part(n);
+      const std::vector<uint16_t> in(x.begin() + 1000, x.begin() + 1000 + static_cast<ptrdiff_t>(n));
+      t->f16_to_f32(in.data(), part.data(), n);
+      for (size_t i = 0; i < n; ++i) ASSERT_EQ(part[i], expected[1000 + i]);
+    }
+  }
+}
+
+TEST(RowsF32, SumMaxAccumulate) {
+  for (size_t n : {1u, 2u, 3u, 7u, 8u, 15u, 16u, 17u, 33u, 64u, 65u, 127u, 1000u, 4097u}) {
+    const std::vector<float> x = RandomFloats(n, static_cast<uint32_t>(n)), start = RandomFloats(n, static_cast<uint32_t>(n) + 1);
+    std::vector<float> expected = start;
+    Scalar().accumulate_f32(x.data(), expected.data(), n);
+    for (const Kernels* t : TiersToTest()) {
+      SCOPED_TRACE(std::string(t->tier) + " " + std::to_string(n));
+      const double sum_bound = static_cast<double>(n) * std::sqrt(static_cast<double>(n)) * 2 * kUnit;
+      EXPECT_NEAR(t->sum_f32(x.data(), n), Scalar().sum_f32(x.data(), n), sum_bound);
+      EXPECT_EQ(t->max_f32(x.data(), n), Scalar().max_f32(x.data(), n));
+      std::vector<float> y = start;
+      t->accumulate_f32(x.data(), y.data(), n);
+      ExpectSameBits(expected, y);
+    }
+  }
+  for (const Kernels* t : AllTiers()) {
+    const std::vector<float> negative(21, -5.0f), mixed = {kNan, 1.0f, kNan, 3.0f, kNan};
+    EXPECT_EQ(t->max_f32(negative.data(), negative.size()), -5.0f) << t->tier;
+    EXPECT_EQ(t->max_f32(mixed.data(), mixed.size()), 3.0f) << t->tier;
+    EXPECT_EQ(t->sum_f32(nullptr, 0), 0.0f) << t->tier;
+  }
+}
+
+TEST(RowsF32, Softmax) {
+  for (int32_t depth : {1, 2, 5, 8, 16, 17, 31, 100, 1001}) {
+    const int32_t rows = 5;
+    const size_t size = static_cast<size_t>(rows * depth);
+    const std::vector<float> x = RandomFloats(size, static_cast<uint32_t>(depth), -8.0f, 8.0f);
+    for (float beta : {1.0f, 0.25f}) {
+      std::vector<float> expected(size), y(size);
+      Scalar().softmax_f32(x.data(), expected.data(), depth, beta, {0, rows});
+      for (const Kernels* t : TiersToTest()) {
+        SCOPED_TRACE(std::string(t->tier) + " depth " + std::to_string(depth));
+        for (const Range& range : UnevenRanges(rows)) t->softmax_f32(x.data(), y.data(), depth, beta, range);
+        const double relative = (16 + std::sqrt(static_cast<double>(depth))) * kUnit * 2;
+        for (size_t i = 0; i < size; ++i) ASSERT_NEAR(y[i], expected[i], relative * expected[i]) << i;
+        std::vector<float> in_place = x;
+        t->softmax_f32(in_place.data(), in_place.data(), depth, beta, {0, rows});
+        ExpectSameBits(y, in_place);
+      }
+    }
+  }
+}
+
+TEST(RowsF32, SoftmaxOfExtremes) {
+  for (const Kernels* t : AllTiers()) {
+    SCOPED_TRACE(t->tier);
+    const std::vector<float> x = {-kInf, 1e30f, -1e30f, 1e30f, 5.0f};
+    std::vector<float> y(x.size());
+    t->softmax_f32(x.data(), y.data(), 5, 1.0f, {0, 1});
+    ExpectSameBits({0.0f, 0.5f, 0.0f, 0.5f, 0.0f}, y);
+  }
+}
+
+TEST(CpuFeatures, TiersFollowFeatures) {
+  const CacheSizes caches = DetectedCaches();
+  EXPECT_GE(caches.l1d, 4096u);
+  EXPECT_GE(caches.l2, caches.l1d);
+  EXPECT_TRUE(CpuHas(0));
+  for (const Kernels* t : TiersToTest()) EXPECT_FALSE(DetectedFeatures().empty()) << t->tier;
+  EXPECT_EQ(UpTo("no such tier"), nullptr);
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,519 @@
+#include <cstring>
+#include <iterator>
+#include <string>
+
+#include "kernels/common/fixed_point.h"
+#include "kernels/kernel_test.h"
+
+// Every tier's 8-bit kernels against the scalar ones: equal to the last bit. Buffers have their exact size, so that an address sanitizer
+// sees a read or a write beyond them; ranges run from the last to the first, so that a store beyond a range spoils what is already there.
+namespace sigrun::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// A convolution by what a model says; the output's size follows.
+struct Geometry {
+  int32_t batch, height, width, in_channels, out_channels;
+  int32_t kernel_height = 1, kernel_width = 1, stride = 1, dilation = 1, groups = 1;
+  int32_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+
+  ConvShape Shape() const {
+    ConvShape s;
+    s.batch = batch;
+    s.in_height = height;
+    s.in_width = width;
+    s.in_channels = in_channels;
+    s.out_channels = out_channels;
+    s.kernel_height = kernel_height;
+    s.kernel_width = kernel_width;
+    s.stride_h = s.stride_w = stride;
+    s.dilation_h = s.dilation_w = dilation;
+    s.groups = groups;
+    s.pad_top = pad_top;
+    s.pad_left = pad_left;
+    s.out_height = (height + pad_top + pad_bottom - (kernel_height - 1) * dilation - 1) / stride + 1;
+    s.out_width = (width + pad_left + pad_right - (kernel_width - 1) * dilation - 1) / stride + 1;
+    return s;
+  }
+};
+
+std::string Describe(const Geometry& g, const Kernels& tier) {
+  std::string text = tier.tier;
+  for (int32_t x : {g.batch, g.height, g.width, g.in_channels, g.out_channels, g.kernel_height, g.kernel_width, g.stride, g.dilation,
+                    g.groups, g.pad_top, g.pad_left}) {
+    text += ' ' + std::to_string(x);
+  }
+  return text;
+}
+
+std::vector<Geometry> ConvGeometries() {
+  std::vector<Geometry> all = {
+      {1, 5, 5, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      {2, 7, 6, 1, 5, 3, 3, 2, 1, 1, 0, 0, 1, 1},
+      {1, 9, 11, 2, 33, 5, 3, 1, 1, 1, 2, 1, 2, 1},
+      {1, 12, 13, 4, 16, 3, 3, 1, 2, 1, 2, 2, 2, 2},
+      {1, 6, 6, 4, 3, 3, 3, 1, 1, 2, 1, 1, 1, 1},
+      {2, 5, 4, 17, 7, 2, 2, 1, 1, 3, 0, 0, 1, 1},
+      {1, 8, 8, 64, 40, 1, 1},
+      {3, 3, 3, 16, 70, 1, 1},
+      {1, 4, 5, 19, 31, 1, 1},
+      {1, 9, 9, 8, 24, 1, 1, 2},
+      {1, 10, 10, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      {1, 3, 3, 5, 9, 5, 5, 1, 1, 1, 2, 2, 2, 2},
+      {1, 2, 2, 3, 4, 7, 7, 1, 1, 1, 3, 3, 3, 3},
+      {1, 17, 1, 12, 6, 3, 1, 2, 1, 1, 1, 0, 1, 0},
+      {1, 20, 20, 3, 20, 3, 3, 2, 1, 1, 0, 0, 1, 1},
+      {1, 4, 4, 8, 8, 1, 1, 1, 1, 2},
+      {1, 1, 37, 259, 65, 1, 1},
+      {1, 1, 1, 1000, 10, 1, 1},
+      {1, 3, 3, 2, 2, 2, 2, 1, 5, 1, 3, 3, 3, 3},
+      {1, 40, 40, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+  };
+  for (int32_t rows = 1; rows <= 14; ++rows) all.push_back({1, 1, rows, 20 + 3 * rows, 1 + 5 * rows});
+  for (int32_t k = 1; k <= 18; ++k) all.push_back({1, 1, 3, k, 18 - k + 1});
+  for (int32_t k : {31, 32, 33, 48, 63, 64, 65, 128}) all.push_back({1, 1, 13, k, 32});
+  return all;
+}
+
+// The quantised part of a case: which zero points and signs, what multipliers.
+struct Mode {
+  bool unsigned_input = false;
+  bool flip_weights = false;
+  int32_t input_zero_point = 0;
+  int32_t weight_zero_point = 0;
+  bool left_shifts = false;
+  bool wide_bias = false;
+  int32_t min = -128;
+  int32_t max = 127;
+};
+
+std::vector<Mode> Modes() {
+  return {{},
+          {false, false, -128, 0, false, false, -128, 127},
+          {true, true, 3, -7, false, false, 0, 255},
+          {true, false, 127, 0, true, true, 10, 200},
+          {false, true, 11, 127, true, false, -20, 90},
+          {false, false, -5, -128, false, true, -128, 127}};
+}
+
+struct Requantization {
+  std::vector<int32_t> multiplier, shift;
+  RequantizeParams params;
+
+  Requantization(int32_t channels, const Mode& mode, uint32_t seed)
+      : multiplier(RandomInts<int32_t>(static_cast<size_t>(channels), seed, int64_t{1} << 30, INT32_MAX)),
+        shift(RandomInts<int32_t>(static_cast<size_t>(channels), seed + 1, mode.left_shifts ? -31 : -12, mode.left_shifts ? 8 : -2)) {
+    params = {multiplier.data(), shift.data(), mode.unsigned_input ? 120 : -9, mode.min, mode.max};
+  }
+};
+
+std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, const Mode& mode, bool whole) {
+  const ConvShape s = geometry.Shape();
+  const size_t k = static_cast<size_t>(s.taps()) * s.in_channels, n = static_cast<size_t>(s.out_channels);
+  const auto input = RandomInts<uint8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
+  const auto weights = RandomInts<int8_t>(k * n * s.groups, 2);
+  const auto bias = mode.wide_bias ? RandomInts<int32_t>(n * s.groups, 3) : RandomInts<int32_t>(n * s.groups, 3, -20000, 20000);
+  const size_t group_bytes = kernels.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels);
+  EXPECT_EQ(kernels.tier == std::string("scalar") ? 0 : group_bytes % 64, 0u);
+  const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
+  for (int32_t g = 0; g < s.groups; ++g) {
+    const WeightView<int8_t> view{weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1};
+    kernels.pack_i8(s.taps(), s.in_channels, s.out_channels, view, mode.flip_weights, bias.data() + n * g, mode.input_zero_point,
+                    mode.weight_zero_point, packed.data() + group_bytes * g);
+  }
+  std::vector<uint8_t> output(static_cast<size_t>(s.rows()) * n * s.groups, 0xcd);
+  const Requantization requantize(s.out_channels * s.groups, mode, 4);
+  std::vector<Range> ranges = whole ? std::vector<Range>{{0, s.rows()}} : UnevenRanges(s.rows());
+  for (size_t i = ranges.size(); i-- > 0;) {
+    kernels.conv_i8(s, {input.data(), mode.input_zero_point, mode.unsigned_input}, packed.data(), output.data(), requantize.params,
+                    scratch.data(), ranges[i]);
+  }
+  return output;
+}
+
+TEST(ConvI8, EveryTierEqualsScalar) {
+  for (const Geometry& g : ConvGeometries()) {
+    for (const Mode& mode : Modes()) {
+      const auto expected = RunConv(Scalar(), g, mode, true);
+      for (const Kernels* tier : TiersToTest()) {
+        ASSERT_EQ(RunConv(*tier, g, mode, true), expected) << Describe(g, *tier);
+        ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier) << " in ranges";
+      }
+    }
+  }
+}
+
+// Weights [k, n], as BATCH_MATMUL has them, are the transpose of [n, k].
+TEST(ConvI8, StridesOfTheWeights) {
+  constexpr int32_t kK = 37, kN = 21, kRows = 9;
+  const auto input = RandomInts<int8_t>(kRows * kK, 1);
+  const auto weights = RandomInts<int8_t>(kK * kN, 2);
+  std::vector<int8_t> transposed(kK * kN);
+  for (int32_t n = 0; n < kN; ++n) {
+    for (int32_t k = 0; k < kK; ++k) transposed[k * kN + n] = weights[n * kK + k];
+  }
+  const ConvShape s = ConvShape::MatMul(kRows, kK, kN);
+  const Requantization requantize(kN, {}, 3);
+  for (const Kernels* tier : AllTiers()) {
+    std::vector<int8_t> output[2];
+    for (int i = 0; i < 2; ++i) {
+      const AlignedBytes packed(tier->pack_i8_bytes(1, kK, kN)), scratch(tier->conv_i8_scratch_bytes(s));
+      const WeightView<int8_t> view = i == 0 ? WeightView<int8_t>{weights.data(), kK, 1} : WeightView<int8_t>{transposed.data(), 1, kN};
+      tier->pack_i8(1, kK, kN, view, false, nullptr, 4, 0, packed.data());
+      output[i].resize(kRows * kN);
+      tier->conv_i8(s, {input.data(), 4, false}, packed.data(), output[i].data(), requantize.params, scratch.data(), {0, kRows});
+    }
+    EXPECT_EQ(output[0], output[1]) << tier->tier;
+  }
+}
+
+// The scratch holds a block of rows, whatever the image's size.
+TEST(ConvI8, ScratchIsBounded) {
+  for (const Kernels* tier : AllTiers()) {
+    ConvShape s = Geometry{1, 64, 64, 32, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}.Shape();
+    const size_t bytes = tier->conv_i8_scratch_bytes(s);
+    s.batch = 100;
+    EXPECT_EQ(tier->conv_i8_scratch_bytes(s), bytes);
+    EXPECT_LE(bytes, size_t{400} << 10);
+  }
+}
+
+enum class Rows { kSymmetric, kPerRow, kPerBatch, kPerBatchSymmetric };
+
+std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, Rows rows, bool with_bias, bool whole) {
+  const ConvShape s = geometry.Shape();
+  const size_t k = static_cast<size_t>(s.taps()) * s.in_channels, n = static_cast<size_t>(s.out_channels), channels = n * s.groups;
+  const auto input = RandomInts<int8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
+  const auto weights = RandomInts<int8_t>(k * channels, 2);
+  const size_t group_bytes = kernels.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels);
+  const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
+  for (int32_t g = 0; g < s.groups; ++g) {
+    kernels.pack_i8(s.taps(), s.in_channels, s.out_channels, {weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1}, false, nullptr, 0,
+                    0, packed.data() + group_bytes * g);
+  }
+  const bool per_batch = rows == Rows::kPerBatch || rows == Rows::kPerBatchSymmetric;
+  const size_t scales = static_cast<size_t>(per_batch ? s.batch : s.rows());
+  const auto row_scale = RandomFloats(scales, 3, 0.001f, 0.1f);
+  const auto zero_points = RandomInts<int32_t>(scales, 4, -128, 127);
+  const auto channel_scale = RandomFloats(channels, 5, 0.001f, 0.1f), bias = RandomFloats(channels, 6);
+  std::vector<float> output(static_cast<size_t>(s.rows()) * channels, kNaN);
+  std::vector<Range> ranges = whole ? std::vector<Range>{{0, s.rows()}} : UnevenRanges(s.rows());
+  for (size_t i = ranges.size(); i-- > 0;) {
+    kernels.conv_i8_f32(s, input.data(), packed.data(), output.data(), row_scale.data(),
+                        rows == Rows::kPerRow || rows == Rows::kPerBatch ? zero_points.data() : nullptr, per_batch, channel_scale.data(),
+                        with_bias ? bias.data() : nullptr, with_bias ? ClampF32{0.0f, 6.0f} : ClampF32{-kInfinity, kInfinity},
+                        scratch.data(), ranges[i]);
+  }
+  return output;
+}
+
+TEST(ConvI8F32, EveryTierEqualsScalar) {
+  for (const Geometry& g : ConvGeometries()) {
+    for (Rows rows : {Rows::kSymmetric, Rows::kPerRow, Rows::kPerBatch, Rows::kPerBatchSymmetric}) {
+      const bool with_bias = rows != Rows::kPerBatch;
+      const auto expected = RunHybrid(Scalar(), g, rows, with_bias, true);
+      for (const Kernels* tier : TiersToTest()) {
+        ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, true), expected) << Describe(g, *tier);
+        ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, false), expected) << Describe(g, *tier) << " in ranges";
+      }
+    }
+  }
+}
+
+std::vector<uint8_t> RunDepthwise(const Kernels& kernels, const Geometry& geometry, const Mode& mode, bool whole) {
+  const ConvShape s = geometry.Shape();
+  const auto input = RandomInts<uint8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels, 1);
+  const auto filter = RandomInts<int8_t>(static_cast<size_t>(s.taps()) * s.out_channels, 2);
+  const auto bias = mode.wide_bias ? RandomInts<int32_t>(static_cast<size_t>(s.out_channels), 3)
+                                   : RandomInts<int32_t>(static_cast<size_t>(s.out_channels), 3, -20000, 20000);
+  const AlignedBytes packed(kernels.pack_depthwise_i8_bytes(s));
+  kernels.pack_depthwise_i8(s, filter.data(), mode.flip_weights, bias.data(), mode.input_zero_point, mode.weight_zero_point, packed.data());
+  const int32_t lines = s.batch * s.out_height;
+  std::vector<uint8_t> output(static_cast<size_t>(lines) * s.out_width * s.out_channels, 0xcd);
+  const Requantization requantize(s.out_channels, mode, 4);
+  std::vector<Range> ranges = whole ? std::vector<Range>{{0, lines}} : UnevenRanges(lines);
+  for (size_t i = ranges.size(); i-- > 0;) {
+    kernels.depthwise_i8(s, {input.data(), mode.input_zero_point, mode.unsigned_input}, packed.data(), output.data(), requantize.params,
+                         ranges[i]);
+  }
+  return output;
+}
+
+TEST(DepthwiseI8, EveryTierEqualsScalar) {
+  std::vector<Geometry> all;
+  for (int32_t c : {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 65, 100}) {
+    all.push_back({1, 7, 6, c, c, 3, 3, 1, 1, 1, 1, 1, 1, 1});
+    all.push_back({2, 9, 8, c, c, 3, 3, 2, 1, 1, 0, 0, 1, 1});
+    all.push_back({1, 6, 9, c, c, 2, 5, 1, 2, 1, 1, 4, 1, 4});
+  }
+  for (int32_t multiplier : {2, 3, 8, 70}) {
+    all.push_back({1, 5, 5, 1, multiplier, 3, 3, 1, 1, 1, 1, 1, 1, 1});
+    all.push_back({2, 6, 5, 5, 5 * multiplier, 3, 2, 2, 1, 1, 1, 0, 0, 1});
+  }
+  all.push_back({1, 20, 20, 18, 18, 17, 17, 3, 1, 1, 8, 8, 8, 8});
+  for (const Geometry& g : all) {
+    for (const Mode& mode : Modes()) {
+      const auto expected = RunDepthwise(Scalar(), g, mode, true);
+      for (const Kernels* tier : TiersToTest()) {
+        ASSERT_EQ(RunDepthwise(*tier, g, mode, true), expected) << Describe(g, *tier);
+        ASSERT_EQ(RunDepthwise(*tier, g, mode, false), expected) << Describe(g, *tier) << " in ranges";
+      }
+    }
+  }
+}
+
+template <class T>
+std::vector<T> RunPool(void (*pool)(const ConvShape&, const T*, T*, int32_t, int32_t, Range), const Geometry& geometry, int32_t min,
+                       int32_t max) {
+  const ConvShape s = geometry.Shape();
+  const auto input = RandomInts<T>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels, 1);
+  const int32_t lines = s.batch * s.out_height;
+  std::vector<T> output(static_cast<size_t>(lines) * s.out_width * s.in_channels, 99);
+  std::vector<Range> ranges = UnevenRanges(lines);
+  for (size_t i = ranges.size(); i-- > 0;) pool(s, input.data(), output.data(), min, max, ranges[i]);
+  return output;
+}
+
+TEST(PoolI8, EveryTierEqualsScalar) {
+  std::vector<Geometry> all;
+  for (int32_t c : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 67}) {
+    all.push_back({1, 8, 7, c, c, 2, 2, 2});
+    all.push_back({2, 7, 5, c, c, 3, 3, 1, 1, 1, 1, 1, 1, 1});
+    all.push_back({1, 6, 6, c, c, 6, 6});
+  }
+  all.push_back({1, 190, 190, 3, 3, 190, 190});
+  for (const Geometry& g : all) {
+    for (const Kernels* tier : TiersToTest()) {
+      SCOPED_TRACE(Describe(g, *tier));
+      EXPECT_EQ(RunPool(tier->max_pool_i8, g, -100, 90), RunPool(Scalar().max_pool_i8, g, -100, 90));
+      EXPECT_EQ(RunPool(tier->max_pool_u8, g, 10, 240), RunPool(Scalar().max_pool_u8, g, 10, 240));
+      EXPECT_EQ(RunPool(tier->average_pool_i8, g, -128, 127), RunPool(Scalar().average_pool_i8, g, -128, 127));
+      EXPECT_EQ(RunPool(tier->average_pool_i8, g, -3, 2), RunPool(Scalar().average_pool_i8, g, -3, 2));
+      EXPECT_EQ(RunPool(tier->average_pool_u8, g, 0, 255), RunPool(Scalar().average_pool_u8, g, 0, 255));
+    }
+  }
+}
+
+TEST(PoolI8, AverageRoundsHalfAwayFromZero) {
+  ConvShape s = Geometry{1, 1, 2, 4, 4, 1, 2}.Shape();
+  const int8_t input[] = {1, -1, 127, -128, 2, -2, 127, -127};
+  for (const Kernels* tier : AllTiers()) {
+    std::vector<int8_t> output(4);
+    tier->average_pool_i8(s, input, output.data(), -128, 127, {0, 1});
+    EXPECT_EQ(output, (std::vector<int8_t>{2, -2, 127, -128})) << tier->tier;
+  }
+}
+
+const std::vector<size_t>& Lengths() {
+  static const std::vector<size_t> lengths = {0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 31, 32, 33, 63, 64, 65, 100, 1000};
+  return lengths;
+}
+
+template <class T, class Params>
+void CheckBinary(void (*kernel)(const T*, const T*, T*, size_t, const Params&, Operands),
+                 void (*scalar)(const T*, const T*, T*, size_t, const Params&, Operands), const Params& params, const char* tier) {
+  for (size_t n : Lengths()) {
+    const auto a = RandomInts<T>(n + 1, 1), b = RandomInts<T>(n + 1, 2);
+    for (Operands operands : {Operands::kVectorVector, Operands::kVectorScalar, Operands::kScalarVector}) {
+      const std::vector<T> x0(a.begin(), a.begin() + static_cast<ptrdiff_t>(operands == Operands::kScalarVector ? 1 : n));
+      const std::vector<T> x1(b.begin(), b.begin() + static_cast<ptrdiff_t>(operands == Operands::kVectorScalar ? 1 : n));
+      std::vector<T> expected(n), output(n);
+      scalar(x0.data(), x1.data(), expected.data(), n, params, operands);
+      kernel(x0.data(), x1.data(), output.data(), n, params, operands);
+      EXPECT_EQ(output, expected) << tier << " n=" << n;
+      std::vector<T> in_place = operands == Operands::kScalarVector ? x1 : x0;
+      kernel(operands == Operands::kScalarVector ? x0.data() : in_place.data(),
+             operands == Operands::kScalarVector ? in_place.data() : x1.data(), in_place.data(), n, params, operands);
+      EXPECT_EQ(in_place, expected) << tier << " in place, n=" << n;
+    }
+  }
+}
+
+TEST(ElementwiseI8, AddAndMul) {
+  const AddI8Params adds[] = {{20, 5, 1503238554, -1, -9, 1889785610, -3, 3, 1518500250, -18, -128, 127},
+                              {20, -128, 1073741824, 0, 127, -2147483647, -2, -20, 2147483647, -19, -100, 100},
+                              {8, 0, 1073741825, -31, 0, 1234567890, 3, 0, 1500000000, 2, -128, 127}};
+  const MulI8Params muls[] = {{5, -9, 3, 1503238554, -7, -128, 127}, {-128, 128, -128, 1073741824, 1, -90, 127}};
+  for (const Kernels* tier : TiersToTest()) {
+    for (AddI8Params p : adds) {
+      CheckBinary<int8_t>(tier->add_i8, Scalar().add_i8, p, tier->tier);
+      p.min += 128, p.max += 128;
+      CheckBinary<uint8_t>(tier->add_u8, Scalar().add_u8, p, tier->tier);
+    }
+    for (MulI8Params p : muls) {
+      CheckBinary<int8_t>(tier->mul_i8, Scalar().mul_i8, p, tier->tier);
+      p.min += 128, p.max += 128;
+      CheckBinary<uint8_t>(tier->mul_u8, Scalar().mul_u8, p, tier->tier);
+    }
+  }
+}
+
+TEST(ElementwiseI8, Lookup) {
+  const auto table = RandomInts<uint8_t>(256, 1);
+  for (const Kernels* tier : AllTiers()) {
+    for (size_t n : Lengths()) {
+      std::vector<uint8_t> x = RandomInts<uint8_t>(n, 2), expected(n);
+      for (size_t i = 0; i < n; ++i) expected[i] = table[x[i]];
+      tier->lookup_8(x.data(), table.data(), x.data(), n);
+      EXPECT_EQ(x, expected) << tier->tier;
+    }
+  }
+}
+
+// Values that lie on and beside the halves, too large for an integer, or no number.
+std::vector<float> HardFloats(size_t n, float step) {
+  std::vector<float> x = RandomFloats(n, 7, -200.0f * step, 200.0f * step);
+  const float special[] = {0.5f * step, -0.5f * step, 0.49999997f * step, 1.5f * step, -2.5f * step, 1e30f,
+                           -1e30f,      kInfinity,    -kInfinity,         kNaN,        -0.0f};
+  for (size_t i = 0; i < n; i += 3) x[i] = special[i / 3 % std::size(special)];
+  return x;
+}
+
+TEST(ElementwiseI8, QuantizeAndDequantize) {
+  for (const Kernels* tier : TiersToTest()) {
+    for (size_t n : Lengths()) {
+      for (float scale : {1.0f, 0.1f, 0.0078125f}) {
+        const auto x = HardFloats(n, scale);
+        std::vector<int8_t> y(n), expected(n);
+        std::vector<uint8_t> yu(n), expected_u(n);
+        tier->quantize_i8(x.data(), y.data(), n, scale, -5);
+        Scalar().quantize_i8(x.data(), expected.data(), n, scale, -5);
+        tier->quantize_u8(x.data(), yu.data(), n, scale, 128);
+        Scalar().quantize_u8(x.data(), expected_u.data(), n, scale, 128);
+        EXPECT_EQ(y, expected) << tier->tier;
+        EXPECT_EQ(yu, expected_u) << tier->tier;
+        std::vector<float> z(n), expected_z(n);
+        tier->dequantize_i8(y.data(), z.data(), n, scale, -5);
+        Scalar().dequantize_i8(y.data(), expected_z.data(), n, scale, -5);
+        EXPECT_EQ(z, expected_z) << tier->tier;
+        tier->dequantize_u8(yu.data(), z.data(), n, scale, 128);
+        Scalar().dequantize_u8(yu.data(), expected_z.data(), n, scale, 128);
+        EXPECT_EQ(z, expected_z) << tier->tier;
+      }
+    }
+  }
+}
+
+TEST(ElementwiseI8, QuantizeRoundsHalfAwayFromZeroAndSaturates) {
+  const std::vector<float> x = {0.5f, -0.5f, 0.49999997f, 1.5f, 2.5f, -2.5f, 1e9f, -1e9f, kInfinity, -kInfinity, 126.5f, -128.5f};
+  const std::vector<int8_t> expected = {1, -1, 0, 2, 3, -3, 127, -128, 127, -128, 127, -128};
+  for (const Kernels* tier : AllTiers()) {
+    std::vector<int8_t> y(x.size());
+    tier->quantize_i8(x.data(), y.data(), x.size(), 1.0f, 0);
+    EXPECT_EQ(y, expected) << tier->tier;
+  }
+}
+
+void CheckRows(const Kernels& tier, const std::vector<float>& x) {
+  std::vector<int8_t> y(x.size()), expected(x.size());
+  float scale = -1, expected_scale = -1;
+  int32_t zero_point = 1000, expected_zero_point = 1000;
+  tier.quantize_row_symmetric(x.data(), y.data(), x.size(), &scale);
+  Scalar().quantize_row_symmetric(x.data(), expected.data(), x.size(), &expected_scale);
+  EXPECT_EQ(y, expected) << tier.tier;
+  EXPECT_EQ(std::memcmp(&scale, &expected_scale, sizeof(float)), 0) << tier.tier;
+  tier.quantize_row_asymmetric(x.data(), y.data(), x.size(), &scale, &zero_point);
+  Scalar().quantize_row_asymmetric(x.data(), expected.data(), x.size(), &expected_scale, &expected_zero_point);
+  EXPECT_EQ(y, expected) << tier.tier;
+  EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
+  EXPECT_EQ(std::memcmp(&scale, &expected_scale, sizeof(float)), 0) << tier.tier;
+}
+
+TEST(QuantizeRow, EveryTierEqualsScalar) {
+  for (const Kernels* tier : TiersToTest()) {
+    for (size_t n : Lengths()) {
+      CheckRows(*tier, RandomFloats(n, 1));
+      CheckRows(*tier, RandomFloats(n, 2, 0.5f, 3.0f));
+      CheckRows(*tier, RandomFloats(n, 3, -9.0f, -1.0f));
+      CheckRows(*tier, std::vector<float>(n, 0.0f));
+      CheckRows(*tier, std::vector<float>(n, 1e-44f));
+      CheckRows(*tier, HardFloats(n, 1.0f));
+    }
+  }
+}
+
+// Computed with exact fractions.
+TEST(QuantizeRow, KnownRows) {
+  for (const Kernels* tier : AllTiers()) {
+    const float x[] = {-1.0f, 0.0f, 0.25f, 2.0f};
+    int8_t y[4];
+    float scale;
+    int32_t zero_point;
+    tier->quantize_row_symmetric(x, y, 4, &scale);
+    EXPECT_EQ(std::vector<int8_t>(y, y + 4), (std::vector<int8_t>{-64, 0, 16, 127})) << tier->tier;
+    EXPECT_EQ(scale, 2.0f / 127.0f);
+    tier->quantize_row_asymmetric(x, y, 4, &scale, &zero_point);
+    EXPECT_EQ(std::vector<int8_t>(y, y + 4), (std::vector<int8_t>{-128, -43, -22, 127})) << tier->tier;
+    EXPECT_EQ(zero_point, -43);
+    EXPECT_EQ(scale, static_cast<float>(3.0 / 255.0));
+  }
+}
+
+// x * multiplier * 2^(shift - 31), rounded twice; computed with unbounded integers.
+TEST(FixedPoint, KnownValues) {
+  const struct {
+    int32_t x, multiplier, shift, expected;
+  } cases[] = {
+      {0, 1073741824, 0, 0},
+      {1, 1073741824, 0, 1},
+      {-1, 1073741824, 0, 0},
+      {3, 1073741824, -1, 1},
+      {-3, 1073741824, -1, -1},
+      {6, 1073741824, -1, 2},
+      {-6, 1073741824, -1, -2},
+      {INT32_MIN, 2147483647, 0, -2147483647},
+      {2147483647, 2147483647, 0, 2147483646},
+      {INT32_MIN, 2147483647, -31, -1},
+      {2147483647, 2147483647, -31, 1},
+      {2147483647, 1073741824, 4, -8},
+      {-100, 1073741824, 7, -6400},
+      {1048576, 1518500250, -18, 3},
+      {-1048576, 1518500250, -18, -3},
+      {-37974085, 1136030071, 6, 986396821},
+      {-3759328, 1410577478, -17, -19},
+      {3612517, 1891413223, -3, 397719},
+      {33462554, 1101904332, 3, 137360890},
+      {1155850, 1464746328, 4, 12614034},
+      {-897725, 1371742581, -1, -286719},
+      {-100207162, 1357726908, -20, -60},
+      {6804, 1429915820, -15, 0},
+      {-26797, 1513502485, -15, -1},
+      {-250775637, 1715386104, -20, -191},
+      {171782, 1386634290, -12, 27},
+      {156974, 1081007014, -1, 39509},
+      {188757084, 1215523955, -11, 52168},
+  };
+  for (const auto& c : cases) EXPECT_EQ(MultiplyByQuantizedMultiplier(c.x, c.multiplier, c.shift), c.expected) << c.x << ' ' << c.shift;
+  EXPECT_EQ(SaturatingRoundingDoublingHighMul(INT32_MIN, INT32_MIN), INT32_MAX);
+  static_assert(RoundingDivideByPOT(5, 1) == 3 && RoundingDivideByPOT(-5, 1) == -3 && RoundingDivideByPOT(-5, 0) == -5);
+  static_assert(RoundingDivideByPOT(INT32_MIN, 31) == -1 && RoundingDivideByPOT(INT32_MAX, 31) == 1);
+}
+
+// The same values through a kernel: a product of depth one whose sum is the bias.
+TEST(FixedPoint, KnownValuesThroughConv) {
+  const int32_t sums[] = {1000, -1000, 12345, -12345, 3, -3, INT32_MIN, INT32_MAX, 0, 77, -77, 5, -5, 1 << 20, -(1 << 20), 1, -1};
+  const int32_t n = static_cast<int32_t>(std::size(sums));
+  const std::vector<int32_t> multiplier(n, 1 << 30);
+  const std::vector<int8_t> weights(n, 1);
+  const int8_t input[] = {0};
+  const ConvShape s = ConvShape::MatMul(1, 1, n);
+  for (int32_t shift = -31; shift <= 8; ++shift) {
+    const std::vector<int32_t> shifts(n, shift);
+    const RequantizeParams params{multiplier.data(), shifts.data(), 0, -128, 127};
+    for (const Kernels* tier : AllTiers()) {
+      const AlignedBytes packed(tier->pack_i8_bytes(1, 1, n)), scratch(tier->conv_i8_scratch_bytes(s));
+      tier->pack_i8(1, 1, n, {weights.data(), 1, 1}, false, sums, 0, 0, packed.data());
+      std::vector<int8_t> output(n), expected(n);
+      tier->conv_i8(s, {input, 0, false}, packed.data(), output.data(), params, scratch.data(), {0, 1});
+      for (int32_t i = 0; i < n; ++i) {
+        expected[i] = static_cast<int8_t>(ClampI32(MultiplyByQuantizedMultiplier(sums[i], 1 << 30, shift), -128, 127));
+      }
+      EXPECT_EQ(output, expected) << tier->tier << " shift " << shift;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sigrun::kernels
