@@ -11,6 +11,7 @@
 
 // sigrun_kernel_bench: billions of multiplications and additions a second of the convolution kernels, one column for each tier that this
 // machine has, on one thread with data in the cache. A matrix multiplication is named rows x k x n.
+// sigrun_kernel_bench --list: the names of these tiers, lowest first.
 namespace {
 
 using namespace sigrun::kernels;
@@ -136,7 +137,7 @@ void PrintRow(const char* type, const Case& c, const std::vector<const Kernels*>
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const Case cases[] = {
       {"matmul 1 x 1024 x 1024", ConvShape::MatMul(1, 1024, 1024), false},
       {"matmul 49 x 960 x 160", ConvShape::MatMul(49, 960, 160), false},
@@ -152,6 +153,10 @@ int main() {
   const TierList compiled = CompiledTiers();
   for (size_t i = 0; i < compiled.size; ++i) {
     if (const Kernels* kernels = UpTo(compiled.data[i].name)) tiers.push_back(kernels);
+  }
+  if (argc == 2 && std::strcmp(argv[1], "--list") == 0) {
+    for (const Kernels* kernels : tiers) std::printf("%s\n", kernels->tier);
+    return 0;
   }
   std::printf("%-37s", "1e9 operations a second");
   for (const Kernels* kernels : tiers) std::printf("%14s", kernels->tier);

@@ -6,7 +6,7 @@
 # Asks apt-get only if something is missing; needs root or sudo then.
 set -euo pipefail
 
-build=(g++ python3-venv)
+build=(g++ python3-venv python3-dev)
 test=(cmake ninja-build ccache googletest libgtest-dev binutils g++-aarch64-linux-gnu qemu-user)
 arm=(g++-arm-linux-gnueabihf)
 
@@ -24,6 +24,7 @@ provided() {
   case "$1" in
     g++) command -v c++ >/dev/null ;;
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    python3-dev) [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)/Python.h" ] ;;
     cmake) command -v cmake >/dev/null ;;
     ninja-build) command -v ninja >/dev/null ;;
     *) return 1 ;;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstring>
+#include <map>
 #include <set>
 
 #include "graph/graph.h"
@@ -11,7 +13,32 @@ namespace {
 // What stands for the bytes of a constant that has none: a tensor with a dimension of 0.
 alignas(64) constexpr std::byte kNoBytes[64] = {};
 
-Value MakeValue(const FlatModel& model, const TensorInfo& tensor) {
+// The bytes of constants that the file keeps at an address where their elements cannot be read.
+class AlignedCopies {
+ public:
+  AlignedCopies(const FlatModel& model, Graph& graph) : graph_(graph), budget_(2 * model.source.bytes.size()) {}
+
+  const std::byte* Get(const std::byte* constant, size_t bytes, const TensorInfo& tensor) {
+    const size_t alignment = std::clamp<size_t>(static_cast<size_t>(TensorTypeBits(tensor.type)) / 8, 1, 8);
+    if (reinterpret_cast<uintptr_t>(constant) % alignment == 0) return constant;
+    auto& copy = copies_[{constant, bytes}];
+    if (copy == nullptr) {
+      if (bytes > budget_) Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", graph_.subgraph, "].tensors: too many constants are misaligned");
+      budget_ -= bytes;
+      copy = std::make_shared<AlignedBytes>(bytes);
+      std::memcpy(copy->data(), constant, bytes);
+      graph_.folded.push_back(copy);
+    }
+    return copy->data();
+  }
+
+ private:
+  Graph& graph_;
+  size_t budget_;
+  std::map<std::pair<const std::byte*, size_t>, std::shared_ptr<AlignedBytes>> copies_;
+};
+
+Value MakeValue(const FlatModel& model, const TensorInfo& tensor, AlignedCopies& copies) {
   Value value;
   value.name = tensor.name;
   value.type = tensor.type;
@@ -21,7 +48,7 @@ Value MakeValue(const FlatModel& model, const TensorInfo& tensor) {
   const auto bytes = model.buffers[tensor.buffer];
   if (!bytes.empty() && !tensor.is_variable) {
     value.shape = tensor.shape;
-    value.constant = reinterpret_cast<const std::byte*>(bytes.data());
+    value.constant = copies.Get(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), tensor);
     value.constant_bytes = bytes.size();
   }
   return value;
@@ -89,6 +116,22 @@ void CheckOrder(Graph& graph) {
   }
 }
 
+// The bytes of a sparse constant are fewer than its shape says: only DENSIFY knows how to read them.
+void CheckSparse(const Graph& graph) {
+  const std::vector<TensorInfo>& tensors = graph.model->subgraphs[graph.subgraph].tensors;
+  const auto is_sparse = [&](int32_t v) { return v >= 0 && graph.values[static_cast<size_t>(v)].constant != nullptr && tensors[static_cast<size_t>(v)].sparsity; };
+  for (const Node& node : graph.nodes) {
+    if (std::string_view(node.op->name) == "DENSIFY") continue;
+    const auto sparse = std::find_if(node.inputs.begin(), node.inputs.end(), is_sparse);
+    if (sparse != node.inputs.end()) {
+      Fail(StatusCode::kUnimplemented, graph.Describe(node), ": its input ", sparse - node.inputs.begin(), " is sparse");
+    }
+  }
+  for (const int32_t v : graph.outputs) {
+    if (is_sparse(v)) Fail(StatusCode::kUnimplemented, "invalid model: subgraphs[", graph.subgraph, "].outputs: tensor ", v, " is sparse");
+  }
+}
+
 }  // namespace
 
 Graph BuildGraph(const FlatModel& model, uint32_t subgraph) {
@@ -97,11 +140,13 @@ Graph BuildGraph(const FlatModel& model, uint32_t subgraph) {
   Graph graph;
   graph.model = &model;
   graph.subgraph = subgraph;
-  for (const TensorInfo& tensor : info.tensors) graph.values.push_back(MakeValue(model, tensor));
+  AlignedCopies copies(model, graph);
+  for (const TensorInfo& tensor : info.tensors) graph.values.push_back(MakeValue(model, tensor, copies));
   for (size_t i = 0; i < info.operators.size(); ++i) graph.nodes.push_back(MakeNode(model, info.operators[i], static_cast<int32_t>(i)));
   graph.inputs = info.inputs;
   graph.outputs = info.outputs;
   CheckOrder(graph);
+  CheckSparse(graph);
   return graph;
 }
 

@@ -278,12 +278,16 @@ SignatureInfo DefaultSignature(const FlatModel& model) {
   const SubgraphInfo& graph = model.subgraphs[0];
   SignatureInfo signature;
   signature.key = "serving_default";
+  // One long name that a hostile file lists many times is not copied as often.
+  size_t budget = 64 * model.source.bytes.size();
   const auto name_all = [&](const std::vector<int32_t>& tensors, const char* prefix) {
     std::vector<std::pair<std::string, int32_t>> map;
     std::map<std::string, int> taken;
     for (size_t i = 0; i < tensors.size(); ++i) {
       const std::string_view name = graph.tensors[static_cast<size_t>(tensors[i])].name;
-      map.emplace_back(UniqueName(name.empty() ? prefix + std::to_string(i) : std::string(name), taken), tensors[i]);
+      const bool nameless = name.empty() || name.size() > budget;
+      if (!nameless) budget -= name.size();
+      map.emplace_back(UniqueName(nameless ? prefix + std::to_string(i) : std::string(name), taken), tensors[i]);
     }
     return map;
   };

@@ -74,6 +74,7 @@ const uint8_t* Table::VectorData(int field, const char* name, size_t element, ui
 std::string_view Table::String(int field, const char* name) const {
   uint32_t size = 0;
   const uint8_t* data = VectorData(field, name, 1, &size);
+  if (data != nullptr) Spend(*source_, size, path_);  // names are copied, too
   return data == nullptr ? std::string_view() : std::string_view(reinterpret_cast<const char*>(data), size);
 }
 

@@ -123,6 +123,7 @@ enum OpTraits : uint32_t {
   kPlain = 0,
   kFusesPadding = 1,  // prepare honours Node::padding
   kImpure = 2,        // has state or effects: never folded, never dropped
+  kReadsShapes = 4,   // reads no input but its shape, so that the outputs are known while planning
 };
 
 struct OpDef {

@@ -62,7 +62,6 @@ float Real(float x) {
     case Unary::kLogistic: return 1.0f / (1.0f + std::exp(-x));
     case Unary::kExp: return std::exp(x);
     case Unary::kElu: return x < 0.0f ? std::expm1(x) : x;
-    case Unary::kSqrt: return x <= 0.0f ? 0.0f : std::sqrt(x);
     // Where there is no logarithm the result is the least that the output's type has.
     case Unary::kLog: return x <= 0.0f ? -std::numeric_limits<float>::infinity() : std::log(x);
     default: return x;
@@ -125,6 +124,26 @@ void PrepareSign(Prepare& p) {
   }
 }
 
+// A step that reports an INT8 element below the zero point.
+void EmitNegativeCheck(Prepare& p) {
+  p.Emit([least = p.affine(0).zero_point, n = p.elements(0), x = p.in(0)](RunContext& run) noexcept {
+    const int8_t* from = run.get<int8_t>(x);
+    if (std::any_of(from, from + n, [&](int8_t v) { return v < least; })) run.Fail("the square root of a negative number");
+  });
+}
+
+void PrepareSqrt(Prepare& p) {
+  CheckUnary(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kSqrt);
+  if (p.type(0) != TensorType::kInt8) RefuseType(p);
+  const Prepare::Affine in = p.affine(0), out = p.output_affine(0);
+  EmitNegativeCheck(p);
+  EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
+    const float root = std::sqrt(static_cast<float>(std::max(x - in.zero_point, 0)) * in.scale);
+    return std::clamp(kernels::WrapAdd(RoundToInt(std::trunc(root / out.scale)), out.zero_point), -128, 127);
+  }));
+}
+
 void PrepareRsqrt(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kRsqrt);
@@ -132,10 +151,7 @@ void PrepareRsqrt(Prepare& p) {
   const Prepare::Affine in = p.affine(0);
   const Prepare::Affine out = p.output_affine(0);
   const FixedPoint m = QuantizeMultiplier(1. / static_cast<double>(std::sqrt(in.scale) * out.scale));
-  p.Emit([least = in.zero_point, n = p.elements(0), x = p.in(0)](RunContext& run) noexcept {
-    const int8_t* from = run.get<int8_t>(x);
-    if (std::any_of(from, from + n, [&](int8_t v) { return v < least; })) run.Fail("the square root of a negative number");
-  });
+  EmitNegativeCheck(p);
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
     constexpr int kShift = 20;  // keeps the inverse root an integer
     if (x <= in.zero_point) return 127;
@@ -240,7 +256,7 @@ constexpr OpDef kOps[] = {
     {.name = "NEG", .prepare = PrepareNeg},
     {.name = "SIGN", .prepare = PrepareSign},
     {.name = "SQUARE", .prepare = PrepareF32<Unary::kSquare>},
-    {.name = "SQRT", .prepare = PrepareReal<Unary::kSqrt>},
+    {.name = "SQRT", .prepare = PrepareSqrt},
     {.name = "RSQRT", .prepare = PrepareRsqrt},
     {.name = "EXP", .prepare = PrepareReal<Unary::kExp>},
     {.name = "LOG", .prepare = PrepareReal<Unary::kLog>},

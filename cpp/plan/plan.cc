@@ -15,8 +15,9 @@ std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::ve
   return plan;
 }
 
-bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, Folded& result) {
+bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, size_t budget, Folded& result) {
   PlanBuilder builder(graph, kernels, nullptr, 1);
+  builder.SetFoldingBudget(budget);
   if (!builder.IsFoldable(node)) return false;
   builder.Add(node, 0);
   for (const int32_t v : node.outputs) {

@@ -46,12 +46,13 @@ struct Plan {
 std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::vector<Shape> input_shapes, const kernels::Kernels& kernels,
                                      PackedStore& packed, int workers);
 
-/// Runs a node whose inputs are all known; one shape and its bytes an output. False if the op is impure or refuses its data.
+/// Runs a node whose inputs are all known; one shape and its bytes an output. False if the op is impure, refuses its data, or needs more than
+/// `budget` bytes.
 struct Folded {
   std::vector<Shape> shapes;
   std::vector<std::shared_ptr<AlignedBytes>> bytes;
 };
-bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, Folded& result);
+bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, size_t budget, Folded& result);
 
 /// The last few plans, by input shapes.
 class PlanCache {

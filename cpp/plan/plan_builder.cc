@@ -75,6 +75,9 @@ int32_t PlanBuilder::StorageOf(int32_t value) {
     s.kind = Storage::kStrings;
     if (v.constant != nullptr) {
       auto parsed = std::make_shared<Strings>(ParseStrings({v.constant, v.constant_bytes}, Concat("tensor '", v.name, "'")));
+      if (static_cast<int64_t>(parsed->size()) != s.elements) {
+        Fail(StatusCode::kInvalidArgument, "invalid model: tensor '", v.name, "' of shape ", ToString(shapes_[Index(value)]), " holds ", parsed->size(), " strings");
+      }
       s.kind = Storage::kConstant;
       s.pointer = reinterpret_cast<const std::byte*>(parsed.get());
       owners_.push_back(std::move(parsed));
@@ -109,6 +112,7 @@ bool PlanBuilder::IsFoldable(const Node& node) const {
   if (node.op->traits & kImpure) return false;
   const auto is_string = [&](int32_t v) { return v >= 0 && graph_.values[Index(v)].type == TensorType::kString; };
   if (std::any_of(node.outputs.begin(), node.outputs.end(), is_string)) return false;
+  if (node.op->traits & kReadsShapes) return true;
   return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int32_t v) { return v < 0 || (constants_[Index(v)] != nullptr && !is_string(v)); });
 }
 
@@ -133,8 +137,13 @@ void PlanBuilder::Add(const Node& node, int32_t position) {
 // Runs the steps from `first_step` on in memory of their own and turns the node's outputs into constants. False, and no change, if an op
 // refuses its data: then it is left to fail when it runs.
 bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
+  size_t bytes_needed = 0;
+  for (const Storage& s : storages_) {
+    if (s.kind != Storage::kConstant && s.kind != Storage::kStrings && s.first == position_) bytes_needed += s.bytes;
+  }
+  if (bytes_needed > folding_budget_) return false;
+  folding_budget_ -= bytes_needed;
   std::vector<std::byte*> pointers(slots_.size(), nullptr);
-  std::vector<AlignedBytes> scratch;
   std::vector<std::shared_ptr<AlignedBytes>> fresh(storages_.size());
   for (size_t i = 0; i < slots_.size(); ++i) {
     const Storage& s = storages_[Index(slots_[i])];
@@ -326,7 +335,8 @@ void Prepare::Alias(int o, int i) {
   const size_t bytes = builder_.BytesOfValue(output);
   const bool strings = type(i) == TensorType::kString;
   Check(strings || bytes == builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is not the size of its input ", ToString(shape(i)));
-  if (const std::byte* known = constant(i)) {
+  const bool copied = strings && builder_.is_output_[PlanBuilder::Index(output)];
+  if (const std::byte* known = constant(i); known != nullptr && !copied) {
     if (!strings) builder_.constants_[PlanBuilder::Index(output)] = known;
     builder_.storage_of_[PlanBuilder::Index(output)] = builder_.StorageOf(input);
     return;

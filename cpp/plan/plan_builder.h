@@ -18,11 +18,13 @@ class PlanBuilder {
   void SetInputShape(int32_t value, const Shape& shape);
   /// Prepares node `position` of the graph and, if all its inputs are known and it is pure, runs it at once.
   void Add(const Node& node, int32_t position);
+  /// How many bytes may still be computed while planning. What is beyond is left to run with the rest.
+  void SetFoldingBudget(size_t bytes) { folding_budget_ = bytes; }
   std::shared_ptr<Plan> Finish();
 
  private:
   friend class Prepare;
-  friend bool FoldNode(const Graph&, const Node&, const kernels::Kernels&, Folded&);
+  friend bool FoldNode(const Graph&, const Node&, const kernels::Kernels&, size_t, Folded&);
 
   // A piece of memory that one or more values share.
   struct Storage {
@@ -50,6 +52,7 @@ class PlanBuilder {
   const kernels::Kernels& kernels_;
   PackedStore* packed_;
   int workers_;
+  size_t folding_budget_ = size_t{64} << 20;
   int32_t position_ = 0;
   const Node* node_ = nullptr;
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "model/error.h"
+#include "plan/string_buffer.h"
 #include "run/model_impl.h"
 
 namespace sigrun {
@@ -130,10 +132,21 @@ void Runner::Bind(std::shared_ptr<const Plan> plan) {
       std::memset(fresh.boundary[at]->data(), 0, bytes);
     }
   }
-  for (const Plan::StringsOf& s : plan->strings) fresh.strings.push_back(std::make_unique<Strings>(static_cast<size_t>(s.elements)));
-  for (const int32_t v : boundary) tensors_[static_cast<size_t>(v)]->strings_ = nullptr;
-  for (size_t i = 0; i < plan->strings.size(); ++i) {
-    if (plan->strings[i].value >= 0) tensors_[static_cast<size_t>(plan->strings[i].value)]->strings_ = fresh.strings[i].get();
+  std::map<int32_t, Strings*> strings_of;  // graph inputs and outputs
+  for (const Plan::StringsOf& s : plan->strings) {
+    fresh.strings.push_back(std::make_unique<Strings>(static_cast<size_t>(s.elements)));
+    if (s.value >= 0) strings_of[s.value] = fresh.strings.back().get();
+  }
+  for (const int32_t v : boundary) {
+    const Value& value = graph_->values[static_cast<size_t>(v)];
+    if (value.type != TensorType::kString || strings_of.count(v) != 0) continue;
+    // No step reads or writes it, but the caller may.
+    const auto count = static_cast<size_t>(ElementCount(plan->shapes[static_cast<size_t>(v)], Concat("tensor '", value.name, "'")));
+    Strings all(count);
+    if (value.constant != nullptr) all = ParseStrings({value.constant, value.constant_bytes}, Concat("tensor '", value.name, "'"));
+    all.resize(count);
+    fresh.strings.push_back(std::make_unique<Strings>(std::move(all)));
+    strings_of[v] = fresh.strings.back().get();
   }
   for (size_t i = 0; i < plan->slots.size(); ++i) {
     const SlotSource& source = plan->slots[i];
@@ -150,10 +163,7 @@ void Runner::Bind(std::shared_ptr<const Plan> plan) {
     tensor.shape_ = plan->shapes[at];
     tensor.bytes_ = BytesOf(tensor.type_, ElementCount(tensor.shape_, tensor.name_));
     if (tensor.type_ == TensorType::kString) {
-      if (tensor.strings_ == nullptr) {  // no step reads or writes it, but the caller may
-        fresh.strings.push_back(std::make_unique<Strings>(static_cast<size_t>(ElementCount(tensor.shape_, tensor.name_))));
-        tensor.strings_ = fresh.strings.back().get();
-      }
+      tensor.strings_ = strings_of.at(v);
       continue;
     }
     tensor.constant_ = plan->constants[at] != nullptr;

@@ -223,6 +223,15 @@ py::object DetailDtype(TensorType type) {
   return py::handle(ArrayDtype(type)).attr("type");
 }
 
+bool HasShape(PyObject* array, const Shape& shape) {
+  const py::detail::PyArray_Proxy& given = *py::detail::array_proxy(array);
+  if (static_cast<size_t>(given.nd) != shape.size()) return false;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (given.dimensions[i] != shape[i]) return false;
+  }
+  return true;
+}
+
 Argument::Argument(PyObject* value, const Tensor& tensor, const char* input_name) {
   PyObject* dtype = ArrayDtype(tensor.type());
   if (tensor.type() == TensorType::kString) {
@@ -241,15 +250,6 @@ Argument::Argument(PyObject* value, const Tensor& tensor, const char* input_name
     }
   }
   array_ = IsUntyped(value) ? FromUntyped(value, dtype, tensor, input_name) : FromTyped(value, dtype, tensor, input_name);
-}
-
-bool Argument::ShapeIs(const Shape& shape) const {
-  const py::detail::PyArray_Proxy& given = array();
-  if (static_cast<size_t>(given.nd) != shape.size()) return false;
-  for (size_t i = 0; i < shape.size(); ++i) {
-    if (given.dimensions[i] != shape[i]) return false;
-  }
-  return true;
 }
 
 Shape Argument::shape() const {
@@ -281,28 +281,30 @@ py::object CopyOf(const Tensor& tensor) {
 void CopyInto(PyObject* target, const Tensor& tensor) { CopyValues(tensor, target); }
 
 void CheckTarget(PyObject* target, const Tensor& tensor, const std::string& name) {
-  const std::string which = "out['" + name + "']";
-  if (!npy_api::get().PyArray_Check_(target)) ThrowValueError(which + " is of type " + Py_TYPE(target)->tp_name + ", not an array");
+  const auto fail = [&](const std::string& what) { ThrowValueError("out['" + name + "'] " + what); };
+  if (!npy_api::get().PyArray_Check_(target)) fail(std::string("is of type ") + Py_TYPE(target)->tp_name + ", not an array");
   const py::detail::PyArray_Proxy& array = *py::detail::array_proxy(target);
   PyObject* dtype = ArrayDtype(tensor.type());
   if (array.descr != dtype && !npy_api::get().PyArray_EquivTypes_(array.descr, dtype)) {
-    ThrowValueError(which + " is of type " + ElementTypeText(array.descr) + ", the output of type " + TensorTypeName(tensor.type()));
+    fail("is of type " + ElementTypeText(array.descr) + ", the output of type " + TensorTypeName(tensor.type()));
   }
   const int wanted = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_WRITEABLE_;
-  if ((array.flags & wanted) != wanted) ThrowValueError(which + " must be C-contiguous and writeable");
+  if ((array.flags & wanted) != wanted) fail("must be C-contiguous and writeable");
 }
 
-py::object ViewOf(Tensor& tensor, py::object owner) {
-  const std::string which = "tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", ";
-  if (TensorTypeBits(tensor.type()) == 0) ThrowValueError(which + "is of type " + TensorTypeName(tensor.type()) + ", which numpy cannot show in place");
-  if (IsPacked(tensor.type())) ThrowValueError(which + "holds packed " + TensorTypeName(tensor.type()) + "; read a copy instead");
+py::object ViewOf(Tensor& tensor, std::shared_ptr<const Model> model) {
+  if (TensorTypeBits(tensor.type()) < 8) {
+    const std::string what = IsPacked(tensor.type()) ? "packed " : "";
+    ThrowValueError("tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", is of type " + what + TensorTypeName(tensor.type()) +
+                    ", which numpy cannot show in place; set and get copies instead");
+  }
   if (tensor.data() == nullptr && ElementCount(tensor.shape()) != 0) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
 
   struct Base {
     std::shared_ptr<const void> lease;
-    py::object owner;
+    std::shared_ptr<const Model> model;
   };
-  auto base = std::make_unique<Base>(Base{tensor.Hold(), std::move(owner)});
+  auto base = std::make_unique<Base>(Base{tensor.Hold(), std::move(model)});
   const py::capsule capsule(base.get(), [](void* held) { delete static_cast<Base*>(held); });
   static_cast<void>(base.release());
   // Only constants, which stand where the file has them, may be unaligned.

@@ -2,6 +2,7 @@
 
 #include <pybind11/numpy.h>
 
+#include <memory>
 #include <string>
 
 #include "sigrun/interpreter.h"
@@ -17,6 +18,9 @@ PyObject* ArrayDtype(TensorType type);
 /// The class that tensor details show: numpy.float32, ...; numpy.bytes_ for strings, numpy.object_ for resources and variants.
 py::object DetailDtype(TensorType type);
 
+/// Whether an array has just these dimensions.
+bool HasShape(PyObject* array, const Shape& shape);
+
 /// A value given for a tensor: checked, converted, ready to be copied in. Arrays and numpy scalars must have the tensor's very dtype (in any
 /// byte order and layout); Python numbers and lists are converted if nothing but float precision is lost. ValueError otherwise.
 /// `input_name` is the signature's name for the tensor, null where it is addressed by index.
@@ -24,7 +28,7 @@ class Argument {
  public:
   Argument(PyObject* value, const Tensor& tensor, const char* input_name);
 
-  bool ShapeIs(const Shape& shape) const;
+  bool ShapeIs(const Shape& shape) const { return HasShape(array_.ptr(), shape); }
   Shape shape() const;
   /// The shapes must agree and the tensor must be allocated.
   void CopyTo(Tensor& tensor);
@@ -45,8 +49,8 @@ void CopyInto(PyObject* target, const Tensor& tensor);
 /// ValueError unless `target` is a writeable, C-contiguous array of the tensor's dtype; `name` is for the message.
 void CheckTarget(PyObject* target, const Tensor& tensor, const std::string& name);
 
-/// An array that shows the tensor's memory and keeps it, and `owner`, alive. Read-only for constants. ValueError for tensors whose memory
+/// An array that shows the tensor's memory and keeps it, and `model` (constants stand in its file), alive. Read-only for constants. ValueError for tensors whose memory
 /// numpy cannot show (strings, packed integers) or that have none yet.
-py::object ViewOf(Tensor& tensor, py::object owner);
+py::object ViewOf(Tensor& tensor, std::shared_ptr<const Model> model);
 
 }  // namespace sigrun::python

@@ -72,7 +72,7 @@ class BoundSignatureRunner {
   Runner& runner() { return runner_->runner(); }
   std::vector<Argument> ParseInputs(PyObject* inputs) const;
   void FitShapes(const std::vector<Argument>& arguments);
-  std::vector<PyObject*> ParseTargets(PyObject* out) const;
+  std::vector<py::object> ParseTargets(PyObject* out) const;
   [[noreturn]] void ThrowWrongInputs(PyObject* inputs) const;
   Port& Find(std::vector<Port>& ports, const py::str& name, const char* kind);
   py::dict Details(const std::vector<Port>& ports);

@@ -103,7 +103,7 @@ py::object BoundInterpreter::View(int index) {
   Tensor& tensor = TensorAt(index);
   const RunnerLock lock(runner_->mutex());
   if (!runner_->allocated() && !tensor.is_constant()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
-  return ViewOf(tensor, py::cast(std::const_pointer_cast<Model>(model_)));
+  return ViewOf(tensor, model_);
 }
 
 void BoundInterpreter::ResizeTensorInput(int index, py::handle shape, bool strict) {

@@ -70,20 +70,19 @@ void BoundSignatureRunner::ThrowWrongInputs(PyObject* inputs) const {
   ThrowValueError(message);
 }
 
+// `inputs` may be null for none.
 std::vector<Argument> BoundSignatureRunner::ParseInputs(PyObject* inputs) const {
+  const py::object given = inputs == nullptr ? py::object(py::dict()) : py::reinterpret_borrow<py::object>(inputs);
+  if (static_cast<size_t>(PyDict_GET_SIZE(given.ptr())) != inputs_.size()) ThrowWrongInputs(given.ptr());
   std::vector<Argument> arguments;
-  if (inputs == nullptr && inputs_.empty()) return arguments;
-  const py::object none = inputs == nullptr ? py::object(py::dict()) : py::reinterpret_borrow<py::object>(inputs);
-  const bool count_fits = static_cast<size_t>(PyDict_GET_SIZE(none.ptr())) == inputs_.size();
   arguments.reserve(inputs_.size());
   for (const Port& input : inputs_) {
-    PyObject* value = PyDict_GetItemWithError(none.ptr(), input.name.ptr());
+    PyObject* value = PyDict_GetItemWithError(given.ptr(), input.name.ptr());
     if (value == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
-    if (value == nullptr || !count_fits) ThrowWrongInputs(none.ptr());
+    if (value == nullptr) ThrowWrongInputs(given.ptr());
     const py::object held = py::reinterpret_borrow<py::object>(value);  // converting it may run code that changes the dictionary
     arguments.emplace_back(held.ptr(), *input.tensor, input.text.c_str());
   }
-  if (!count_fits) ThrowWrongInputs(none.ptr());
   return arguments;
 }
 
@@ -114,20 +113,19 @@ void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
   Check(status);
 }
 
-std::vector<PyObject*> BoundSignatureRunner::ParseTargets(PyObject* out) const {
-  std::vector<PyObject*> targets(outputs_.size(), nullptr);
-  if (out == nullptr) return targets;
-  size_t found = 0;
+// One an output; null where the caller gave none.
+std::vector<py::object> BoundSignatureRunner::ParseTargets(PyObject* out) const {
+  std::vector<py::object> targets(outputs_.size());
+  Py_ssize_t found = 0;
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    targets[i] = PyDict_GetItemWithError(out, outputs_[i].name.ptr());
-    if (targets[i] == nullptr) {
-      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-      continue;
-    }
-    CheckTarget(targets[i], *outputs_[i].tensor, outputs_[i].text);
+    PyObject* target = PyDict_GetItemWithError(out, outputs_[i].name.ptr());
+    if (target == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (target == nullptr) continue;
+    targets[i] = py::reinterpret_borrow<py::object>(target);
+    CheckTarget(target, *outputs_[i].tensor, outputs_[i].text);
     ++found;
   }
-  if (found == static_cast<size_t>(PyDict_GET_SIZE(out))) return targets;
+  if (found == PyDict_GET_SIZE(out)) return targets;
   for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(out)) {
     const py::handle key = name;
     const bool known = std::any_of(outputs_.begin(), outputs_.end(), [&](const Port& output) { return output.name.equal(key); });
@@ -138,29 +136,23 @@ std::vector<PyObject*> BoundSignatureRunner::ParseTargets(PyObject* out) const {
 
 py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out) {
   std::vector<Argument> arguments = ParseInputs(inputs);
-  const std::vector<PyObject*> targets = out == nullptr ? std::vector<PyObject*>() : ParseTargets(out);
+  const std::vector<py::object> targets = out == nullptr ? std::vector<py::object>() : ParseTargets(out);
   py::dict results;
   const RunnerLock lock(runner().mutex());
   FitShapes(arguments);
   for (size_t i = 0; i < inputs_.size(); ++i) arguments[i].CopyTo(*inputs_[i].tensor);
-  Status status;
-  {
-    const WithoutGil released;
-    status = runner_->Invoke();
-  }
-  Check(status);
+  Invoke();
   for (size_t i = 0; i < targets.size(); ++i) {
     const Shape& shape = outputs_[i].tensor->shape();
-    const py::handle target = targets[i];
-    if (target && ToShape(target.attr("shape")) != shape) {
-      ThrowValueError("out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(target.attr("shape"))) + ", the output " + ShapeText(shape));
+    if (targets[i] && !HasShape(targets[i].ptr(), shape)) {
+      ThrowValueError("out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) + ", the output " + ShapeText(shape));
     }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const Port& output = outputs_[i];
-    const py::handle target = targets.empty() ? nullptr : targets[i];
-    if (target) CopyInto(target.ptr(), *output.tensor);
-    const py::object result = target ? py::reinterpret_borrow<py::object>(target) : CopyOf(*output.tensor);
+    const bool given = !targets.empty() && targets[i];
+    if (given) CopyInto(targets[i].ptr(), *output.tensor);
+    const py::object result = given ? targets[i] : CopyOf(*output.tensor);
     if (PyDict_SetItem(results.ptr(), output.name.ptr(), result.ptr()) != 0) throw py::error_already_set();
   }
   return results;
@@ -220,14 +212,14 @@ py::object BoundSignatureRunner::InputView(py::str name) {
   const Port& input = Find(inputs_, name, "Input");
   const RunnerLock lock(runner().mutex());
   if (!runner().allocated()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
-  return ViewOf(*input.tensor, py::cast(std::const_pointer_cast<Model>(model_)));
+  return ViewOf(*input.tensor, model_);
 }
 
 py::object BoundSignatureRunner::OutputView(py::str name) {
   const Port& output = Find(outputs_, name, "Output");
   const RunnerLock lock(runner().mutex());
   if (!runner().allocated()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
-  return ViewOf(*output.tensor, py::cast(std::const_pointer_cast<Model>(model_)));
+  return ViewOf(*output.tensor, model_);
 }
 
 void BoundSignatureRunner::SetTensor(py::str name, py::handle value) {
@@ -269,15 +261,16 @@ py::dict BoundSignatureRunner::OutputDetails() { return Details(outputs_); }
 void DefineSignatureRunner(py::module_& module) {
   const auto callable = py::custom_type_setup([](PyHeapTypeObject* type) { type->ht_type.tp_call = CallRunner; });
   py::class_<BoundSignatureRunner>(module, "SignatureRunner", callable)
-      .def(py::init([](const BoundInterpreter& interpreter, std::optional<std::string> key) {
-             return std::make_unique<BoundSignatureRunner>(interpreter.model_pointer(), interpreter.interpreter(), std::move(key));
+      .def(py::init([](const BoundInterpreter& interpreter, const py::object& key) {
+             const auto text = key.is_none() ? std::optional<std::string>() : std::string(py::str(key));
+             return std::make_unique<BoundSignatureRunner>(interpreter.model_pointer(), interpreter.interpreter(), text);
            }),
            py::arg("interpreter"), py::arg("signature_key") = py::none())
       .def(
           "run",
           [](BoundSignatureRunner& self, const py::object& inputs, const py::object& out) {
-            const py::dict given(inputs);
-            const py::object targets = out.is_none() ? py::object() : py::object(py::dict(out));
+            const py::object given = PyDict_CheckExact(inputs.ptr()) ? inputs : py::object(py::dict(inputs));
+            const py::object targets = out.is_none() ? py::object() : PyDict_CheckExact(out.ptr()) ? out : py::object(py::dict(out));
             return self.Run(given.ptr(), targets.ptr());
           },
           py::arg("inputs"), py::arg("out") = py::none(), R"(Runs the signature like a call, with the inputs in a mapping.

@@ -30,7 +30,10 @@ void Check(const Status& status) {
 
 void CheckLoaded(const Status& status) {
   if (status.ok()) return;
-  PyErr_SetObject(status.code() == StatusCode::kOutOfMemory ? PyExc_MemoryError : PyExc_ValueError, Text(status.message()).ptr());
+  std::string message = status.message();
+  constexpr std::string_view kFault = "invalid model: ";
+  if (message.starts_with(kFault)) message.replace(0, kFault.size(), "The model is not a valid Flatbuffer buffer: ");
+  PyErr_SetObject(status.code() == StatusCode::kOutOfMemory ? PyExc_MemoryError : PyExc_ValueError, Text(message).ptr());
   throw py::error_already_set();
 }
 

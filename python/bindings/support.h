@@ -22,7 +22,7 @@ void DefineErrors(py::module_& module);
 /// refuses its shapes), MemoryError for kOutOfMemory, else RuntimeError.
 void Check(const Status& status);
 
-/// Like Check, for loading: every fault of the file or of its path is a ValueError, as in LiteRT.
+/// Like Check, for loading: every fault of the file or of its path is a ValueError, and said in LiteRT's words.
 void CheckLoaded(const Status& status);
 
 [[noreturn]] void ThrowValueError(const std::string& message);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/x86.h"
 
@@ -30,11 +31,13 @@ SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)};
 SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 SIGRUN_INLINE I32 Clamp(I32 x, I32 min, I32 max) { return {_mm256_min_epi32(_mm256_max_epi32(x.v, min.v), max.v)}; }
-/// The low 8 bits of each lane.
-SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) {
+/// The low 8 bits of each lane, or of the first n < kLanes.
+SIGRUN_INLINE __m128i Low8(I32 x) {
   const __m256i low = _mm256_shuffle_epi8(x.v, _mm256_set1_epi32(0x0c080400));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+  return _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
 }
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), Low8(x)); }
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x, int32_t n) { WriteFew(p, static_cast<uint64_t>(_mm_cvtsi128_si64(Low8(x))), n); }
 
 /// MultiplyByQuantizedMultiplier with shift = left - right, one of them 0; multiplier > INT32_MIN. The 64-bit products of the even and of
 /// the odd lanes are rounded apart; what is kept of each is bits 31 to 62.
@@ -58,6 +61,7 @@ SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Abs(F32 x) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x.v)}; }
+SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) { return {_mm256_or_ps(magnitude.v, _mm256_and_ps(sign.v, _mm256_set1_ps(-0.0f)))}; }
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
@@ -71,6 +75,12 @@ SIGRUN_INLINE I32 Round(F32 x) {
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+SIGRUN_INLINE Bytes LoadFew(const uint8_t* p, int32_t n) {
+  const FewBytes few = ReadFew(p, n);
+  return {_mm_set_epi64x(static_cast<int64_t>(few.high), static_cast<int64_t>(few.low))};
+}
+SIGRUN_INLINE I32 WidenSigned(Bytes x) { return {_mm256_cvtepi8_epi32(x.v)}; }
+SIGRUN_INLINE I32 WidenUnsigned(Bytes x) { return {_mm256_cvtepu8_epi32(x.v)}; }
 SIGRUN_INLINE void Store(uint8_t* p, Bytes x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x.v); }
 SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {_mm_set1_epi8(static_cast<char>(x))}; }
 SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
@@ -81,10 +91,10 @@ SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterp
 /// A depthwise step takes two taps at once: their bytes are interleaved, widened to int16 and multiplied in pairs. Weights are
 /// [lanes][2].
 constexpr int kDepthwiseTaps = 2;
+SIGRUN_INLINE Bytes LoadChannels(const uint8_t* p) { return {_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))}; }
 template <bool kFlip>
-SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c, const int16_t* weights) {
-  __m128i a = _mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(taps[0] + c)),
-                                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(taps[1] + c)));
+SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const Bytes (&taps)[kDepthwiseTaps], const int16_t* weights) {
+  __m128i a = _mm_unpacklo_epi8(taps[0].v, taps[1].v);
   if (kFlip) a = _mm_xor_si128(a, _mm_set1_epi8(-128));
   const __m256i w = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
   return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(_mm256_cvtepi8_epi16(a), w))};

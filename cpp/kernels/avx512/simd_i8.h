@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/x86.h"
 
@@ -30,8 +31,11 @@ SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)};
 SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 SIGRUN_INLINE I32 Clamp(I32 x, I32 min, I32 max) { return {_mm512_min_epi32(_mm512_max_epi32(x.v, min.v), max.v)}; }
-/// The low 8 bits of each lane.
+/// The low 8 bits of each lane, or of the first n < kLanes.
 SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v)); }
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x, int32_t n) {
+  _mm512_mask_cvtepi32_storeu_epi8(p, static_cast<__mmask16>((1u << n) - 1), x.v);
+}
 
 /// MultiplyByQuantizedMultiplier with shift = left - right, one of them 0; multiplier > INT32_MIN. The 64-bit products of the even and of
 /// the odd lanes are rounded apart; what is kept of each is bits 31 to 62.
@@ -56,6 +60,7 @@ SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Abs(F32 x) { return {_mm512_abs_ps(x.v)}; }
+SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) { return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0f)))}; }
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
@@ -69,6 +74,9 @@ SIGRUN_INLINE I32 Round(F32 x) {
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+SIGRUN_INLINE Bytes LoadFew(const uint8_t* p, int32_t n) { return {_mm_maskz_loadu_epi8(static_cast<__mmask16>((1u << n) - 1), p)}; }
+SIGRUN_INLINE I32 WidenSigned(Bytes x) { return {_mm512_cvtepi8_epi32(x.v)}; }
+SIGRUN_INLINE I32 WidenUnsigned(Bytes x) { return {_mm512_cvtepu8_epi32(x.v)}; }
 SIGRUN_INLINE void Store(uint8_t* p, Bytes x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x.v); }
 SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {_mm_set1_epi8(static_cast<char>(x))}; }
 SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
@@ -78,15 +86,12 @@ SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterp
 
 /// A depthwise step takes two taps at once: widened to int32 and merged into pairs of int16. Weights are [lanes][2].
 constexpr int kDepthwiseTaps = 2;
+SIGRUN_INLINE Bytes LoadChannels(const uint8_t* p) { return Load(p); }
 template <bool kFlip>
-SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c, const int16_t* weights) {
-  __m128i a0 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(taps[0] + c));
-  __m128i a1 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(taps[1] + c));
-  if (kFlip) {
-    a0 = _mm_xor_si128(a0, _mm_set1_epi8(-128));
-    a1 = _mm_xor_si128(a1, _mm_set1_epi8(-128));
-  }
-  const __m512i pairs = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtepi8_epi32(a0), _mm512_slli_epi32(_mm512_cvtepi8_epi32(a1), 16));
+SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const Bytes (&taps)[kDepthwiseTaps], const int16_t* weights) {
+  const Bytes flip = SetBytes(kFlip ? 0x80 : 0);
+  const I32 a0 = WidenSigned(kFlip ? taps[0] ^ flip : taps[0]), a1 = WidenSigned(kFlip ? taps[1] ^ flip : taps[1]);
+  const __m512i pairs = _mm512_mask_blend_epi16(0xaaaaaaaa, a0.v, _mm512_slli_epi32(a1.v, 16));
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_loadu_si512(weights)))};
 }
 

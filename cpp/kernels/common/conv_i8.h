@@ -120,9 +120,7 @@ SIGRUN_INLINE Activation* CopyActivations(Activation* dst, const uint8_t* src, p
   if (n >= kBytes) {
     StoreActivations(dst + n - kBytes, Load(src + n - kBytes) ^ flip);
   } else {
-    uint8_t few[kBytes] = {};
-    CopyFew(few, src, static_cast<int32_t>(n));
-    StoreActivations(dst, Load(few) ^ flip);
+    StoreActivations(dst, LoadFew(src, static_cast<int32_t>(n)) ^ flip);
   }
   return dst + n;
 }
@@ -197,6 +195,29 @@ SIGRUN_INLINE bool IsPointwise(const ConvShape& s) {
          s.out_width == s.in_width;
 }
 
+void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
+  const size_t stride = RowBytes(s);
+  if (IsPointwise(s)) {
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+    const uint8_t* src = source.data + rows.begin * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
+    const ptrdiff_t padding = static_cast<ptrdiff_t>(KGroups(1, s.in_channels)) * kGroup - s.in_channels;
+    for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) {
+      Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
+      for (ptrdiff_t i = 0; i < padding; ++i) end[i] = 0;
+    }
+    return;
+  }
+  OutputPixel p = PixelOf(s, rows.begin);
+  for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
+    GatherRow(s, source, p, group, source.ZeroPoint(row, p.batch), reinterpret_cast<Activation*>(scratch));
+    if (++p.x < s.out_width) continue;
+    p.x = 0;
+    if (++p.y < s.out_height) continue;
+    p.y = 0;
+    ++p.batch;
+  }
+}
+
 Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range rows, bool with_sums, std::byte* scratch) {
   const int32_t count = rows.end - rows.begin;
   Block block{reinterpret_cast<const uint8_t*>(scratch), static_cast<ptrdiff_t>(RowBytes(s)), nullptr, rows.begin, count};
@@ -204,27 +225,18 @@ Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range r
     block.stride = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     block.data = source.data + rows.begin * block.stride + static_cast<ptrdiff_t>(group) * s.in_channels;
   } else {
-    OutputPixel p = PixelOf(s, rows.begin);
-    for (int32_t i = 0; i < count; ++i) {
-      GatherRow(s, source, p, group, source.ZeroPoint(rows.begin + i, p.batch),
-                reinterpret_cast<Activation*>(scratch + static_cast<ptrdiff_t>(i) * block.stride));
-      if (++p.x == s.out_width) {
-        p.x = 0;
-        if (++p.y == s.out_height) p.y = 0, ++p.batch;
-      }
-    }
+    GatherRows(s, source, group, rows, scratch);
   }
-  if (with_sums) {
-    int32_t* sums = reinterpret_cast<int32_t*>(scratch + static_cast<size_t>(BlockRows(s)) * RowBytes(s));
-    const int32_t k_count = s.taps() * s.in_channels;
-    for (int32_t i = 0; i < count; ++i) {
-      const Activation* row = reinterpret_cast<const Activation*>(block.data + i * block.stride);
-      uint32_t sum = 0;
-      for (int32_t k = 0; k < k_count; ++k) sum += static_cast<uint32_t>(static_cast<int32_t>(row[k]));
-      sums[i] = static_cast<int32_t>(sum);
-    }
-    block.sums = sums;
+  if (!with_sums) return block;
+  int32_t* sums = reinterpret_cast<int32_t*>(scratch + static_cast<size_t>(BlockRows(s)) * RowBytes(s));
+  const int32_t k_count = s.taps() * s.in_channels;
+  for (int32_t i = 0; i < count; ++i) {
+    const Activation* row = reinterpret_cast<const Activation*>(block.data + i * block.stride);
+    uint32_t sum = 0;
+    for (int32_t k = 0; k < k_count; ++k) sum += static_cast<uint32_t>(static_cast<int32_t>(row[k]));
+    sums[i] = static_cast<int32_t>(sum);
   }
+  block.sums = sums;
   return block;
 }
 
@@ -328,9 +340,7 @@ struct RequantizeEpilogue {
         if (n >= kLanes) {
           StoreLow8(to, y);
         } else {
-          uint8_t few[kLanes];
-          StoreLow8(few, y);
-          CopyFew(to, few, n);
+          StoreLow8(to, y, n);
         }
       }
     }
@@ -364,7 +374,7 @@ struct FloatEpilogue {
   void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
     for (int32_t r = 0; r < rows; ++r) {
       const int32_t row = block.first + first + r;
-      const int32_t batch = row / (shape.out_height * shape.out_width);
+      const int32_t batch = source.per_batch ? row / (shape.out_height * shape.out_width) : 0;
       const I32 zero_point = Set1(source.ZeroPoint(row, batch));
       const F32 factor = Set1(row_scale[source.per_batch ? batch : row]);
       const F32 min = Set1(clamp.min), max = Set1(clamp.max);

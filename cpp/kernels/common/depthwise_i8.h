@@ -6,6 +6,7 @@
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/inline.h"
+#include "kernels/common/window.h"
 #include "kernels/kernels.h"
 
 // 8-bit depthwise convolution over a tier's simd_i8.h, included before. Every tap of an output pixel is a pointer; a padded tap points at a
@@ -66,14 +67,16 @@ SIGRUN_INLINE const uint8_t* TapPointer(const ConvShape& s, const uint8_t* image
 struct DepthwiseTask {
   const int32_t* bias;
   const int16_t* weights;
+  const int32_t* multiplier;  // at least a vector of them
+  const int32_t* shift;
   const RequantizeParams* requantize;
   int32_t channels, groups;
 };
 
-SIGRUN_INLINE I32 RequantizeLanes(I32 acc, const int32_t* multiplier, const int32_t* shift, const RequantizeParams& p) {
-  const I32 s = Load(shift), zero = Set1(0), most = Set1(31);
-  return Clamp(Requantize(acc, Load(multiplier), Clamp(s, zero, most), Clamp(zero - s, zero, most)) + Set1(p.zero_point), Set1(p.min),
-               Set1(p.max));
+SIGRUN_INLINE I32 RequantizeLanes(const DepthwiseTask& t, I32 acc, int32_t c) {
+  const I32 shift = Load(t.shift + c), zero = Set1(0), most = Set1(31);
+  const I32 scaled = Requantize(acc, Load(t.multiplier + c), Clamp(shift, zero, most), Clamp(zero - shift, zero, most));
+  return Clamp(scaled + Set1(t.requantize->zero_point), Set1(t.requantize->min), Set1(t.requantize->max));
 }
 
 /// kVectors vectors of channels from c.
@@ -85,52 +88,67 @@ SIGRUN_INLINE void DepthwiseVectors(const DepthwiseTask& t, const uint8_t* const
   const int16_t* w = t.weights + static_cast<ptrdiff_t>(c) * kDepthwiseTaps;
   for (int32_t g = 0; g < t.groups; ++g, taps += kDepthwiseTaps, w += static_cast<ptrdiff_t>(t.channels) * kDepthwiseTaps) {
     SIGRUN_UNROLL
-    for (int v = 0; v < kVectors; ++v) acc[v] = DepthwiseStep<kFlip>(acc[v], taps, c + v * kLanes, w + v * kLanes * kDepthwiseTaps);
+    for (int v = 0; v < kVectors; ++v) {
+      Bytes a[kDepthwiseTaps];
+      SIGRUN_UNROLL
+      for (int i = 0; i < kDepthwiseTaps; ++i) a[i] = LoadChannels(taps[i] + c + v * kLanes);
+      acc[v] = DepthwiseStep<kFlip>(acc[v], a, w + v * kLanes * kDepthwiseTaps);
+    }
   }
   SIGRUN_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int32_t at = c + v * kLanes;
-    StoreLow8(out + at, RequantizeLanes(acc[v], t.requantize->multiplier + at, t.requantize->shift + at, *t.requantize));
-  }
+  for (int v = 0; v < kVectors; ++v) StoreLow8(out + c + v * kLanes, RequantizeLanes(t, acc[v], c + v * kLanes));
 }
 
 /// A pixel with fewer channels than a vector has lanes.
 template <bool kFlip>
 SIGRUN_INLINE void DepthwiseFew(const DepthwiseTask& t, const uint8_t* const* taps, uint8_t* out) {
-  uint8_t bytes[kDepthwiseTaps][kLanes] = {};
-  const uint8_t* few[kDepthwiseTaps];
-  for (int i = 0; i < kDepthwiseTaps; ++i) few[i] = bytes[i];
   I32 acc = Load(t.bias);
   for (int32_t g = 0; g < t.groups; ++g) {
-    for (int i = 0; i < kDepthwiseTaps; ++i) CopyFew(bytes[i], taps[g * kDepthwiseTaps + i], t.channels);
-    acc = DepthwiseStep<kFlip>(acc, few, 0, t.weights + static_cast<ptrdiff_t>(g) * t.channels * kDepthwiseTaps);
+    Bytes a[kDepthwiseTaps];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kDepthwiseTaps; ++i) a[i] = LoadFew(taps[g * kDepthwiseTaps + i], t.channels);
+    acc = DepthwiseStep<kFlip>(acc, a, t.weights + static_cast<ptrdiff_t>(g) * t.channels * kDepthwiseTaps);
   }
-  int32_t multiplier[kLanes] = {}, shift[kLanes] = {};
-  std::memcpy(multiplier, t.requantize->multiplier, static_cast<size_t>(t.channels) * sizeof(int32_t));
-  std::memcpy(shift, t.requantize->shift, static_cast<size_t>(t.channels) * sizeof(int32_t));
-  StoreLow8(bytes[0], RequantizeLanes(acc, multiplier, shift, *t.requantize));
-  CopyFew(out, bytes[0], t.channels);
+  StoreLow8(out, RequantizeLanes(t, acc, 0), t.channels);
 }
 
+/// One output pixel, given its taps.
+template <bool kFlip>
+SIGRUN_INLINE void DepthwisePixel(const DepthwiseTask& t, const uint8_t* const* taps, uint8_t* out) {
+  if (t.channels < kLanes) return DepthwiseFew<kFlip>(t, taps, out);
+  int32_t c = 0;
+  for (; c + 4 * kLanes <= t.channels; c += 4 * kLanes) DepthwiseVectors<4, kFlip>(t, taps, c, out);
+  for (; c + kLanes <= t.channels; c += kLanes) DepthwiseVectors<1, kFlip>(t, taps, c, out);
+  if (c < t.channels) DepthwiseVectors<1, kFlip>(t, taps, t.channels - kLanes, out);
+}
+
+// Taps of a whole window lie at fixed offsets from its first one.
 template <bool kFlip>
 void DepthwiseLines(const ConvShape& s, const DepthwiseTask& t, const uint8_t* input, const uint8_t* zeros, uint8_t* out, Range lines) {
   const uint8_t* taps[kMaxTaps + kDepthwiseTaps];
+  ptrdiff_t offsets[kMaxTaps];
+  for (int32_t i = 0; i < t.groups * kDepthwiseTaps; ++i) taps[i] = zeros;  // also the one that completes the last group
+  for (int32_t i = 0; i < s.taps(); ++i) {
+    const ptrdiff_t y = static_cast<ptrdiff_t>(i / s.kernel_width) * s.dilation_h,
+                    x = static_cast<ptrdiff_t>(i % s.kernel_width) * s.dilation_w;
+    offsets[i] = (y * s.in_width + x) * s.in_channels;
+  }
   const ptrdiff_t image_bytes = static_cast<ptrdiff_t>(s.in_height) * s.in_width * s.in_channels;
+  const Range whole_y = WholeWindows(s.pad_top, s.stride_h, s.dilation_h, s.kernel_height, s.in_height, s.out_height);
+  const Range whole_x = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
   for (int32_t line = lines.begin; line < lines.end; ++line) {
     const uint8_t* image = input + line / s.out_height * image_bytes;
+    const int32_t y = line % s.out_height, origin_y = y * s.stride_h - s.pad_top;
+    const bool inside_y = y >= whole_y.begin && y < whole_y.end;
     for (int32_t x = 0; x < s.out_width; ++x, out += t.channels) {
-      const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top, origin_x = x * s.stride_w - s.pad_left;
-      int32_t tap = 0;
-      for (; tap < s.taps(); ++tap) taps[tap] = TapPointer(s, image, origin_y, origin_x, tap, zeros);
-      for (; tap < t.groups * kDepthwiseTaps; ++tap) taps[tap] = zeros;  // its weight is 0
-      int32_t c = 0;
-      for (; c + 4 * kLanes <= t.channels; c += 4 * kLanes) DepthwiseVectors<4, kFlip>(t, taps, c, out);
-      for (; c + kLanes <= t.channels; c += kLanes) DepthwiseVectors<1, kFlip>(t, taps, c, out);
-      if (t.channels < kLanes) {
-        DepthwiseFew<kFlip>(t, taps, out);
-      } else if (c < t.channels) {
-        DepthwiseVectors<1, kFlip>(t, taps, t.channels - kLanes, out);
+      const int32_t origin_x = x * s.stride_w - s.pad_left;
+      if (inside_y && x >= whole_x.begin && x < whole_x.end) {
+        const uint8_t* first = image + (static_cast<ptrdiff_t>(origin_y) * s.in_width + origin_x) * s.in_channels;
+        for (int32_t i = 0; i < s.taps(); ++i) taps[i] = first + offsets[i];
+      } else {
+        for (int32_t i = 0; i < s.taps(); ++i) taps[i] = TapPointer(s, image, origin_y, origin_x, i, zeros);
       }
+      DepthwisePixel<kFlip>(t, taps, out);
     }
   }
 }
@@ -173,8 +191,17 @@ void Depthwise(const ConvShape& s, InputI8 input, const std::byte* packed, void*
   task.bias = reinterpret_cast<const int32_t*>(packed);
   task.weights = reinterpret_cast<const int16_t*>(packed + layout.weights);
   task.requantize = &requantize;
+  task.multiplier = requantize.multiplier;
+  task.shift = requantize.shift;
   task.channels = s.out_channels;
   task.groups = (s.taps() + kDepthwiseTaps - 1) / kDepthwiseTaps;
+  int32_t multiplier[kLanes] = {}, shift[kLanes] = {};
+  if (s.out_channels < kLanes) {
+    std::memcpy(multiplier, requantize.multiplier, static_cast<size_t>(s.out_channels) * sizeof(int32_t));
+    std::memcpy(shift, requantize.shift, static_cast<size_t>(s.out_channels) * sizeof(int32_t));
+    task.multiplier = multiplier;
+    task.shift = shift;
+  }
   const uint8_t* in = static_cast<const uint8_t*>(input.data);
   const uint8_t* zeros = reinterpret_cast<const uint8_t*>(packed + (input.is_unsigned ? layout.flipped_zeros : layout.zeros));
   uint8_t* out = static_cast<uint8_t*>(output) + static_cast<ptrdiff_t>(lines.begin) * s.out_width * s.out_channels;

@@ -32,12 +32,6 @@ SIGRUN_INLINE void StoreFew(float* p, F32 x, size_t n) {
   Store(lanes, x);
   for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
-SIGRUN_INLINE void StoreLow8Few(uint8_t* p, I32 x, size_t n) {
-  uint8_t lanes[kLanes];
-  StoreLow8(lanes, x);
-  CopyFew(p, lanes, static_cast<int32_t>(n));
-}
-
 /// y[i] = op(a[i], b[i]) where either may be one value; T says how the bytes are widened.
 template <class T, class Op>
 SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands operands, Op op) {
@@ -55,7 +49,7 @@ SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands 
   T tail_a[kLanes] = {}, tail_b[kLanes] = {};
   CopyFew(reinterpret_cast<uint8_t*>(tail_a), reinterpret_cast<const uint8_t*>(pa + (a_moves ? i : 0)), few);
   CopyFew(reinterpret_cast<uint8_t*>(tail_b), reinterpret_cast<const uint8_t*>(pb + (b_moves ? i : 0)), few);
-  StoreLow8Few(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), n - i);
+  StoreLow8(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), few);
 }
 
 template <class T>
@@ -91,7 +85,7 @@ SIGRUN_INLINE void FloatsToBytes(const float* x, uint8_t* y, size_t n, Op op) {
   if (i == n) return;
   float tail[kLanes] = {};
   LoadFew(x + i, n - i, tail);
-  StoreLow8Few(y + i, op(Load(tail)), n - i);
+  StoreLow8(y + i, op(Load(tail)), static_cast<int32_t>(n - i));
 }
 
 template <class T>

@@ -58,12 +58,9 @@ void MaxPool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t
   ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
                 [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
                   if (channels < kBytes) {
-                    uint8_t lanes[kBytes] = {};
+                    uint8_t lanes[kBytes];
                     Bytes best = lowest;
-                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
-                      CopyFew(lanes, p, channels);
-                      best = MaxSigned(best, Load(lanes) ^ flip);
-                    });
+                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, LoadFew(p, channels) ^ flip); });
                     Store(lanes, MinSigned(MaxSigned(best, low), high) ^ flip);
                     CopyFew(out, lanes, channels);
                     return;
@@ -78,17 +75,14 @@ void MaxPool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t
 }
 
 // sum / count rounded half away from zero. With |sum| + count / 2 < 2^24 the float quotient never reaches the integer above the true one.
-SIGRUN_INLINE void StoreMeans(uint8_t* out, I32 sums, int32_t count, int32_t n, int32_t min, int32_t max) {
-  int32_t lanes[kLanes];
-  Store(lanes, sums);
-  const int32_t half = count / 2;
-  for (int32_t& x : lanes) x += x > 0 ? half : -half;
-  const F32 divisor = Set1(static_cast<float>(count < 1 ? 1 : count));
-  const I32 means = Clamp(Truncate(ToFloat(Load(lanes)) / divisor), Set1(min), Set1(max));
-  if (n >= kLanes) return StoreLow8(out, means);
-  uint8_t bytes[kLanes];
-  StoreLow8(bytes, means);
-  CopyFew(out, bytes, n);
+SIGRUN_INLINE I32 Means(I32 sums, int32_t count, int32_t min, int32_t max) {
+  const F32 divisor = Set1(static_cast<float>(count < 1 ? 1 : count)), half = Set1(static_cast<float>(count / 2)), sum = ToFloat(sums);
+  return Clamp(Truncate((sum + CopySign(half, sum)) / divisor), Set1(min), Set1(max));
+}
+
+template <class T>
+SIGRUN_INLINE I32 Widen(Bytes x) {
+  return static_cast<T>(-1) < 0 ? WidenSigned(x) : WidenUnsigned(x);
 }
 
 // A window with too many taps for exact floats.
@@ -113,20 +107,16 @@ void AveragePool(const ConvShape& s, const T* input, T* output, int32_t min, int
                   }
                   const int32_t count = w.count_y * w.count_x;
                   if (channels < kLanes) {
-                    T lanes[kLanes] = {};
                     I32 sums = Set1(0);
-                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
-                      CopyFew(reinterpret_cast<uint8_t*>(lanes), p, channels);
-                      sums = sums + LoadWide(lanes);
-                    });
-                    return StoreMeans(out, sums, count, channels, min, max);
+                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { sums = sums + Widen<T>(LoadFew(p, channels)); });
+                    return StoreLow8(out, Means(sums, count, min, max), channels);
                   }
                   for (int32_t c = 0; c < channels; c += kLanes) {
                     const int32_t at = c + kLanes <= channels ? c : channels - kLanes;
                     I32 sums = Set1(0);
                     ForEachTap(w,
                                [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { sums = sums + LoadWide(reinterpret_cast<const T*>(p + at)); });
-                    StoreMeans(out + at, sums, count, kLanes, min, max);
+                    StoreLow8(out + at, Means(sums, count, min, max));
                   }
                 });
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
 
 // The vocabulary of the 8-bit kernels over NEON: 8 lanes of int32 and float in two registers, 16 raw bytes.
@@ -28,24 +29,28 @@ SIGRUN_INLINE void Store(int32_t* p, I32 x) {
   vst1q_s32(p, x.lo);
   vst1q_s32(p + 4, x.hi);
 }
-SIGRUN_INLINE I32 LoadWide(const int8_t* p) {
-  const int16x8_t x = vmovl_s8(vld1_s8(p));
-  return {vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x)};
+SIGRUN_INLINE I32 WidenSigned(uint8x8_t x) {
+  const int16x8_t wide = vmovl_s8(vreinterpret_s8_u8(x));
+  return {vmovl_s16(vget_low_s16(wide)), vmovl_high_s16(wide)};
 }
-SIGRUN_INLINE I32 LoadWide(const uint8_t* p) {
-  const uint16x8_t x = vmovl_u8(vld1_u8(p));
-  return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(x))), vreinterpretq_s32_u32(vmovl_high_u16(x))};
+SIGRUN_INLINE I32 WidenUnsigned(uint8x8_t x) {
+  const uint16x8_t wide = vmovl_u8(x);
+  return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(wide))), vreinterpretq_s32_u32(vmovl_high_u16(wide))};
 }
+SIGRUN_INLINE I32 WidenSigned(Bytes x) { return WidenSigned(vget_low_u8(x.v)); }
+SIGRUN_INLINE I32 WidenUnsigned(Bytes x) { return WidenUnsigned(vget_low_u8(x.v)); }
+SIGRUN_INLINE I32 LoadWide(const int8_t* p) { return WidenSigned(vld1_u8(reinterpret_cast<const uint8_t*>(p))); }
+SIGRUN_INLINE I32 LoadWide(const uint8_t* p) { return WidenUnsigned(vld1_u8(p)); }
 SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {vaddq_s32(a.lo, b.lo), vaddq_s32(a.hi, b.hi)}; }
 SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {vsubq_s32(a.lo, b.lo), vsubq_s32(a.hi, b.hi)}; }
 SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {vmulq_s32(a.lo, b.lo), vmulq_s32(a.hi, b.hi)}; }
 SIGRUN_INLINE I32 Clamp(I32 x, I32 min, I32 max) {
   return {vminq_s32(vmaxq_s32(x.lo, min.lo), max.lo), vminq_s32(vmaxq_s32(x.hi, min.hi), max.hi)};
 }
-/// The low 8 bits of each lane.
-SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) {
-  vst1_u8(p, vreinterpret_u8_s8(vmovn_s16(vcombine_s16(vmovn_s32(x.lo), vmovn_s32(x.hi)))));
-}
+/// The low 8 bits of each lane, or of the first n < kLanes.
+SIGRUN_INLINE uint8x8_t Low8(I32 x) { return vreinterpret_u8_s8(vmovn_s16(vcombine_s16(vmovn_s32(x.lo), vmovn_s32(x.hi)))); }
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x) { vst1_u8(p, Low8(x)); }
+SIGRUN_INLINE void StoreLow8(uint8_t* p, I32 x, int32_t n) { WriteFew(p, vget_lane_u64(vreinterpret_u64_u8(Low8(x)), 0), n); }
 
 // The rounding shift rounds half up: taking 1 from a negative value that is to be shifted makes that half away from zero.
 SIGRUN_INLINE int32x4_t Requantize(int32x4_t x, int32x4_t multiplier, int32x4_t left, int32x4_t right) {
@@ -68,6 +73,10 @@ SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {vaddq_f32(a.lo, b.lo), vaddq
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.lo, b.lo), vmulq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 Abs(F32 x) { return {vabsq_f32(x.lo), vabsq_f32(x.hi)}; }
+SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) {
+  const uint32x4_t top = vdupq_n_u32(0x80000000u);
+  return {vbslq_f32(top, sign.lo, magnitude.lo), vbslq_f32(top, sign.hi, magnitude.hi)};
+}
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {vbslq_f32(vcgtq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcgtq_f32(a.hi, b.hi), a.hi, b.hi)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {vbslq_f32(vcltq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcltq_f32(a.hi, b.hi), a.hi, b.hi)}; }
@@ -78,6 +87,10 @@ SIGRUN_INLINE I32 Round(F32 x) { return {vcvtaq_s32_f32(x.lo), vcvtaq_s32_f32(x.
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {vld1q_u8(p)}; }
+SIGRUN_INLINE Bytes LoadFew(const uint8_t* p, int32_t n) {
+  const FewBytes few = ReadFew(p, n);
+  return {vcombine_u8(vcreate_u8(few.low), vcreate_u8(few.high))};
+}
 SIGRUN_INLINE void Store(uint8_t* p, Bytes x) { vst1q_u8(p, x.v); }
 SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {vdupq_n_u8(x)}; }
 SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {veorq_u8(a.v, b.v)}; }
@@ -95,12 +108,12 @@ SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) {
 
 /// A depthwise step takes one tap, widened to int16. Weights are [lanes].
 constexpr int kDepthwiseTaps = 1;
+SIGRUN_INLINE Bytes LoadChannels(const uint8_t* p) { return {vcombine_u8(vld1_u8(p), vdup_n_u8(0))}; }
 template <bool kFlip>
-SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const uint8_t* const* taps, ptrdiff_t c, const int16_t* weights) {
-  uint8x8_t a = vld1_u8(taps[0] + c);
+SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const Bytes (&taps)[kDepthwiseTaps], const int16_t* weights) {
+  uint8x8_t a = vget_low_u8(taps[0].v);
   if (kFlip) a = veor_u8(a, vdup_n_u8(0x80));
-  const int16x8_t wide = vmovl_s8(vreinterpret_s8_u8(a));
-  const int16x8_t w = vld1q_s16(weights);
+  const int16x8_t wide = vmovl_s8(vreinterpret_s8_u8(a)), w = vld1q_s16(weights);
   return {vmlal_s16(acc.lo, vget_low_s16(wide), vget_low_s16(w)), vmlal_high_s16(acc.hi, wide, w)};
 }
 

@@ -1,0 +1,61 @@
+#include "ops/op.h"
+#include "ops/support/gemm.h"
+
+// CONV_2D: input [batch, height, width, channels], filter [out_channels, kernel_height, kernel_width, channels / groups], bias [out_channels].
+namespace sigrun::ops {
+namespace {
+
+using kernels::ConvShape;
+
+enum Field : int { kPadding, kStrideW, kStrideH, kActivation, kDilationW, kDilationH };
+
+constexpr int kInput = 0, kFilter = 1, kBias = 2;
+
+ConvShape Geometry(const Prepare& p) {
+  CheckRank(p, kInput, 4, "input");
+  CheckRank(p, kFilter, 4, "filter");
+  const Shape &input = p.shape(kInput), &filter = p.shape(kFilter);
+  p.Check(input[3] > 0 && filter[3] > 0 && input[3] % filter[3] == 0, "filter has ", filter[3], " input channels, the input has ", input[3]);
+  const int32_t groups = input[3] / filter[3];
+  p.Check(filter[0] > 0 && filter[0] % groups == 0, "filter has ", filter[0], " output channels for ", groups, " groups");
+  Window window = ReadWindow(p);
+  window.dilation_w = p.options().Scalar<int32_t>(kDilationW, 1);
+  window.dilation_h = p.options().Scalar<int32_t>(kDilationH, 1);
+  window.kernel_h = filter[1];
+  window.kernel_w = filter[2];
+  ConvShape s = PlaceWindow(p, window, input);
+  s.groups = groups;
+  s.in_channels = filter[3];
+  s.out_channels = filter[0] / groups;
+  return s;
+}
+
+void PrepareConv2D(Prepare& p) {
+  p.CheckCounts(2, 3, 1);
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  const TensorType type = p.type(kInput);
+  p.CheckOutputType(0, {type});
+  const ConvShape shape = Geometry(p);
+  const int64_t channels = int64_t{shape.out_channels} * shape.groups;
+  CheckBias(p, kBias, channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  p.SetShape(0, OutputShape(shape));
+  const Gemm gemm{.shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = ptrdiff_t{shape.taps()} * shape.in_channels};
+  if (type != TensorType::kFloat32) {
+    p.CheckType(kFilter, {type});
+    return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, channels),
+                     type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble);
+  }
+  p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
+  if (p.type(kFilter) == TensorType::kFloat32) return EmitGemmF32(p, gemm);
+  // The reference quantises images asymmetrically where the filter has a scale a channel, symmetrically where it has one.
+  const WeightScales scales = ReadWeightScales(p, kFilter, 0, channels);
+  EmitGemmHybrid(p, gemm, scales, {.asymmetric = scales.per_channel(), .per_image = true});
+}
+
+constexpr OpDef kOps[] = {{.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding}};
+
+}  // namespace
+
+std::span<const OpDef> conv_2d_ops() { return kOps; }
+
+}  // namespace sigrun::ops

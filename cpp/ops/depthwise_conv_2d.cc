@@ -1,0 +1,137 @@
+#include <cstring>
+#include <utility>
+
+#include "ops/op.h"
+#include "ops/support/gemm.h"
+#include "ops/support/quantization.h"
+
+// DEPTHWISE_CONV_2D with a filter [1, height, width, out]. The depth multiplier follows from the shapes. Over one input channel it is a
+// convolution whose filter is transposed.
+namespace sigrun::ops {
+namespace {
+
+using kernels::ConvShape;
+using kernels::Range;
+
+enum Field : int { kPadding, kStrideW, kStrideH, kDepthMultiplier, kActivation, kDilationW, kDilationH };
+
+constexpr int kInput = 0, kFilter = 1, kBias = 2;
+
+ConvShape Geometry(const Prepare& p) {
+  CheckRank(p, kInput, 4, "input");
+  CheckRank(p, kFilter, 4, "filter");
+  const Shape &input = p.shape(kInput), &filter = p.shape(kFilter);
+  p.Check(filter[0] == 1, "filter ", ToString(filter), " does not begin with 1");
+  p.Check(input[3] > 0 && filter[3] % input[3] == 0, "filter has ", filter[3], " channels, which is no multiple of the input's ", input[3]);
+  Window window = ReadWindow(p);
+  window.dilation_w = p.options().Scalar<int32_t>(kDilationW, 1);
+  window.dilation_h = p.options().Scalar<int32_t>(kDilationH, 1);
+  window.kernel_h = filter[1];
+  window.kernel_w = filter[2];
+  ConvShape s = PlaceWindow(p, window, input);
+  s.in_channels = input[3];
+  s.out_channels = filter[3];
+  return s;
+}
+
+std::string Key(const ConvShape& s) {
+  return Concat("depthwise ", s.kernel_height, "x", s.kernel_width, " ", s.in_channels, " to ", s.out_channels);
+}
+
+// f(lines) on ranges of the output's lines.
+template <class F>
+void ForLines(const RunContext& run, const ConvShape& s, const F& f) {
+  run.Parallel(s.batch * s.out_height, MacCost(int64_t{s.taps()} * s.out_width * s.out_channels), [&](Range lines, int) { f(lines); });
+}
+
+void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
+  p.Emit([=, kernel = p.kernels().depthwise_f32, clamp = ActivationClamp(p), out = p.out(0)](RunContext& run) noexcept {
+    const std::byte* w = packed.get(run);
+    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), clamp, lines); });
+  });
+}
+
+Packed PackF32(Prepare& p, const ConvShape& s) {
+  const auto& k = p.kernels();
+  return PackWeights(p, kFilter, kBias, Key(s), k.pack_depthwise_f32_bytes(s), 0,
+                     [s, pack = k.pack_depthwise_f32](const void* filter, const void* bias, std::byte* to, std::byte*) {
+                       pack(s, static_cast<const float*>(filter), static_cast<const float*>(bias), to);
+                     });
+}
+
+// The int8 filter as floats: sums of rounded activations times these differ from LiteRT's integer sums only in the last bits.
+Packed PackDequantized(Prepare& p, const ConvShape& s, const WeightScales& scales) {
+  const auto& k = p.kernels();
+  const size_t elements = static_cast<size_t>(p.elements(kFilter));
+  return PackWeights(p, kFilter, kBias, Key(s) + " dequantised", k.pack_depthwise_f32_bytes(s), elements * sizeof(float),
+                     [s, scales, elements, pack = k.pack_depthwise_f32](const void* filter, const void* bias, std::byte* to, std::byte* scratch) {
+                       float* floats = reinterpret_cast<float*>(scratch);
+                       for (size_t i = 0; i < elements; ++i) {
+                         const size_t channel = i % static_cast<size_t>(s.out_channels);
+                         floats[i] = static_cast<float>(static_cast<const int8_t*>(filter)[i] - scales.zero_point) * scales.at(channel);
+                       }
+                       pack(s, floats, static_cast<const float*>(bias), to);
+                     });
+}
+
+void EmitHybrid(Prepare& p, const ConvShape& s, const WeightScales& scales) {
+  if (p.output_elements(0) == 0) return;
+  const Packed packed = PackDequantized(p, s, scales);
+  EmitF32(p, s, EmitRoundedActivations(p, kInput, s.batch), packed);
+}
+
+void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProduct product) {
+  const auto& k = p.kernels();
+  const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
+  const Prepare::Affine input = CheckedAffine(p, kInput);
+  Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
+  if (p.output_elements(0) == 0) return;
+  const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)), weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
+  const std::string key = Concat(Key(s), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
+  const Packed packed = PackWeights(p, kFilter, kBias, key, k.pack_depthwise_i8_bytes(s), 0,
+                                    [=, pack = k.pack_depthwise_i8](const void* filter, const void* bias, std::byte* to, std::byte*) {
+                                      pack(s, static_cast<const int8_t*>(filter), is_unsigned, static_cast<const int32_t*>(bias), zero_point,
+                                           weight_zero_point, to);
+                                    });
+  p.Emit([=, kernel = k.depthwise_i8, requantize = std::move(requantize), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
+    const std::byte* w = packed.get(run);
+    ForLines(run, s, [&](Range lines) { kernel(s, x, w, run.get<std::byte>(out), requantize.params(), lines); });
+  });
+}
+
+void PrepareDepthwiseConv2D(Prepare& p) {
+  p.CheckCounts(2, 3, 1);
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  const TensorType type = p.type(kInput);
+  p.CheckOutputType(0, {type});
+  const ConvShape shape = Geometry(p);
+  CheckBias(p, kBias, shape.out_channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  p.SetShape(0, OutputShape(shape));
+  const Gemm gemm{.shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = 1, .stride_k = shape.out_channels};
+  const bool is_gemm = shape.in_channels == 1;
+  if (type == TensorType::kFloat32) {
+    p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
+    if (p.type(kFilter) == TensorType::kInt8) {
+      const WeightScales scales = ReadWeightScales(p, kFilter, 3, shape.out_channels);
+      return is_gemm ? EmitGemmHybrid(p, gemm, scales, {.asymmetric = true, .per_image = true}) : EmitHybrid(p, shape, scales);
+    }
+    if (is_gemm) return EmitGemmF32(p, gemm);
+    if (p.output_elements(0) != 0) EmitF32(p, shape, p.in(kInput), PackF32(p, shape));
+    return;
+  }
+  p.CheckType(kFilter, {type});
+  const WeightScales scales = ReadWeightScales(p, kFilter, 3, shape.out_channels);
+  const auto product = type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble;
+  return is_gemm ? EmitGemm8(p, gemm, scales, product) : Emit8(p, shape, scales, product);
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "DEPTHWISE_CONV_2D", .prepare = PrepareDepthwiseConv2D, .activation_field = kActivation, .traits = kFusesPadding},
+};
+
+}  // namespace
+
+std::span<const OpDef> depthwise_conv_2d_ops() { return kOps; }
+
+}  // namespace sigrun::ops

@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <cmath>
+
+#include "ops/op.h"
+#include "ops/support/gemm.h"
+#include "ops/support/quantization.h"
+
+// MAX_POOL_2D, AVERAGE_POOL_2D, L2_POOL_2D. Quantised pooling works on the stored values: input and output share scale and zero point.
+namespace sigrun::ops {
+namespace {
+
+using kernels::ConvShape;
+using kernels::Range;
+
+enum Field : int { kPadding, kStrideW, kStrideH, kFilterW, kFilterH, kActivation };
+
+ConvShape Geometry(Prepare& p) {
+  p.CheckCounts(1, 1, 1);
+  p.CheckOutputType(0, {p.type(0)});
+  CheckRank(p, 0, 4, "input");
+  Window window = ReadWindow(p);
+  window.kernel_w = p.options().Scalar<int32_t>(kFilterW);
+  window.kernel_h = p.options().Scalar<int32_t>(kFilterH);
+  ConvShape s = PlaceWindow(p, window, p.shape(0));
+  s.in_channels = s.out_channels = p.shape(0)[3];
+  p.SetShape(0, OutputShape(s));
+  return s;
+}
+
+template <class F>
+void ForLines(const RunContext& run, const ConvShape& s, const F& f) {
+  run.Parallel(s.batch * s.out_height, MacCost(int64_t{s.taps()} * s.out_width * s.out_channels), [&](Range lines, int) { f(lines); });
+}
+
+template <class Kernel>
+void EmitF32(Prepare& p, const ConvShape& s, Kernel kernel) {
+  if (p.output_elements(0) == 0) return;
+  p.Emit([=, clamp = ActivationClamp(p), in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
+    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(in), run.get<float>(out), clamp, lines); });
+  });
+}
+
+template <class T>
+void Emit8(Prepare& p, const ConvShape& s, void (*kernel)(const ConvShape&, const T*, T*, int32_t, int32_t, Range)) {
+  const bool clamps = p.activation() != schema::Activation::kNone;
+  const QuantizedRange range = clamps ? QuantizedActivationRange(p, 0) : TypeRange(p.type(0));
+  if (p.output_elements(0) == 0) return;
+  p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
+    ForLines(run, s, [&](Range lines) { kernel(s, run.get<T>(in), run.get<T>(out), range.min, range.max, lines); });
+  });
+}
+
+void PrepareMaxPool2D(Prepare& p) {
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  const ConvShape s = Geometry(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, s, p.kernels().max_pool_f32);
+  if (p.type(0) == TensorType::kInt8) return Emit8<int8_t>(p, s, p.kernels().max_pool_i8);
+  Emit8<uint8_t>(p, s, p.kernels().max_pool_u8);
+}
+
+void PrepareAveragePool2D(Prepare& p) {
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  const ConvShape s = Geometry(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, s, p.kernels().average_pool_f32);
+  if (p.type(0) == TensorType::kInt8) return Emit8<int8_t>(p, s, p.kernels().average_pool_i8);
+  Emit8<uint8_t>(p, s, p.kernels().average_pool_u8);
+}
+
+// The root of the mean square of a window.
+void L2Pool(const ConvShape& s, const float* x, float* y, kernels::ClampF32 clamp, Range lines) {
+  const ptrdiff_t depth = s.in_channels, line_floats = s.in_width * depth;
+  for (int32_t line = lines.begin; line < lines.end; ++line) {
+    const int32_t top = line % s.out_height * s.stride_h - s.pad_top;
+    const int32_t y0 = std::max(0, top), y1 = std::min(s.in_height, top + s.kernel_height);
+    const float* image = x + line / s.out_height * s.in_height * line_floats;
+    for (int32_t ox = 0; ox < s.out_width; ++ox) {
+      const int32_t left = ox * s.stride_w - s.pad_left;
+      const int32_t x0 = std::max(0, left), x1 = std::min(s.in_width, left + s.kernel_width);
+      const float count = static_cast<float>(std::max(1, (y1 - y0) * (x1 - x0)));
+      float* to = y + (static_cast<ptrdiff_t>(line) * s.out_width + ox) * depth;
+      for (ptrdiff_t c = 0; c < depth; ++c) {
+        float sum = 0;
+        for (int32_t iy = y0; iy < y1; ++iy) {
+          for (int32_t ix = x0; ix < x1; ++ix) sum += image[iy * line_floats + ix * depth + c] * image[iy * line_floats + ix * depth + c];
+        }
+        to[c] = std::min(clamp.max, std::max(clamp.min, std::sqrt(sum / count)));
+      }
+    }
+  }
+}
+
+void PrepareL2Pool2D(Prepare& p) {
+  p.CheckType(0, {TensorType::kFloat32});
+  EmitF32(p, Geometry(p), L2Pool);
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "MAX_POOL_2D", .prepare = PrepareMaxPool2D, .activation_field = kActivation},
+    {.name = "AVERAGE_POOL_2D", .prepare = PrepareAveragePool2D, .activation_field = kActivation},
+    {.name = "L2_POOL_2D", .prepare = PrepareL2Pool2D, .activation_field = kActivation},
+};
+
+}  // namespace
+
+std::span<const OpDef> pool_ops() { return kOps; }
+
+}  // namespace sigrun::ops

@@ -1,0 +1,338 @@
+#include "ops/support/gemm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "ops/support/quantization.h"
+
+namespace sigrun::ops {
+namespace {
+
+using kernels::ConvShape;
+using kernels::Range;
+using schema::Padding;
+
+// Beyond this, positions of windows might not fit 32 bits.
+constexpr int64_t kMaxExtent = 1 << 29;
+
+// One dimension of a window that is placed: the size of the output, and the padding in front.
+struct Placed {
+  int32_t out, before;
+};
+
+Placed PlaceAlong(const Prepare& p, Padding padding, int32_t in, int32_t kernel, int32_t stride, int32_t dilation, int64_t fused_before,
+                  int64_t fused_after) {
+  const int64_t extent = int64_t{kernel - 1} * dilation + 1, padded = in + fused_before + fused_after;
+  p.Check(extent <= kMaxExtent && padded <= kMaxExtent && stride <= kMaxExtent, "a window of ", extent, " over ", padded, " pixels is too large");
+  if (padding == Padding::kSame) {
+    const int32_t out = static_cast<int32_t>((padded + stride - 1) / stride);
+    return {out, PaddingBefore(static_cast<int32_t>(padded), out, kernel, stride, dilation) + static_cast<int32_t>(fused_before)};
+  }
+  p.Check(padded + stride >= extent, "a window of ", extent, " does not fit into ", padded, " pixels");
+  return {static_cast<int32_t>((padded + stride - extent) / stride), static_cast<int32_t>(fused_before)};
+}
+
+// FNV-1a: tells constants apart whose addresses may be reused.
+uint64_t Hash(const std::byte* bytes, size_t n) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < n; ++i) hash = (hash ^ static_cast<uint64_t>(bytes[i])) * 1099511628211u;
+  return hash;
+}
+
+std::string GemmKey(const Gemm& g) {
+  return Concat("gemm ", g.shape.taps(), "x", g.shape.in_channels, "x", g.shape.out_channels, "x", g.shape.groups, " ", g.stride_n, " ", g.stride_k);
+}
+
+// The rows' work split among threads. f(rows, worker)
+template <class F>
+void ForRows(const RunContext& run, const ConvShape& s, const F& f) {
+  const int64_t macs = int64_t{s.taps()} * s.in_channels * s.out_channels * s.groups;
+  run.Parallel(s.rows(), MacCost(macs), f, kRowGrain);
+}
+
+// A vector times a matrix has but one row; its output channels are what threads can share. Sums do not depend on the cut.
+constexpr int32_t kPieceChannels = 256;
+bool SplitsChannels(const Prepare& p, const ConvShape& s) {
+  return p.workers() > 1 && s.rows() == 1 && s.groups == 1 && s.out_channels >= 2 * kPieceChannels && int64_t{s.in_channels} * s.out_channels >= 1 << 17;
+}
+
+struct Pieces {
+  int32_t count, channels;  // channels of each but the last
+  static Pieces Of(const Prepare& p, const ConvShape& s) {
+    if (!SplitsChannels(p, s)) return {1, s.out_channels};
+    return {(s.out_channels + kPieceChannels - 1) / kPieceChannels, kPieceChannels};
+  }
+  ConvShape Shape(ConvShape s, int32_t piece) const {
+    s.out_channels = std::min(channels, s.out_channels - piece * channels);
+    return s;
+  }
+};
+
+}  // namespace
+
+// --- geometry -------------------------------------------------------------------------------------------------------------------------------
+
+Window ReadWindow(const Prepare& p) {
+  constexpr int kPadding = 0, kStrideW = 1, kStrideH = 2;
+  const int padding = p.options().Scalar<int8_t>(kPadding);
+  p.Check(padding == 0 || padding == 1, "padding ", padding);
+  Window w;
+  w.padding = static_cast<Padding>(padding);
+  w.stride_w = p.options().Scalar<int32_t>(kStrideW);
+  w.stride_h = p.options().Scalar<int32_t>(kStrideH);
+  p.Check(w.stride_h > 0 && w.stride_w > 0, "strides ", w.stride_h, " and ", w.stride_w, " must be positive");
+  return w;
+}
+
+int32_t PaddingBefore(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation) {
+  const int64_t total = (int64_t{out} - 1) * stride + (int64_t{kernel} - 1) * dilation + 1 - in;
+  return total > 0 ? static_cast<int32_t>(total / 2) : 0;
+}
+
+ConvShape PlaceWindow(const Prepare& p, const Window& w, const Shape& input) {
+  p.Check(w.dilation_h > 0 && w.dilation_w > 0, "dilations ", w.dilation_h, " and ", w.dilation_w, " must be positive");
+  p.Check(w.kernel_h > 0 && w.kernel_w > 0, "a window of ", w.kernel_h, " x ", w.kernel_w);
+  const std::array<int32_t, 4> fused = p.node().padding.value_or(std::array<int32_t, 4>{});
+  const Placed y = PlaceAlong(p, w.padding, input[1], w.kernel_h, w.stride_h, w.dilation_h, fused[0], fused[1]);
+  const Placed x = PlaceAlong(p, w.padding, input[2], w.kernel_w, w.stride_w, w.dilation_w, fused[2], fused[3]);
+  ConvShape s;
+  s.batch = input[0];
+  s.in_height = input[1];
+  s.in_width = input[2];
+  s.out_height = y.out;
+  s.out_width = x.out;
+  s.kernel_height = w.kernel_h;
+  s.kernel_width = w.kernel_w;
+  s.stride_h = w.stride_h;
+  s.stride_w = w.stride_w;
+  s.dilation_h = w.dilation_h;
+  s.dilation_w = w.dilation_w;
+  s.pad_top = y.before;
+  s.pad_left = x.before;
+  p.Check(int64_t{s.batch} * s.out_height * s.out_width <= INT32_MAX, "the output has too many pixels");
+  return s;
+}
+
+void CheckRank(const Prepare& p, int i, size_t rank, const char* what) {
+  p.Check(p.shape(i).size() == rank, "the ", what, " ", ToString(p.shape(i)), " has rank ", p.shape(i).size(), ", expected ", rank);
+  p.Check(p.elements(i) <= INT32_MAX, "the ", what, " ", ToString(p.shape(i)), " is too large");
+}
+
+void CheckBias(const Prepare& p, int i, int64_t n, TensorType type) {
+  if (!p.has_input(i)) return;
+  p.CheckType(i, {type});
+  p.Check(p.elements(i) == n, "the bias has ", p.elements(i), " elements, the output has ", n, " channels");
+}
+
+// --- quantisation ---------------------------------------------------------------------------------------------------------------------------
+
+namespace {
+Prepare::Affine CheckAffine(const Prepare& p, Prepare::Affine affine, TensorType type, const char* role, int i) {
+  const QuantizedRange range = TypeRange(type);
+  p.Check(affine.zero_point >= range.min && affine.zero_point <= range.max, role, " ", i, " has the zero point ", affine.zero_point, ", which is no ",
+          TensorTypeName(type));
+  return affine;
+}
+}  // namespace
+
+Prepare::Affine CheckedAffine(const Prepare& p, int i) { return CheckAffine(p, p.affine(i), p.type(i), "input", i); }
+Prepare::Affine CheckedOutputAffine(const Prepare& p, int o) { return CheckAffine(p, p.output_affine(o), p.output_type(o), "output", o); }
+
+WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels) {
+  const Quantization& q = p.quantization(i);
+  if (q.block_size > 0) p.Refuse(StatusCode::kUnimplemented, "weights quantised by blocks");
+  const bool single = q.scale.size() == 1;
+  p.Check(single || static_cast<int64_t>(q.scale.size()) == channels, "the weights have ", q.scale.size(), " quantisation scales for ", channels,
+          " channels");
+  p.Check(single || q.dimension == dimension, "the weights are quantised along dimension ", q.dimension, ", expected ", dimension);
+  for (const float scale : q.scale) p.Check(std::isfinite(scale) && scale >= 0, "the weights have the quantisation scale ", scale);
+  const QuantizedRange range = TypeRange(p.type(i));
+  for (const int64_t z : q.zero_point) {
+    p.Check(z >= range.min && z <= range.max, "the weights have the zero point ", z, ", which is no ", TensorTypeName(p.type(i)));
+    p.Check(single || z == 0, "the weights have the zero point ", z, " in a channel, expected 0");
+  }
+  return {q.scale, single ? static_cast<int32_t>(q.zero_point[0]) : 0};
+}
+
+Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels, ScaleProduct product) {
+  const Prepare::Affine output = CheckedOutputAffine(p, 0);
+  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  Requantization r;
+  r.zero_point = output.zero_point;
+  r.min = range.min;
+  r.max = range.max;
+  for (int64_t c = 0; c < channels; ++c) {
+    const float weight_scale = weights.at(static_cast<size_t>(c));
+    const bool in_float = product == ScaleProduct::kFloatIfSingle && !weights.per_channel();
+    const double scale = in_float ? static_cast<double>(input_scale * weight_scale) : static_cast<double>(input_scale) * weight_scale;
+    const FixedPoint fixed = QuantizeMultiplier(scale / output.scale);
+    r.multiplier.push_back(fixed.multiplier);
+    r.shift.push_back(fixed.shift);
+  }
+  return r;
+}
+
+// --- weights in the kernels' layouts ----------------------------------------------------------------------------------------------------------
+
+Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill) {
+  const bool has_bias = bias >= 0 && p.has_input(bias);
+  const std::byte* known_weights = p.constant(weights);
+  const std::byte* known_bias = has_bias ? p.constant(bias) : nullptr;
+  if (known_weights != nullptr && (!has_bias || known_bias != nullptr)) {
+    const size_t bias_bytes = has_bias ? static_cast<size_t>(p.elements(bias)) * sizeof(int32_t) : 0;
+    const std::string full_key = has_bias ? Concat(key, " bias ", Hash(known_bias, bias_bytes)) : key;
+    return {p.Pack(weights, full_key, bytes,
+                   [&](std::byte* packed) {
+                     const AlignedBytes scratch(scratch_bytes);
+                     fill(known_weights, known_bias, packed, scratch.data());
+                   }),
+            {}};
+  }
+  const Slot packed = p.Scratch(bytes), scratch = scratch_bytes > 0 ? p.Scratch(scratch_bytes) : Slot{};
+  p.Emit([fill = std::move(fill), packed, scratch, w = p.in(weights), b = has_bias ? p.in(bias) : Slot{}](RunContext& run) noexcept {
+    fill(run.get<std::byte>(w), run.get<std::byte>(b), run.get<std::byte>(packed), run.get<std::byte>(scratch));
+  });
+  return {nullptr, packed};
+}
+
+// --- products -------------------------------------------------------------------------------------------------------------------------------
+
+void EmitGemmF32(Prepare& p, const Gemm& g) {
+  const ConvShape s = g.shape;
+  if (p.output_elements(0) == 0) return;
+  const auto& k = p.kernels();
+  const Pieces pieces = Pieces::Of(p, s);
+  const int32_t depth = s.taps() * s.in_channels;
+  const size_t group_bytes = k.pack_f32_bytes(depth, pieces.channels);
+  const Packed packed = PackWeights(
+      p, g.weights, g.bias, Concat(GemmKey(g), " pieces ", pieces.count), group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
+      [=, pack = k.pack_f32, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
+        for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
+          const int32_t first = i * pieces.channels;
+          const int32_t n = pieces.count > 1 ? pieces.Shape(s, i).out_channels : s.out_channels;
+          const float* bias = b == nullptr ? nullptr : static_cast<const float*>(b) + first;
+          pack(depth, n, {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k}, bias, to + static_cast<size_t>(i) * group_bytes);
+        }
+      });
+  p.Emit([=, conv = k.conv_f32, clamp = ActivationClamp(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+    const float* x = run.get<float>(in);
+    float* y = run.get<float>(out);
+    const std::byte* w = packed.get(run);
+    if (pieces.count == 1) return ForRows(run, s, [&](Range rows, int) { conv(s, x, w, y, clamp, rows); });
+    run.Parallel(pieces.count, MacCost(int64_t{depth} * pieces.channels), [&](Range range, int) {
+      for (int32_t i = range.begin; i < range.end; ++i) {
+        conv(pieces.Shape(s, i), x, w + static_cast<size_t>(i) * group_bytes, y + i * pieces.channels, clamp, {0, 1});
+      }
+    });
+  });
+}
+
+namespace {
+
+// int8 weights of all groups, one after the other; uint8 ones are flipped.
+struct PackedI8 {
+  Packed weights;
+  size_t group_bytes;
+};
+PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_point, int32_t weight_zero_point) {
+  const ConvShape s = g.shape;
+  const auto& k = p.kernels();
+  const bool flip = p.type(g.weights) == TensorType::kUInt8;
+  const size_t group_bytes = k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels);
+  const std::string key = Concat(GemmKey(g), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
+  const Packed packed = PackWeights(
+      p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups), 0,
+      [=, pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
+        for (int32_t i = 0; i < s.groups; ++i) {
+          const int32_t first = i * s.out_channels;
+          const int32_t* sums = b == nullptr ? nullptr : static_cast<const int32_t*>(b) + first;
+          pack(s.taps(), s.in_channels, s.out_channels, {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums,
+               input_zero_point, weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
+        }
+      });
+  return {packed, group_bytes};
+}
+
+}  // namespace
+
+void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProduct product) {
+  const ConvShape s = g.shape;
+  const TensorType type = p.type(g.input);
+  const Prepare::Affine input = CheckedAffine(p, g.input);
+  Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{s.out_channels} * s.groups, product);
+  if (p.output_elements(0) == 0) return;
+  const auto& k = p.kernels();
+  const int32_t zero_point = ToInt8Domain(input.zero_point, type);
+  const PackedI8 packed = PackGemmI8(p, g, g.bias, zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
+  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
+  p.Emit([=, conv = k.conv_i8, weights = packed.weights, requantize = std::move(requantize), is_unsigned = type == TensorType::kUInt8,
+          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+    const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
+    std::byte* y = run.get<std::byte>(out);
+    const std::byte* w = weights.get(run);
+    std::byte* own = run.get<std::byte>(scratch);
+    ForRows(run, s, [&](Range rows, int worker) { conv(s, x, w, y, requantize.params(), own + static_cast<size_t>(worker) * scratch_bytes, rows); });
+  });
+}
+
+void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, HybridRounding rounding) {
+  const ConvShape s = g.shape;
+  if (p.output_elements(0) == 0) return;
+  const auto& k = p.kernels();
+  const PackedI8 packed = PackGemmI8(p, g, -1, 0, scales.zero_point);
+  const int32_t runs = rounding.per_image ? s.batch : s.rows();
+  const size_t run_length = runs == 0 ? 0 : static_cast<size_t>(p.elements(g.input) / runs);
+  std::vector<float> channel_scale;
+  for (int32_t c = 0; c < s.out_channels * s.groups; ++c) channel_scale.push_back(scales.at(static_cast<size_t>(c)));
+  const Slot quantized = p.Scratch(static_cast<size_t>(p.elements(g.input)));
+  const Slot row_scale = p.Scratch(static_cast<size_t>(runs) * sizeof(float)), row_zero = p.Scratch(static_cast<size_t>(runs) * sizeof(int32_t));
+  p.Emit([=, symmetric = k.quantize_row_symmetric, asymmetric = k.quantize_row_asymmetric, in = p.in(g.input)](RunContext& run) noexcept {
+    const float* x = run.get<float>(in);
+    int8_t* q = run.get<int8_t>(quantized);
+    run.Parallel(runs, static_cast<int64_t>(run_length), [&](Range range, int) {
+      for (int32_t i = range.begin; i < range.end; ++i) {
+        const size_t first = static_cast<size_t>(i) * run_length;
+        float* scale = run.get<float>(row_scale) + i;
+        if (rounding.asymmetric) {
+          asymmetric(x + first, q + first, run_length, scale, run.get<int32_t>(row_zero) + i);
+        } else {
+          symmetric(x + first, q + first, run_length, scale);
+        }
+      }
+    });
+  });
+  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
+  p.Emit([=, conv = k.conv_i8_f32, weights = packed.weights, channel_scale = std::move(channel_scale), clamp = ActivationClamp(p),
+          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), out = p.out(0),
+          bias = g.bias >= 0 ? p.in(g.bias) : Slot{}](RunContext& run) noexcept {
+    const std::byte* w = weights.get(run);
+    const int32_t* zero = rounding.asymmetric ? run.get<int32_t>(row_zero) : nullptr;
+    ForRows(run, s, [&](Range rows, int worker) {
+      conv(s, run.get<int8_t>(quantized), w, run.get<float>(out), run.get<float>(row_scale), zero, rounding.per_image, channel_scale.data(),
+           run.get<float>(bias), clamp, run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+    });
+  });
+}
+
+Slot EmitRoundedActivations(Prepare& p, int input, int64_t images) {
+  const int64_t elements = p.elements(input);
+  const size_t length = images == 0 ? 0 : static_cast<size_t>(elements / images);
+  const Slot bytes = p.Scratch(static_cast<size_t>(elements)), rounded = p.Scratch(static_cast<size_t>(elements) * sizeof(float));
+  p.Emit([=, quantize = p.kernels().quantize_row_asymmetric, dequantize = p.kernels().dequantize_i8, in = p.in(input)](RunContext& run) noexcept {
+    run.Parallel(static_cast<int32_t>(images), static_cast<int64_t>(length), [&](Range range, int) {
+      for (int32_t i = range.begin; i < range.end; ++i) {
+        const size_t first = static_cast<size_t>(i) * length;
+        float scale = 0;
+        int32_t zero_point = 0;
+        quantize(run.get<float>(in) + first, run.get<int8_t>(bytes) + first, length, &scale, &zero_point);
+        dequantize(run.get<int8_t>(bytes) + first, run.get<float>(rounded) + first, length, scale, zero_point);
+      }
+    });
+  });
+  return rounded;
+}
+
+}  // namespace sigrun::ops

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "model/schema.h"
+#include "ops/op.h"
+
+// What convolutions and matrix products share: geometry, scales of weights, packed weights, and the steps that run the GEMM kernels.
+namespace sigrun::ops {
+
+// --- geometry -------------------------------------------------------------------------------------------------------------------------------
+
+/// A sliding window as the options of an operator give it; the field ids of padding, stride_w and stride_h are 0, 1 and 2 in all of them.
+struct Window {
+  schema::Padding padding = schema::Padding::kSame;
+  int32_t stride_h = 1, stride_w = 1;
+  int32_t dilation_h = 1, dilation_w = 1;
+  int32_t kernel_h = 1, kernel_w = 1;
+};
+
+/// Padding and strides from the options. Throws if a stride is not positive or the padding unknown.
+Window ReadWindow(const Prepare& p);
+
+/// Everything of the geometry but the channels, for an input [batch, height, width, *]; a padding fused into the node is added. Throws if the
+/// window is empty or does not fit into the input.
+kernels::ConvShape PlaceWindow(const Prepare& p, const Window& window, const Shape& input);
+
+/// The padding before the first pixel along one dimension.
+int32_t PaddingBefore(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation);
+
+/// The shape of a convolution's output.
+inline Shape OutputShape(const kernels::ConvShape& s) { return {s.batch, s.out_height, s.out_width, s.out_channels * s.groups}; }
+
+/// Throws unless operand i has this rank and its elements can be counted in 31 bits.
+void CheckRank(const Prepare& p, int i, size_t rank, const char* what);
+
+/// Throws unless the optional operand i is a vector of n elements of `type`, or absent.
+void CheckBias(const Prepare& p, int i, int64_t n, TensorType type);
+
+// --- quantisation ---------------------------------------------------------------------------------------------------------------------------
+
+/// The scale and zero point of an 8-bit operand; throws if the zero point is not a value of its type.
+Prepare::Affine CheckedAffine(const Prepare& p, int i);
+Prepare::Affine CheckedOutputAffine(const Prepare& p, int o);
+
+/// Scales of weights: one for all, or one for each of `channels` along the dimension.
+struct WeightScales {
+  std::vector<float> scale;
+  int32_t zero_point = 0;  // in the weights' own domain; 0 where there is a scale for each channel
+  bool per_channel() const { return scale.size() > 1; }
+  float at(size_t channel) const { return scale[per_channel() ? channel : 0]; }
+};
+WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels);
+
+/// How LiteRT multiplies the scales of input and weights: always in double, or in float where the weights have one scale.
+enum class ScaleProduct : uint8_t { kDouble, kFloatIfSingle };
+
+/// Requantisation of the sums of `channels` output channels, owned.
+struct Requantization {
+  std::vector<int32_t> multiplier, shift;
+  int32_t zero_point = 0, min = 0, max = 0;
+  kernels::RequantizeParams params() const { return {multiplier.data(), shift.data(), zero_point, min, max}; }
+};
+Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels, ScaleProduct product);
+
+inline bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
+/// A zero point in the int8 domain of the kernels.
+inline int32_t ToInt8Domain(int32_t zero_point, TensorType type) { return type == TensorType::kUInt8 ? zero_point - 128 : zero_point; }
+
+// --- weights in the kernels' layouts ----------------------------------------------------------------------------------------------------------
+
+/// Packed weights: known while planning, or made by a step of every run.
+struct Packed {
+  const std::byte* known = nullptr;
+  Slot slot;
+  const std::byte* get(const RunContext& run) const { return known != nullptr ? known : run.get<std::byte>(slot); }
+};
+
+/// fill(weights, bias or null, packed, scratch) packs; it must not throw.
+using FillPacked = std::function<void(const void* weights, const void* bias, std::byte* packed, std::byte* scratch)>;
+
+/// Packs weights and bias (an input that may be absent, or -1) once if both are constants, else emits a step that packs them. `key` names
+/// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch.
+Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill);
+
+// --- products -------------------------------------------------------------------------------------------------------------------------------
+
+/// out[row, n] = activation(bias[n] + sum_k in[row, k] * w[n, k]) over the rows of a convolution, into output 0. The input is operand
+/// `input`; weights are read through the strides of a kernels::WeightView.
+struct Gemm {
+  kernels::ConvShape shape;
+  int input = 0, weights = 1, bias = 2;
+  ptrdiff_t stride_n = 0, stride_k = 1;
+};
+
+void EmitGemmF32(Prepare& p, const Gemm& gemm);
+/// 8-bit input, weights of the same type, output of the same type.
+void EmitGemm8(Prepare& p, const Gemm& gemm, const WeightScales& scales, ScaleProduct product);
+
+/// How float activations meet int8 weights: quantised a row of the matrix or an image at a time.
+struct HybridRounding {
+  bool asymmetric = false;
+  bool per_image = false;
+};
+void EmitGemmHybrid(Prepare& p, const Gemm& gemm, const WeightScales& scales, HybridRounding rounding);
+
+/// Float activations quantised and at once dequantised, image by image, as hybrid convolutions without a kernel of their own see them.
+/// Returns where they stand.
+Slot EmitRoundedActivations(Prepare& p, int input, int64_t images);
+
+/// The rough cost of `macs` multiply-adds for RunContext::Parallel.
+inline int64_t MacCost(int64_t macs) { return macs / 8 + 1; }
+
+/// Rows that kernels take at once: ranges of rows begin at its multiples.
+inline constexpr int32_t kRowGrain = 12;
+
+}  // namespace sigrun::ops

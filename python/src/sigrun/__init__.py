@@ -1,0 +1,18 @@
+"""Runs the signatures of .tflite models on the CPU.
+
+>>> interpreter = sigrun.Interpreter(model_path="model.tflite")
+>>> interpreter.get_signature_list()
+{'encode': {'inputs': ['x'], 'outputs': ['encoded_result']}}
+>>> encode = interpreter.get_signature_runner("encode")
+>>> encode(x=np.array([1, 2, 3], dtype=np.float32))
+{'encoded_result': array([b'1.000000', b'2.000000', b'3.000000'], dtype=object)}
+"""
+
+from typing import Final
+
+from sigrun._core import InvalidArgumentError, Model, build_info
+from sigrun.interpreter import Interpreter, OpResolverType, SignatureRunner
+
+__version__: Final[str] = build_info()["version"]
+
+__all__ = ["Interpreter", "InvalidArgumentError", "Model", "OpResolverType", "SignatureRunner", "__version__", "build_info"]

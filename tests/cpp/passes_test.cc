@@ -1,0 +1,149 @@
+#include "graph/passes/passes.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "model/error.h"
+#include "models.h"
+#include "run/model_impl.h"
+
+namespace sigrun {
+namespace {
+
+class Passes : public ::testing::Test {
+ protected:
+  Graph Build(const char* name) {
+    model_ = LoadModel(name);
+    return BuildGraph(*model_->impl().flat, 0);
+  }
+  std::shared_ptr<const Model> model_;
+};
+
+int Count(const Graph& graph, std::string_view op) {
+  const std::string dump = Dump(graph);
+  int count = 0;
+  for (size_t at = dump.find("\n" + std::string(op) + " #"); at != std::string::npos; at = dump.find("\n" + std::string(op) + " #", at + 1)) ++count;
+  return count;
+}
+
+TEST_F(Passes, DumpShowsEveryNode) {
+  const Graph graph = Build("dense2_dense1");
+  const std::string dump = Dump(graph);
+  EXPECT_EQ(dump.rfind("inputs %0:FLOAT32[-1, 4]\n", 0), 0u) << dump;
+  EXPECT_NE(dump.find("FULLY_CONNECTED #1 'output': %3:FLOAT32"), std::string::npos) << dump;
+  EXPECT_NE(dump.find("=const"), std::string::npos) << dump;
+  EXPECT_EQ(Count(graph, "FULLY_CONNECTED"), 2);
+}
+
+TEST_F(Passes, DeadNodesGo) {
+  Graph graph = Build("fusable_float32");
+  ASSERT_EQ(Count(graph, "LOGISTIC"), 1);
+  EXPECT_TRUE(passes::RemoveDeadNodes(graph));
+  EXPECT_EQ(Count(graph, "LOGISTIC"), 0);
+  EXPECT_FALSE(passes::RemoveDeadNodes(graph));
+}
+
+TEST_F(Passes, ConstantsAreFolded) {
+  Graph graph = Build("fusable_float32");
+  ASSERT_EQ(Count(graph, "ADD"), 2);
+  EXPECT_TRUE(passes::FoldConstants(graph, kernels::Best()));
+  ASSERT_EQ(Count(graph, "ADD"), 1);
+  const Node& add = graph.nodes.back();
+  const Value& offset = graph.values[static_cast<size_t>(add.inputs[1])];
+  ASSERT_NE(offset.constant, nullptr);
+  EXPECT_EQ(offset.shape, (Shape{1, 1, 1, 4}));
+  const auto* values = reinterpret_cast<const float*>(offset.constant);
+  EXPECT_EQ(values[0], 0.75f);
+  EXPECT_EQ(values[3], 2.25f);
+  EXPECT_FALSE(passes::FoldConstants(graph, kernels::Best()));
+}
+
+TEST_F(Passes, Float16WeightsBecomeConstants) {
+  Graph graph = Build("convnet_float16");
+  EXPECT_GE(Count(graph, "DEQUANTIZE"), 8);
+  EXPECT_TRUE(passes::FoldConstants(graph, kernels::Best()));
+  EXPECT_EQ(Count(graph, "DEQUANTIZE"), 0);
+}
+
+TEST_F(Passes, PadsBecomeTheConvolutionsOwn) {
+  for (const char* name : {"fusable_float32", "fusable_int8"}) {
+    Graph graph = Build(name);
+    ASSERT_EQ(Count(graph, "PAD"), 1) << name;
+    EXPECT_TRUE(passes::FusePads(graph)) << name;
+    EXPECT_EQ(Count(graph, "PAD"), 0) << name;
+    const auto conv = std::find_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return n.padding.has_value(); });
+    ASSERT_NE(conv, graph.nodes.end()) << name;
+    EXPECT_EQ(conv->inputs[0], graph.inputs[0]) << name;
+    const bool float32 = std::string_view(name) == "fusable_float32";
+    EXPECT_EQ(*conv->padding, (float32 ? std::array<int32_t, 4>{1, 1, 0, 2} : std::array<int32_t, 4>{2, 1, 1, 2})) << name;
+    EXPECT_FALSE(passes::FusePads(graph)) << name;
+  }
+}
+
+TEST_F(Passes, ActivationsJoinTheirProducer) {
+  Graph graph = Build("fusable_float32");
+  passes::RemoveDeadNodes(graph);
+  EXPECT_TRUE(passes::FuseActivations(graph));
+  EXPECT_EQ(Count(graph, "RELU") + Count(graph, "RELU6"), 0);
+  std::vector<schema::Activation> found;
+  for (const Node& node : graph.nodes) {
+    if (node.activation != schema::Activation::kNone) found.push_back(node.activation);
+  }
+  EXPECT_EQ(found, (std::vector{schema::Activation::kRelu6, schema::Activation::kRelu}));
+}
+
+TEST_F(Passes, AnActivationThatTwoReadersNeedStays) {
+  Graph graph = Build("fusable_float32");
+  // Here the dead LOGISTIC reads the RELU6, not the convolution before it; make it read that.
+  int32_t before = -1;
+  for (const Node& node : graph.nodes) {
+    if (std::string_view(graph.Describe(node)).substr(0, 5) == "RELU6") before = node.inputs[0];
+  }
+  ASSERT_GE(before, 0);
+  for (Node& node : graph.nodes) {
+    if (graph.Describe(node).rfind("LOGISTIC", 0) == 0) node.inputs[0] = before;
+  }
+  passes::FuseActivations(graph);
+  EXPECT_EQ(Count(graph, "RELU6"), 1);
+}
+
+TEST_F(Passes, AnActivationOfAnotherQuantizationStays) {
+  Graph graph = Build("fusable_int8");
+  EXPECT_FALSE(passes::FuseActivations(graph));
+  EXPECT_EQ(Count(graph, "RELU"), 1);
+}
+
+TEST_F(Passes, AllTogetherKeepTheResult) {
+  // Node by node, without passes, against what a runner gives: it runs them all.
+  auto interpreter = MakeInterpreter("fusable_float32");
+  auto runner = MakeRunner(*interpreter);
+  SIGRUN_ASSERT_OK(runner->AllocateTensors());
+  Fill(runner->input_tensor("image"), 5);
+  SIGRUN_ASSERT_OK(runner->Invoke());
+  const std::vector<float> with = Floats(runner->output_tensor("output"));
+
+  auto graph = std::make_shared<Graph>(Build("fusable_float32"));
+  PackedStore packed;
+  const auto plan = MakePlan(graph, {{1, 9, 9, 3}}, kernels::Best(), packed, 1);
+  AlignedBytes arena(plan->arena_bytes);
+  std::vector<AlignedBytes> boundary(graph->values.size());
+  std::vector<std::byte*> slots;
+  for (const SlotSource& s : plan->slots) {
+    if (s.kind == SlotSource::kBoundary) {
+      AlignedBytes& bytes = boundary[static_cast<size_t>(s.index)];
+      if (bytes.data() == nullptr) bytes = AlignedBytes(4 * static_cast<size_t>(ElementCount(plan->shapes[static_cast<size_t>(s.index)], "test")));
+      slots.push_back(bytes.data());
+    } else {
+      slots.push_back(s.kind == SlotSource::kArena ? arena.data() + s.offset : const_cast<std::byte*>(s.pointer));
+    }
+  }
+  const AlignedBytes& image = boundary[static_cast<size_t>(graph->inputs[0])];
+  std::copy_n(static_cast<const std::byte*>(runner->input_tensor("image")->data()), image.size(), image.data());
+  RunContext context(slots.data(), nullptr);
+  for (const Step& step : plan->steps) step.run(step.self, context);
+  const auto* without = reinterpret_cast<const float*>(boundary[static_cast<size_t>(graph->outputs[0])].data());
+  for (size_t i = 0; i < with.size(); ++i) EXPECT_NEAR(with[i], without[i], 1e-5f) << i;
+}
+
+}  // namespace
+}  // namespace sigrun

@@ -1,0 +1,80 @@
+#include "run/thread_pool.h"
+
+#include <array>
+#include <numeric>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace sigrun {
+namespace {
+
+TEST(ThreadPool, EveryPieceOnce) {
+  for (const int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.threads(), threads);
+    for (const int32_t count : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> calls(static_cast<size_t>(count));
+      pool.Run(count, [&](int32_t i, int worker) {
+        calls[static_cast<size_t>(i)].fetch_add(1);
+        EXPECT_GE(worker, 0);
+        EXPECT_LT(worker, threads);
+      });
+      for (const auto& c : calls) EXPECT_EQ(c.load(), 1);
+    }
+  }
+}
+
+TEST(ThreadPool, NoTwoPiecesAtOneTimeHaveTheSameWorker) {
+  ThreadPool pool(4);
+  std::array<std::atomic<int>, 4> inside{};
+  std::atomic<int> clashes{0};
+  for (int round = 0; round < 200; ++round) {
+    pool.Run(64, [&](int32_t, int worker) {
+      if (inside[static_cast<size_t>(worker)].fetch_add(1) != 0) clashes.fetch_add(1);
+      inside[static_cast<size_t>(worker)].fetch_sub(1);
+    });
+  }
+  EXPECT_EQ(clashes.load(), 0);
+}
+
+TEST(ThreadPool, ManyShortJobs) {
+  ThreadPool pool(3);
+  int64_t sum = 0;
+  for (int round = 0; round < 5000; ++round) {
+    std::atomic<int64_t> part{0};
+    pool.Run(5, [&](int32_t i, int) { part.fetch_add(i); });
+    sum += part.load();
+  }
+  EXPECT_EQ(sum, 50000);
+}
+
+TEST(ThreadPool, JobsOfSeveralThreadsAtOnce) {
+  ThreadPool pool(2);
+  std::vector<std::thread> callers;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 3; ++t) {
+    callers.emplace_back([&] {
+      for (int round = 0; round < 500; ++round) {
+        std::atomic<int> calls{0};
+        pool.Run(17, [&](int32_t, int) { calls.fetch_add(1); });
+        if (calls.load() != 17) wrong.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST(ThreadPool, SleepsAndWakes) {
+  ThreadPool pool(2);
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::atomic<int> calls{0};
+    pool.Run(8, [&](int32_t, int) { calls.fetch_add(1); });
+    EXPECT_EQ(calls.load(), 8);
+  }
+}
+
+}  // namespace
+}  // namespace sigrun

@@ -1,0 +1,36 @@
+"""What the tests share: the models of tests/models and random inputs for them."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+MODELS = pathlib.Path(__file__).parent.parent / "models"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: long sweeps, left out with -m 'not slow'")
+
+
+@pytest.fixture(scope="session")
+def models():
+    """The folder of the test models."""
+    return MODELS
+
+
+@pytest.fixture(scope="session")
+def model_path():
+    """model_path("dense2_dense1") -> the path of that file."""
+
+    def path(name):
+        found = MODELS / f"{name}.tflite"
+        assert found.exists(), f"no test model '{name}'"
+        return str(found)
+
+    return path
+
+
+@pytest.fixture
+def rng(request):
+    """A generator that every test seeds by its own name."""
+    return np.random.default_rng(list(request.node.name.encode()))
