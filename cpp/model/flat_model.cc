@@ -152,6 +152,13 @@ SubgraphInfo ReadSubgraph(const Table& t, const FlatModel& model) {
   return graph;
 }
 
+// Keys and names are what callers ask for, in C as well: none may hold a zero.
+std::string ReadKey(const Table& t, int field, const char* name) {
+  const std::string_view key = t.String(field, name);
+  if (key.find('\0') != std::string_view::npos) FailAt(t.path() + "." + name, "a zero byte inside the name");
+  return std::string(key);
+}
+
 std::vector<std::pair<std::string, int32_t>> ReadTensorMap(const Table& signature, int field, const char* name, const SubgraphInfo& graph) {
   std::vector<std::pair<std::string, int32_t>> map;
   const TableVector entries = signature.Children(field, name);
@@ -159,7 +166,7 @@ std::vector<std::pair<std::string, int32_t>> ReadTensorMap(const Table& signatur
     const Table entry = entries[i];
     const uint32_t tensor = entry.Scalar<uint32_t>(1);
     if (tensor >= graph.tensors.size()) FailAt(entry.path() + ".tensor_index", Concat("tensor ", tensor, ", the subgraph has ", graph.tensors.size()));
-    map.emplace_back(entry.String(0, "name"), static_cast<int32_t>(tensor));
+    map.emplace_back(ReadKey(entry, 0, "name"), static_cast<int32_t>(tensor));
   }
   std::sort(map.begin(), map.end());
   for (size_t i = 1; i < map.size(); ++i) {
@@ -170,7 +177,7 @@ std::vector<std::pair<std::string, int32_t>> ReadTensorMap(const Table& signatur
 
 SignatureInfo ReadSignature(const Table& t, const FlatModel& model) {
   SignatureInfo signature;
-  signature.key = t.String(2, "signature_key");
+  signature.key = ReadKey(t, 2, "signature_key");
   signature.subgraph = t.Scalar<uint32_t>(4);
   if (signature.subgraph >= model.subgraphs.size()) {
     FailAt(t.path() + ".subgraph_index", Concat("subgraph ", signature.subgraph, " of ", model.subgraphs.size()));

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "ops/op.h"
+#include "ops/support/affine.h"
 #include "ops/support/broadcast.h"
 #include "ops/support/fixed_point.h"
 #include "ops/support/integer.h"
@@ -22,7 +23,9 @@ void CheckTypes(Prepare& p) {
   p.CheckOutputType(0, {p.type(0)});
 }
 
-[[noreturn]] void RefuseType(const Prepare& p) { p.Refuse(StatusCode::kUnimplemented, Concat("operands of type ", TensorTypeName(p.type(0)))); }
+[[noreturn]] void RefuseType(const Prepare& p) {
+  p.Refuse(StatusCode::kUnimplemented, Concat("operands of type ", TensorTypeName(p.type(0))));
+}
 
 bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
 
@@ -69,7 +72,8 @@ void WithInteger(const Prepare& p, const F& f) {
 
 template <template <class> class Op>
 void EmitInteger(Prepare& p) {
-  WithInteger(p, [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [bounds = ActivationBounds<T>(p)](T a, T b) { return bounds(Op<T>()(a, b)); }); });
+  WithInteger(p,
+              [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [bounds = ActivationBounds<T>(p)](T a, T b) { return bounds(Op<T>()(a, b)); }); });
 }
 
 template <class T>
@@ -85,20 +89,10 @@ struct Mul {
   T operator()(T a, T b) const { return WrappingMul(a, b); }
 };
 
-Prepare::Affine Checked(const Prepare& p, Prepare::Affine affine, TensorType type, const char* what) {
-  const QuantizedRange range = TypeRange(type);
-  p.Check(affine.zero_point >= range.min && affine.zero_point <= range.max, "zero point ", affine.zero_point, " of ", what, " is outside ",
-          TensorTypeName(type));
-  return affine;
-}
-
 struct QuantizedOperands {
   Prepare::Affine a, b, y;
 };
-QuantizedOperands Affines(const Prepare& p) {
-  return {Checked(p, p.affine(0), p.type(0), "input 0"), Checked(p, p.affine(1), p.type(1), "input 1"),
-          Checked(p, p.output_affine(0), p.output_type(0), "the output")};
-}
+QuantizedOperands Affines(const Prepare& p) { return {InputAffine(p, 0), InputAffine(p, 1), OutputAffine(p, 0)}; }
 
 // --- 8-bit ADD and SUB ---
 
@@ -110,8 +104,8 @@ kernels::AddI8Params AddParams(const Prepare& p) {
   const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
   const FixedPoint my = QuantizeMultiplier(twice_max_scale / ((1 << kLeftShift) * y.scale));
   const QuantizedRange range = QuantizedActivationRange(p, 0);
-  return {kLeftShift,    -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier, mb.shift,
-          y.zero_point, my.multiplier, my.shift,      range.min, range.max};
+  return {kLeftShift, -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier,
+          mb.shift,   y.zero_point,  my.multiplier, my.shift, range.min,     range.max};
 }
 
 // a - b where the kernel, which adds a negated product, could round a tie the other way than the reference, which subtracts.
@@ -125,7 +119,8 @@ void EmitExactSub(Prepare& p, const kernels::AddI8Params& q) {
   });
 }
 
-// (b + offset) << 20 times the multiplier ends in exactly half a unit only if the multiplier has 3 to 10 trailing zeros: |b + offset| < 2^8.
+// (b + offset) << 20 times the multiplier ends in exactly half a unit only if the multiplier has 3 to 10 trailing zeros: |b + offset| <
+// 2^8.
 bool MayTie(int32_t multiplier) {
   const int zeros = std::countr_zero(static_cast<uint32_t>(multiplier));
   return zeros >= 3 && zeros <= 10;
@@ -139,13 +134,15 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   }
   if (subtract) params.b_multiplier = -params.b_multiplier;
   if (is_unsigned) {
-    EmitBinary<uint8_t, uint8_t>(p, 1, [params, kernel = p.kernels().add_u8](const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, Operands operands) {
-      kernel(a, b, y, n, params, operands);
-    });
+    EmitBinary<uint8_t, uint8_t>(
+        p, 1, [params, kernel = p.kernels().add_u8](const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, Operands operands) {
+          kernel(a, b, y, n, params, operands);
+        });
   } else {
-    EmitBinary<int8_t, int8_t>(p, 1, [params, kernel = p.kernels().add_i8](const int8_t* a, const int8_t* b, int8_t* y, size_t n, Operands operands) {
-      kernel(a, b, y, n, params, operands);
-    });
+    EmitBinary<int8_t, int8_t>(
+        p, 1, [params, kernel = p.kernels().add_i8](const int8_t* a, const int8_t* b, int8_t* y, size_t n, Operands operands) {
+          kernel(a, b, y, n, params, operands);
+        });
   }
 }
 
@@ -168,13 +165,15 @@ void EmitQuantizedMul(Prepare& p) {
   const QuantizedRange range = QuantizedActivationRange(p, 0);
   const kernels::MulI8Params params{-a.zero_point, -b.zero_point, y.zero_point, m.multiplier, m.shift, range.min, range.max};
   if (p.type(0) == TensorType::kUInt8) {
-    EmitBinary<uint8_t, uint8_t>(p, 1, [params, kernel = p.kernels().mul_u8](const uint8_t* l, const uint8_t* r, uint8_t* to, size_t n, Operands operands) {
-      kernel(l, r, to, n, params, operands);
-    });
+    EmitBinary<uint8_t, uint8_t>(
+        p, 1, [params, kernel = p.kernels().mul_u8](const uint8_t* l, const uint8_t* r, uint8_t* to, size_t n, Operands operands) {
+          kernel(l, r, to, n, params, operands);
+        });
   } else {
-    EmitBinary<int8_t, int8_t>(p, 1, [params, kernel = p.kernels().mul_i8](const int8_t* l, const int8_t* r, int8_t* to, size_t n, Operands operands) {
-      kernel(l, r, to, n, params, operands);
-    });
+    EmitBinary<int8_t, int8_t>(
+        p, 1, [params, kernel = p.kernels().mul_i8](const int8_t* l, const int8_t* r, int8_t* to, size_t n, Operands operands) {
+          kernel(l, r, to, n, params, operands);
+        });
   }
 }
 
@@ -247,7 +246,8 @@ void WithUnquantized(const Prepare& p, const F& f) {
 void PrepareFloorDiv(Prepare& p) {
   CheckTypes(p);
   if (p.type(0) == TensorType::kFloat32) {
-    return EmitBinaryOp<float, float>(p, 8, [](float a, float b) { return static_cast<float>(std::floor(static_cast<double>(a) / static_cast<double>(b))); });
+    return EmitBinaryOp<float, float>(
+        p, 8, [](float a, float b) { return static_cast<float>(std::floor(static_cast<double>(a) / static_cast<double>(b))); });
   }
   WithUnquantized(p, [&]<class T>(T) {
     p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));

@@ -65,7 +65,8 @@ void WithNumber(const Prepare& p, TensorType type, const F& f) {
     case TensorType::kUInt64: return f(std::type_identity<uint64_t>());
     case TensorType::kBool: return f(std::type_identity<Boolean>());
     case TensorType::kComplex64: return f(std::type_identity<std::complex<float>>());
-    default: p.Refuse(StatusCode::kUnimplemented, Concat("a cast from ", TensorTypeName(p.type(0)), " to ", TensorTypeName(p.output_type(0))));
+    default:
+      p.Refuse(StatusCode::kUnimplemented, Concat("a cast from ", TensorTypeName(p.type(0)), " to ", TensorTypeName(p.output_type(0))));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "ops/op.h"
+#include "ops/support/affine.h"
 #include "ops/support/broadcast.h"
 #include "ops/support/fixed_point.h"
 #include "ops/support/quantization.h"
@@ -16,7 +17,7 @@ namespace {
 using Scaled = std::array<int32_t, 256>;
 
 Scaled ScaledValues(const Prepare& p, int i) {
-  const Prepare::Affine affine = p.affine(i);
+  const Prepare::Affine affine = InputAffine(p, i);
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(affine.scale));
   constexpr int kLeftShift = 8;
   Scaled table;
@@ -34,12 +35,13 @@ void EmitPlain(Prepare& p) {
 
 template <class Op>
 void EmitQuantized(Prepare& p) {
-  EmitBinary<uint8_t, bool>(
-      p, 2, [left = ScaledValues(p, 0), right = ScaledValues(p, 1)](const uint8_t* a, const uint8_t* b, bool* y, size_t n, kernels::Operands operands) {
-        const size_t step_a = operands == kernels::Operands::kScalarVector ? 0 : 1;
-        const size_t step_b = operands == kernels::Operands::kVectorScalar ? 0 : 1;
-        for (size_t i = 0; i < n; ++i) y[i] = Op()(left[a[i * step_a]], right[b[i * step_b]]);
-      });
+  EmitBinary<uint8_t, bool>(p, 2,
+                            [left = ScaledValues(p, 0), right = ScaledValues(p, 1)](const uint8_t* a, const uint8_t* b, bool* y, size_t n,
+                                                                                    kernels::Operands operands) {
+                              const size_t step_a = operands == kernels::Operands::kScalarVector ? 0 : 1;
+                              const size_t step_b = operands == kernels::Operands::kVectorScalar ? 0 : 1;
+                              for (size_t i = 0; i < n; ++i) y[i] = Op()(left[a[i * step_a]], right[b[i * step_b]]);
+                            });
 }
 
 template <class Op, bool kEquality>

@@ -25,7 +25,8 @@ Shape OutputShape(const Prepare& p, size_t axis) {
     const Shape& input = p.shape(i);
     bool fits = input.size() == shape.size();
     for (size_t d = 0; d < shape.size() && fits; ++d) fits = d == axis || input[d] == shape[d];
-    p.Check(fits, "input ", i, " of shape ", ToString(input), " does not fit input 0 of shape ", ToString(p.shape(0)), " along axis ", axis);
+    p.Check(fits, "input ", i, " of shape ", ToString(input), " does not fit input 0 of shape ", ToString(p.shape(0)), " along axis ",
+            axis);
     along += input[axis];
   }
   p.Check(along <= INT32_MAX, "the output has ", along, " entries along axis ", axis);

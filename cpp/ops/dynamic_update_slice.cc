@@ -22,7 +22,7 @@ struct Start {
 
 template <class T, class I>
 void EmitUpdate(Prepare& p, const Start& start, const StridedCopy& copy) {
-  p.MayOverwrite(0, 0);
+  if (p.node().inputs[0] != p.node().inputs[1]) p.MayOverwrite(0, 0);
   p.Emit([=, n = p.elements(0), x = p.in(0), u = p.in(1), s = p.in(2), y = p.out(0)](RunContext& run) noexcept {
     const T* from = Elements<const T>(run, x);
     T* to = Elements<T>(run, y);

@@ -169,7 +169,8 @@ bool ParseReal(std::string_view text, T* value) {
   const bool hex = text.starts_with("0x") || text.starts_with("0X");
   if (hex) text.remove_prefix(2);
   if (text.empty() || text[0] == '-') return false;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value, hex ? std::chars_format::hex : std::chars_format::general);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), *value, hex ? std::chars_format::hex : std::chars_format::general);
   if (end != text.data() + text.size()) return false;
   if (error == std::errc::result_out_of_range) {
     const bool huge = hex ? text.find("p-") == text.npos && text.find("P-") == text.npos : IsHuge(text);

@@ -24,7 +24,8 @@ struct Gather {
 template <class T, class I>
 void RunGather(RunContext& run, const Gather& g, const T* from, const I* indices, T* to) {
   for (int64_t i = 0; i < g.batch * g.count; ++i) {
-    if (indices[i] < 0 || indices[i] >= g.size) return run.Fail(Concat("index ", indices[i], " at position ", i, " is outside [0, ", g.size, ")"));
+    if (indices[i] < 0 || indices[i] >= g.size)
+      return run.Fail(Concat("index ", indices[i], " at position ", i, " is outside [0, ", g.size, ")"));
   }
   for (int64_t b = 0; b < g.batch; ++b, indices += g.count) {
     for (int64_t o = 0; o < g.outer; ++o, from += g.size * g.inner) {
@@ -62,7 +63,8 @@ void PrepareGather(Prepare& p) {
   });
 }
 
-// `count` tuples of `depth` indices into the first dimensions of the input, of these sizes and strides, each of a slice of `inner` elements.
+// `count` tuples of `depth` indices into the first dimensions of the input, of these sizes and strides, each of a slice of `inner`
+// elements.
 struct GatherNd {
   static constexpr size_t kMaxDepth = 8;
   int64_t count = 0, inner = 0;
@@ -92,7 +94,8 @@ void PrepareGatherNd(Prepare& p) {
   p.Check(!indices.empty(), "the indices are a scalar");
   GatherNd g;
   g.depth = static_cast<size_t>(indices.back());
-  p.Check(g.depth <= input.size() && g.depth <= GatherNd::kMaxDepth, "tuples of ", indices.back(), " indices into an input of rank ", input.size());
+  p.Check(g.depth <= input.size() && g.depth <= GatherNd::kMaxDepth, "tuples of ", indices.back(), " indices into an input of rank ",
+          input.size());
   g.count = Product(indices, 0, indices.size() - 1);
   g.inner = Product(input, g.depth, input.size());
   const std::vector<int64_t> strides = DenseStrides(input);

@@ -32,7 +32,8 @@ void PrepareUnpack(Prepare& p) {
   Shape shape = p.shape(0);
   const int32_t count = p.options().Scalar<int32_t>(0);
   const size_t axis = ResolveAxis(p, p.options().Scalar<int32_t>(1), shape.size());
-  p.Check(count == p.outputs() && count == shape[axis], "num is ", count, ", it has ", p.outputs(), " outputs, the input has shape ", ToString(shape));
+  p.Check(count == p.outputs() && count == shape[axis], "num is ", count, ", it has ", p.outputs(), " outputs, the input has shape ",
+          ToString(shape));
   const int64_t outer = Product(shape, 0, axis), piece = Product(shape, axis + 1, shape.size());
   shape.erase(shape.begin() + static_cast<ptrdiff_t>(axis));
   for (int o = 0; o < p.outputs(); ++o) {

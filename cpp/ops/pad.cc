@@ -93,8 +93,8 @@ std::vector<std::vector<int64_t>> MirrorOffsets(const Prepare& p, const Padding&
   std::vector<std::vector<int64_t>> offsets(input.size());
   for (size_t d = 0; d < input.size(); ++d) {
     const int64_t size = input[d], most = size - border;
-    p.Check(padding.before[d] <= std::max<int64_t>(most, 0) && padding.after[d] <= std::max<int64_t>(most, 0), "padding ", padding.before[d], ", ",
-            padding.after[d], " of dimension ", d, ", which has ", size, " entries to mirror");
+    p.Check(padding.before[d] <= std::max<int64_t>(most, 0) && padding.after[d] <= std::max<int64_t>(most, 0), "padding ",
+            padding.before[d], ", ", padding.after[d], " of dimension ", d, ", which has ", size, " entries to mirror");
     for (int64_t i = -padding.before[d]; i < size + padding.after[d]; ++i) {
       const int64_t source = i < 0 ? -i - 1 + border : i >= size ? 2 * size - 1 - i - border : i;
       offsets[d].push_back(source * strides[d]);
@@ -133,7 +133,8 @@ void PrepareMirrorPad(Prepare& p) {
     p.Emit([offsets, rows, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
       const T* from = Elements<const T>(run, x);
       T* to = Elements<T>(run, y);
-      run.Parallel(static_cast<int32_t>(rows), static_cast<int64_t>(offsets.back().size()), [&](kernels::Range range, int) { MirrorRows(offsets, from, to, range); });
+      run.Parallel(static_cast<int32_t>(rows), static_cast<int64_t>(offsets.back().size()),
+                   [&](kernels::Range range, int) { MirrorRows(offsets, from, to, range); });
     });
   });
 }

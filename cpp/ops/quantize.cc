@@ -92,7 +92,9 @@ void EmitQuantize(Prepare& p) {
   }
 }
 
-FixedPoint ScaleRatio(const Prepare& p) { return QuantizeMultiplier(static_cast<double>(p.affine(0).scale) / static_cast<double>(p.output_affine(0).scale)); }
+FixedPoint ScaleRatio(const Prepare& p) {
+  return QuantizeMultiplier(static_cast<double>(p.affine(0).scale) / static_cast<double>(p.output_affine(0).scale));
+}
 
 template <class X, class Y>
 void EmitRequantize(Prepare& p) {
@@ -144,13 +146,15 @@ void EmitDequantize(Prepare& p) {
   const Quantization& q = p.quantization(0);
   if (q.scale.size() > 1) return EmitPerChannel<X, float>(p, ChannelsOf(p, q, p.shape(0)), run);
   if constexpr (std::is_same_v<X, int8_t>) {
-    EmitPerTensor<X, float>(p, p.affine(0), [kernel = p.kernels().dequantize_i8](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
-      kernel(from, to, static_cast<size_t>(n), scale, zero_point);
-    });
+    EmitPerTensor<X, float>(p, p.affine(0),
+                            [kernel = p.kernels().dequantize_i8](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
+                              kernel(from, to, static_cast<size_t>(n), scale, zero_point);
+                            });
   } else if constexpr (std::is_same_v<X, uint8_t>) {
-    EmitPerTensor<X, float>(p, p.affine(0), [kernel = p.kernels().dequantize_u8](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
-      kernel(from, to, static_cast<size_t>(n), scale, zero_point);
-    });
+    EmitPerTensor<X, float>(p, p.affine(0),
+                            [kernel = p.kernels().dequantize_u8](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
+                              kernel(from, to, static_cast<size_t>(n), scale, zero_point);
+                            });
   } else {
     EmitPerTensor<X, float>(p, p.affine(0), run);
   }
@@ -161,9 +165,10 @@ void PrepareDequantize(Prepare& p) {
   p.CheckOutputType(0, {TensorType::kFloat32});
   p.SetShape(0, p.shape(0));
   if (p.type(0) == TensorType::kFloat16) {
-    return EmitPerTensor<uint16_t, float>(p, {1.0f, 0}, [kernel = p.kernels().f16_to_f32](const uint16_t* from, float* to, int64_t n, float, int32_t) {
-      kernel(from, to, static_cast<size_t>(n));
-    });
+    return EmitPerTensor<uint16_t, float>(p, {1.0f, 0},
+                                          [kernel = p.kernels().f16_to_f32](const uint16_t* from, float* to, int64_t n, float, int32_t) {
+                                            kernel(from, to, static_cast<size_t>(n));
+                                          });
   }
   WithQuantized(p, p.type(0), "input", [&]<class X>(X) { EmitDequantize<X>(p); });
 }

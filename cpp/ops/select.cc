@@ -45,7 +45,8 @@ void PrepareSelect(Prepare& p) {
   p.Check(p.shape(2) == shape, "its operands have the shapes ", ToString(shape), " and ", ToString(p.shape(2)));
   Shape condition = p.shape(0);
   if (condition.size() == 1 && shape.size() > 1 && condition[0] == shape[0]) condition.resize(shape.size(), 1);
-  p.Check(condition.empty() || p.elements(0) == 1 || condition == shape || (condition.size() == shape.size() && condition[0] == shape[0] && p.elements(0) == shape[0]),
+  p.Check(condition.empty() || p.elements(0) == 1 || condition == shape ||
+              (condition.size() == shape.size() && condition[0] == shape[0] && p.elements(0) == shape[0]),
           "the condition ", ToString(p.shape(0)), " does not fit operands of shape ", ToString(shape));
   if (p.elements(0) == 1) condition.clear();
   p.SetShape(0, shape);

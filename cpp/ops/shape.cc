@@ -13,7 +13,9 @@ namespace {
 // Emits a step that writes numbers which are known while planning.
 template <class T>
 void EmitKnown(Prepare& p, std::vector<T> values) {
-  p.Emit([values = std::move(values), y = p.out(0)](RunContext& run) noexcept { CopyElements(values.data(), run.get<T>(y), static_cast<int64_t>(values.size())); });
+  p.Emit([values = std::move(values), y = p.out(0)](RunContext& run) noexcept {
+    CopyElements(values.data(), run.get<T>(y), static_cast<int64_t>(values.size()));
+  });
 }
 
 void PrepareShape(Prepare& p) {
@@ -75,7 +77,8 @@ int64_t RangeCount(const Prepare& p, T start, T limit, T delta) {
   p.Check(count <= INT32_MAX, "the range has ", count, " elements");
   if constexpr (std::is_integral_v<T>) {
     // Exact where doubles are not.
-    const uint64_t span = delta > 0 ? static_cast<uint64_t>(limit) - static_cast<uint64_t>(start) : static_cast<uint64_t>(start) - static_cast<uint64_t>(limit);
+    const uint64_t span = delta > 0 ? static_cast<uint64_t>(limit) - static_cast<uint64_t>(start)
+                                    : static_cast<uint64_t>(start) - static_cast<uint64_t>(limit);
     const uint64_t step = delta > 0 ? static_cast<uint64_t>(delta) : uint64_t{0} - static_cast<uint64_t>(delta);
     return static_cast<int64_t>(span / step + (span % step != 0 ? 1 : 0));
   } else {

@@ -33,7 +33,8 @@ void PrepareSplit(Prepare& p) {
   CheckSplits(p);
   const size_t axis = ResolveAxis(p, ConstantInt(p, 0, "axis"), p.shape(1).size());
   const int32_t size = p.shape(1)[axis];
-  p.Check(size % p.outputs() == 0, "dimension ", axis, " of the input ", ToString(p.shape(1)), " does not divide into ", p.outputs(), " parts");
+  p.Check(size % p.outputs() == 0, "dimension ", axis, " of the input ", ToString(p.shape(1)), " does not divide into ", p.outputs(),
+          " parts");
   EmitParts(p, 1, axis, std::vector<int64_t>(static_cast<size_t>(p.outputs()), size / p.outputs()));
 }
 

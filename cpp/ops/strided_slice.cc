@@ -22,7 +22,7 @@ bool Bit(uint32_t mask, size_t i) { return i < 32 && (mask >> i & 1) != 0; }
 
 Taken TakeRange(const Prepare& p, const Masks& masks, size_t i, int64_t begin, int64_t end, int64_t stride, int64_t size) {
   p.Check(stride != 0, "stride ", i, " is 0");
-  p.Check(stride > INT32_MIN, "stride ", i, " is ", stride);
+  for (const int64_t value : {begin, end, stride}) p.Check(value >= INT32_MIN && value <= INT32_MAX, "an index or stride of ", value);
   const int64_t low = stride > 0 ? 0 : -1, high = stride > 0 ? size : size - 1;
   if (begin < 0) begin += size;
   begin = Bit(masks.begin, i) ? (stride > 0 ? 0 : size - 1) : std::clamp(begin, low, std::max(low, high));
@@ -58,8 +58,8 @@ void PrepareStridedSlice(Prepare& p) {
   const auto mask = [&](int field) { return static_cast<uint32_t>(p.options().Scalar<int32_t>(field)); };
   const Masks masks{mask(0), mask(1), mask(2), mask(3), mask(4), p.options().Bool(5)};
   const std::vector<int64_t> begin = p.ConstantInts(1, "begin"), end = p.ConstantInts(2, "end"), strides = p.ConstantInts(3, "strides");
-  p.Check(begin.size() == end.size() && begin.size() == strides.size(), "begin, end and strides have ", begin.size(), ", ", end.size(), " and ",
-          strides.size(), " elements");
+  p.Check(begin.size() == end.size() && begin.size() == strides.size(), "begin, end and strides have ", begin.size(), ", ", end.size(),
+          " and ", strides.size(), " elements");
   p.Check(begin.size() <= 32, "begin has ", begin.size(), " elements");
 
   const Shape& input = p.shape(0);
@@ -108,7 +108,8 @@ void PrepareSlice(Prepare& p) {
   for (size_t d = 0; d < input.size(); ++d) {
     p.Check(begin[d] >= 0 && begin[d] <= input[d], "begin ", begin[d], " in dimension ", d, " of the input ", ToString(input));
     const int64_t count = size[d] == -1 ? input[d] - begin[d] : size[d];
-    p.Check(count >= 0 && count <= input[d] - begin[d], "size ", size[d], " from ", begin[d], " in dimension ", d, " of the input ", ToString(input));
+    p.Check(count >= 0 && count <= input[d] - begin[d], "size ", size[d], " from ", begin[d], " in dimension ", d, " of the input ",
+            ToString(input));
     taken.push_back({begin[d], 1, count, false});
     shape.push_back(static_cast<int32_t>(count));
   }

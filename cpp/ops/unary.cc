@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "ops/op.h"
+#include "ops/support/affine.h"
 #include "ops/support/elements.h"
 #include "ops/support/fixed_point.h"
 #include "ops/support/integer.h"
@@ -24,7 +25,9 @@ void CheckUnary(Prepare& p) {
 
 bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
 
-[[noreturn]] void RefuseType(const Prepare& p) { p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0)))); }
+[[noreturn]] void RefuseType(const Prepare& p) {
+  p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+}
 
 void EmitF32(Prepare& p, Unary op) {
   p.MayOverwrite(0, 0);
@@ -84,15 +87,15 @@ void PrepareAbs(Prepare& p) {
   if (p.type(0) == TensorType::kInt32) return EmitPlain<int32_t>(p, [](int32_t x) { return x < 0 ? WrappingNeg(x) : x; });
   if (p.type(0) == TensorType::kInt64) return EmitPlain<int64_t>(p, [](int64_t x) { return x < 0 ? WrappingNeg(x) : x; });
   if (p.type(0) != TensorType::kInt8) RefuseType(p);
-  const Prepare::Affine in = p.affine(0);
-  const Prepare::Affine out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0);
+  const Prepare::Affine out = OutputAffine(p, 0);
   const bool rescale = in.scale != out.scale;
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-    const int32_t magnitude = std::abs(x - in.zero_point);
-    const int32_t y = rescale ? ScaleBy(magnitude, m.multiplier, m.shift) : magnitude;
-    return std::clamp(kernels::WrapAdd(y, out.zero_point), -128, 127);
-  }));
+                const int32_t magnitude = std::abs(x - in.zero_point);
+                const int32_t y = rescale ? ScaleBy(magnitude, m.multiplier, m.shift) : magnitude;
+                return std::clamp(kernels::WrapAdd(y, out.zero_point), -128, 127);
+              }));
 }
 
 void PrepareNeg(Prepare& p) {
@@ -126,7 +129,7 @@ void PrepareSign(Prepare& p) {
 
 // A step that reports an INT8 element below the zero point.
 void EmitNegativeCheck(Prepare& p) {
-  p.Emit([least = p.affine(0).zero_point, n = p.elements(0), x = p.in(0)](RunContext& run) noexcept {
+  p.Emit([least = InputAffine(p, 0).zero_point, n = p.elements(0), x = p.in(0)](RunContext& run) noexcept {
     const int8_t* from = run.get<int8_t>(x);
     if (std::any_of(from, from + n, [&](int8_t v) { return v < least; })) run.Fail("the square root of a negative number");
   });
@@ -136,44 +139,47 @@ void PrepareSqrt(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kSqrt);
   if (p.type(0) != TensorType::kInt8) RefuseType(p);
-  const Prepare::Affine in = p.affine(0), out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
   EmitNegativeCheck(p);
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-    const float root = std::sqrt(static_cast<float>(std::max(x - in.zero_point, 0)) * in.scale);
-    return std::clamp(kernels::WrapAdd(RoundToInt(std::trunc(root / out.scale)), out.zero_point), -128, 127);
-  }));
+                const float root = std::sqrt(static_cast<float>(std::max(x - in.zero_point, 0)) * in.scale);
+                return std::clamp(kernels::WrapAdd(RoundToInt(std::trunc(root / out.scale)), out.zero_point), -128, 127);
+              }));
 }
 
 void PrepareRsqrt(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kRsqrt);
   if (p.type(0) != TensorType::kInt8) RefuseType(p);
-  const Prepare::Affine in = p.affine(0);
-  const Prepare::Affine out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0);
+  const Prepare::Affine out = OutputAffine(p, 0);
   const FixedPoint m = QuantizeMultiplier(1. / static_cast<double>(std::sqrt(in.scale) * out.scale));
   EmitNegativeCheck(p);
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-    constexpr int kShift = 20;  // keeps the inverse root an integer
-    if (x <= in.zero_point) return 127;
-    int shift = 0;
-    const int32_t root = InverseSqrt(x - in.zero_point, &shift);
-    const int32_t scaled = ScaleBy(ScaleBy(1, root, shift + kShift), m.multiplier, m.shift - kShift);
-    return std::clamp(kernels::WrapAdd(scaled, out.zero_point), -128, 127);
-  }));
+                constexpr int kShift = 20;  // keeps the inverse root an integer
+                if (x <= in.zero_point) return 127;
+                int shift = 0;
+                const int32_t root = InverseSqrt(x - in.zero_point, &shift);
+                const int32_t scaled = ScaleBy(ScaleBy(1, root, shift + kShift), m.multiplier, m.shift - kShift);
+                return std::clamp(kernels::WrapAdd(scaled, out.zero_point), -128, 127);
+              }));
 }
 
 // --- rectifiers ---
 
 void EmitQuantizedRelu(Prepare& p, float min, float max) {
-  const Prepare::Affine in = p.affine(0);
-  const Prepare::Affine out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0);
+  const Prepare::Affine out = OutputAffine(p, 0);
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
   QuantizedRange range = TypeRange(p.type(0));
-  range.min = std::clamp(kernels::WrapAdd(out.zero_point, RoundToInt(min / out.scale)), range.min, range.max);
-  if (!std::isinf(max)) range.max = std::clamp(kernels::WrapAdd(out.zero_point, RoundToInt(max / out.scale)), range.min, range.max);
+  const auto quantize = [&](float bound) {
+    return static_cast<int32_t>(std::clamp<int64_t>(int64_t{RoundToInt(bound / out.scale)} + out.zero_point, range.min, range.max));
+  };
+  range = {quantize(min), std::isinf(max) ? range.max : quantize(max)};
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-    return std::clamp(kernels::WrapAdd(ScaleBy(x - in.zero_point, m.multiplier, m.shift), out.zero_point), range.min, range.max);
-  }));
+                return std::clamp(kernels::WrapAdd(ScaleBy(x - in.zero_point, m.multiplier, m.shift), out.zero_point), range.min,
+                                  range.max);
+              }));
 }
 
 template <Unary kOp>
@@ -194,17 +200,18 @@ void PrepareLeakyRelu(Prepare& p) {
   const float alpha = p.options().Scalar<float>(0);
   if (p.type(0) == TensorType::kFloat32) return EmitPlain<float>(p, [alpha](float x) { return x > 0 ? x : x * alpha; });
   if (!Is8Bit(p.type(0))) RefuseType(p);
-  const Prepare::Affine in = p.affine(0);
-  const Prepare::Affine out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0);
+  const Prepare::Affine out = OutputAffine(p, 0);
   const FixedPoint identity = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
   const FixedPoint slope = QuantizeMultiplier(static_cast<double>(in.scale * std::abs(alpha) / out.scale));
   const QuantizedRange range = TypeRange(p.type(0));
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-    const int32_t value = x - in.zero_point;
-    const FixedPoint& m = value >= 0 ? identity : slope;
-    const int32_t scaled = ScaleBy(value, m.multiplier, m.shift);
-    return std::clamp(kernels::WrapAdd(value < 0 && alpha < 0 ? kernels::WrapSub(0, scaled) : scaled, out.zero_point), range.min, range.max);
-  }));
+                const int32_t value = x - in.zero_point;
+                const FixedPoint& m = value >= 0 ? identity : slope;
+                const int32_t scaled = ScaleBy(value, m.multiplier, m.shift);
+                return std::clamp(kernels::WrapAdd(value < 0 && alpha < 0 ? kernels::WrapSub(0, scaled) : scaled, out.zero_point),
+                                  range.min, range.max);
+              }));
 }
 
 // --- HARD_SWISH in 16-bit fixed point ---
@@ -240,14 +247,14 @@ void PrepareHardSwish(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kHardSwish);
   if (!Is8Bit(p.type(0))) RefuseType(p);
-  const Prepare::Affine in = p.affine(0);
-  const Prepare::Affine out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0);
+  const Prepare::Affine out = OutputAffine(p, 0);
   const float hires_scale = (1.0f / 128.0f) * in.scale;
   const FixedPoint output = QuantizeMultiplier(static_cast<double>(hires_scale / out.scale));
   const FixedPoint relu = QuantizeMultiplier(static_cast<double>(hires_scale / (3.0f / 32768.0f)));
   p.Check(output.shift <= 0, "the input's scale ", in.scale, " is more than 128 times the output's ", out.scale);
-  const HardSwish f{in.zero_point,        out.zero_point, To16Bit(output.multiplier), output.shift,
-                    To16Bit(relu.multiplier), relu.shift,        TypeRange(p.type(0))};
+  const HardSwish f{in.zero_point, out.zero_point,      To16Bit(output.multiplier), output.shift, To16Bit(relu.multiplier),
+                    relu.shift,    TypeRange(p.type(0))};
   EmitLookup8(p, MakeTable8(p.type(0), f));
 }
 

@@ -17,7 +17,7 @@ class Bytes {
   template <class T>
   Bytes& Put(T value) {
     const auto* p = reinterpret_cast<const uint8_t*>(&value);
-    bytes_.insert(bytes_.end(), p, p + sizeof(T));
+    for (size_t i = 0; i < sizeof(T); ++i) bytes_.push_back(p[i]);
     return *this;
   }
   Bytes& U16(int value) { return Put(static_cast<uint16_t>(value)); }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -15,21 +16,21 @@ inline std::string ModelPath(const std::string& name) { return SIGRUN_TEST_MODEL
 inline std::shared_ptr<const Model> LoadModel(const std::string& name) {
   Status status;
   std::shared_ptr<const Model> model = Model::BuildFromFile(ModelPath(name).c_str(), &status);
-  EXPECT_TRUE(status.ok()) << name << ": " << status.message();
+  if (!status.ok()) throw std::runtime_error(name + ": " + status.message());  // which ends the test
   return model;
 }
 
 inline std::unique_ptr<Interpreter> MakeInterpreter(const std::string& name, int num_threads = 1) {
   Status status;
   std::unique_ptr<Interpreter> interpreter = Interpreter::Create(LoadModel(name), {num_threads}, &status);
-  EXPECT_TRUE(status.ok()) << name << ": " << status.message();
+  if (!status.ok()) throw std::runtime_error(name + ": " + status.message());
   return interpreter;
 }
 
 inline std::unique_ptr<SignatureRunner> MakeRunner(Interpreter& interpreter, const char* key = nullptr) {
   Status status;
   std::unique_ptr<SignatureRunner> runner = interpreter.GetSignatureRunner(key, &status);
-  EXPECT_TRUE(status.ok()) << status.message();
+  if (!status.ok()) throw std::runtime_error(status.message());
   return runner;
 }
 

@@ -5,6 +5,7 @@
 
 #include "model/error.h"
 #include "models.h"
+#include "plan/plan.h"
 #include "run/model_impl.h"
 
 namespace sigrun {
@@ -20,9 +21,9 @@ class Passes : public ::testing::Test {
 };
 
 int Count(const Graph& graph, std::string_view op) {
-  const std::string dump = Dump(graph);
+  const std::string dump = Dump(graph), line = Concat("\n", op, " #");
   int count = 0;
-  for (size_t at = dump.find("\n" + std::string(op) + " #"); at != std::string::npos; at = dump.find("\n" + std::string(op) + " #", at + 1)) ++count;
+  for (size_t at = dump.find(line); at != std::string::npos; at = dump.find(line, at + 1)) ++count;
   return count;
 }
 

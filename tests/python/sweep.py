@@ -50,7 +50,7 @@ def main():
             verdict = run(path)
         except (ValueError, RuntimeError, MemoryError) as error:
             verdict = f"{type(error).__name__}: {error}"
-        print(verdict.replace("\n", " "), flush=True)
+        print(verdict.encode("unicode_escape").decode(), flush=True)
     signal.alarm(0)
 
 

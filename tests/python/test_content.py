@@ -27,7 +27,14 @@ def content(model_path):
 
 @pytest.mark.parametrize(
     "wrap",
-    [bytes, bytearray, memoryview, lambda b: memoryview(bytearray(b)), lambda b: np.frombuffer(b, np.uint8), lambda b: memoryview(b + b"x")[:-1]],
+    [
+        bytes,
+        bytearray,
+        memoryview,
+        lambda b: memoryview(bytearray(b)),
+        lambda b: np.frombuffer(b, np.uint8),
+        lambda b: memoryview(b + b"x")[:-1],
+    ],
     ids=["bytes", "bytearray", "memoryview", "memoryview of bytearray", "array", "slice"],
 )
 def test_buffers(content, wrap):

@@ -149,7 +149,8 @@ def test_integer_lists(model_path):
 @pytest.mark.parametrize("value", [np.ones((1, 3)), np.ones((1, 3), np.int32), np.float64(1), np.ones((1, 3), object)])
 def test_another_dtype(interpreter, value):
     index = interpreter.get_input_details()[0]["index"]
-    with pytest.raises(ValueError, match=f"Cannot set tensor: Got value of type .* but expected type FLOAT32 for input {index}, name: y_tensor "):
+    message = f"Cannot set tensor: Got value of type .* but expected type FLOAT32 for input {index}, name: y_tensor "
+    with pytest.raises(ValueError, match=message):
         interpreter.set_tensor(index, value)
 
 

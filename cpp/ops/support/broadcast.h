@@ -21,12 +21,12 @@ Shape BroadcastShapes(const Prepare& p, const Shape& a, const Shape& b);
 struct BroadcastPlan {
   static constexpr int kMaxOperands = 3;
   int operands = 0;
-  int loops = 0;                               // around the runs, outermost first
-  int32_t extent[kMaxLoops];                   // of each loop
-  int64_t stride[kMaxOperands][kMaxLoops];     // elements an operand moves per step of a loop
-  int64_t runs = 0;                            // product of the extents; 0 if the output is empty
-  int64_t run = 0;                             // elements of the output in one run
-  bool fixed[kMaxOperands] = {};               // the operand is one value throughout a run
+  int loops = 0;                            // around the runs, outermost first
+  int32_t extent[kMaxLoops];                // of each loop
+  int64_t stride[kMaxOperands][kMaxLoops];  // elements an operand moves per step of a loop
+  int64_t runs = 0;                         // product of the extents; 0 if the output is empty
+  int64_t run = 0;                          // elements of the output in one run
+  bool fixed[kMaxOperands] = {};            // the operand is one value throughout a run
 };
 BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> operands, const Shape& output);
 
@@ -66,7 +66,9 @@ void ForRuns(const RunContext& run, const BroadcastPlan& plan, int64_t cost, con
 }
 
 inline kernels::Operands OperandsOf(const BroadcastPlan& plan) {
-  return plan.fixed[0] ? kernels::Operands::kScalarVector : plan.fixed[1] ? kernels::Operands::kVectorScalar : kernels::Operands::kVectorVector;
+  return plan.fixed[0]   ? kernels::Operands::kScalarVector
+         : plan.fixed[1] ? kernels::Operands::kVectorScalar
+                         : kernels::Operands::kVectorVector;
 }
 
 /// A binary operator over inputs 0 and 1: sets the output's shape and emits the step. f(const A* a, const A* b, Y* y, size_t n, Operands)
@@ -84,7 +86,8 @@ void EmitBinary(Prepare& p, int64_t cost, F f) {
     const A* pa = Elements<const A>(run, a);
     const A* pb = Elements<const A>(run, b);
     Y* py = run.get<Y>(y);
-    ForRuns(run, plan, cost, [&](const Offsets& at, int64_t to, int64_t n) { f(pa + at[0], pb + at[1], py + to, static_cast<size_t>(n), operands); });
+    ForRuns(run, plan, cost,
+            [&](const Offsets& at, int64_t to, int64_t n) { f(pa + at[0], pb + at[1], py + to, static_cast<size_t>(n), operands); });
   });
 }
 

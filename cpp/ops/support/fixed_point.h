@@ -18,13 +18,10 @@ inline int32_t ScaleBy(int32_t x, int32_t multiplier, int shift) {
   return shift < -31 ? 0 : kernels::MultiplyByQuantizedMultiplier(x, multiplier, shift > 31 ? 31 : shift);
 }
 
-/// 1 / x for x > 0 read with 31 integer bits; the result is an F0 times 2^*bits_over_unit.
-inline int32_t Reciprocal(int32_t x, int* bits_over_unit) {
+/// 1 / (1 + fraction), both F0; fraction >= 0.
+inline int32_t InverseOfOnePlus(int32_t fraction) {
   using kernels::SaturatingRoundingDoublingHighMul;
-  const int headroom_plus_one = std::countl_zero(static_cast<uint32_t>(x));
-  *bits_over_unit = 31 - headroom_plus_one;
-  const int32_t fraction = static_cast<int32_t>((static_cast<uint32_t>(x) << headroom_plus_one) - (uint32_t{1} << 31));
-  // 1 / (1 + fraction) by Newton's method on half the denominator, three steps from 48/17 - 32/17 d, in F2.
+  // Newton's method on half the denominator, three steps from 48/17 - 32/17 d, in F2.
   constexpr int32_t kOne = 1 << 29;
   const int64_t sum = int64_t{fraction} + INT32_MAX;
   const int32_t half_denominator = static_cast<int32_t>((sum + (sum >= 0 ? 1 : -1)) / 2);
@@ -34,6 +31,13 @@ inline int32_t Reciprocal(int32_t x, int* bits_over_unit) {
     y = kernels::WrapAdd(y, SaturatingShiftLeft(SaturatingRoundingDoublingHighMul(y, error), 2));
   }
   return SaturatingShiftLeft(y, 1);
+}
+
+/// 1 / x for x > 0 read with 31 integer bits; the result is an F0 times 2^*bits_over_unit.
+inline int32_t Reciprocal(int32_t x, int* bits_over_unit) {
+  const int headroom_plus_one = std::countl_zero(static_cast<uint32_t>(x));
+  *bits_over_unit = 31 - headroom_plus_one;
+  return InverseOfOnePlus(static_cast<int32_t>((static_cast<uint32_t>(x) << headroom_plus_one) - (uint32_t{1} << 31)));
 }
 
 /// 1 / sqrt(x) for x >= 0 as a multiplier and a left shift for MultiplyByQuantizedMultiplier; 0 counts as 1.

@@ -44,7 +44,9 @@ class FlexReader {
  private:
   static constexpr uint64_t kString = 5, kVector = 10, kVectorOfStrings = 15, kBlob = 25;
 
-  void CheckWidth(uint64_t width) const { p_.Check(width == 1 || width == 2 || width == 4 || width == 8, "a width of ", width, " in its custom options"); }
+  void CheckWidth(uint64_t width) const {
+    p_.Check(width == 1 || width == 2 || width == 4 || width == 8, "a width of ", width, " in its custom options");
+  }
 
   uint64_t Scalar(uint64_t at, uint64_t width) const {
     p_.Check(at <= bytes_.size() && width <= bytes_.size() - at, "its custom options end early");
@@ -130,11 +132,11 @@ FlexAttribute ReadAttribute(const Prepare& p, ByteSpan bytes) {
   ProtoReader reader(p, bytes);
   for (Field field; reader.Next(&field);) {
     switch (field.number) {
-      case 2: attribute.bytes = ToText(field.bytes); break;                                     // s
+      case 2: attribute.bytes = ToText(field.bytes); break;                                      // s
       case 4: attribute.real = std::bit_cast<float>(static_cast<uint32_t>(field.value)); break;  // f
-      case 3:                                                                                   // i
-      case 5:                                                                                   // b
-      case 6: attribute.integer = static_cast<int64_t>(field.value); break;                     // type
+      case 3:                                                                                    // i
+      case 5:                                                                                    // b
+      case 6: attribute.integer = static_cast<int64_t>(field.value); break;                      // type
       default: break;
     }
   }

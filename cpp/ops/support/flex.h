@@ -8,7 +8,8 @@
 
 #include "ops/op.h"
 
-// TensorFlow operators inside a .tflite file: their custom options are a FlexBuffer vector of the operator's name and its serialised NodeDef.
+// TensorFlow operators inside a .tflite file: their custom options are a FlexBuffer vector of the operator's name and its serialised
+// NodeDef.
 namespace sigrun::ops {
 
 /// An attribute of a NodeDef; the field that its type uses is set.

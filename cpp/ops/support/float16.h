@@ -18,7 +18,8 @@ struct Half {
     if (magnitude >= 0x7f800000) {  // infinity, NaN
       bits = static_cast<uint16_t>(sign | 0x7c00 | (magnitude > 0x7f800000 ? 0x200 | ((magnitude >> 13) & 0x3ff) : 0));
     } else if (magnitude < 0x38800000) {  // subnormal or zero: adding 1/2 leaves the rounded mantissa in the low bits
-      bits = static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - std::bit_cast<uint32_t>(0.5f)));
+      bits =
+          static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - std::bit_cast<uint32_t>(0.5f)));
     } else {
       const uint32_t rounded = (magnitude + 0xfff + ((magnitude >> 13) & 1) - 0x38000000) >> 13;
       bits = static_cast<uint16_t>(sign | (rounded > 0x7c00 ? 0x7c00 : rounded));

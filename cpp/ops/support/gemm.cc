@@ -94,7 +94,7 @@ int32_t PaddingBefore(int32_t in, int32_t out, int32_t kernel, int32_t stride, i
 
 ConvShape PlaceWindow(const Prepare& p, const Window& w, const Shape& input) {
   p.Check(w.dilation_h > 0 && w.dilation_w > 0, "dilations ", w.dilation_h, " and ", w.dilation_w, " must be positive");
-  p.Check(w.kernel_h > 0 && w.kernel_w > 0, "a window of ", w.kernel_h, " x ", w.kernel_w);
+  p.Check(w.kernel_h > 0 && w.kernel_w > 0 && int64_t{w.kernel_h} * w.kernel_w <= INT32_MAX, "a window of ", w.kernel_h, " x ", w.kernel_w);
   const std::array<int32_t, 4> fused = p.node().padding.value_or(std::array<int32_t, 4>{});
   const Placed y = PlaceAlong(p, w.padding, input[1], w.kernel_h, w.stride_h, w.dilation_h, fused[0], fused[1]);
   const Placed x = PlaceAlong(p, w.padding, input[2], w.kernel_w, w.stride_w, w.dilation_w, fused[2], fused[3]);

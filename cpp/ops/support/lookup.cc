@@ -2,14 +2,15 @@
 
 #include <algorithm>
 
+#include "ops/support/affine.h"
 #include "ops/support/elements.h"
 #include "ops/support/quantization.h"
 
 namespace sigrun::ops {
 
 Table8 MakeRealTable8(const Prepare& p, float (*f)(float)) {
-  const Prepare::Affine in = p.affine(0);
-  const Prepare::Affine out = p.output_affine(0);
+  const Prepare::Affine in = InputAffine(p, 0);
+  const Prepare::Affine out = OutputAffine(p, 0);
   const QuantizedRange range = TypeRange(p.output_type(0));
   const float inverse_scale = 1 / out.scale;
   return MakeTable8(p.type(0), [&](int32_t value) {
@@ -24,7 +25,8 @@ void EmitLookup8(Prepare& p, const Table8& table) {
   p.Emit([table, n = p.elements(0), kernel = p.kernels().lookup_8, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
     const uint8_t* from = run.get<uint8_t>(x);
     uint8_t* to = run.get<uint8_t>(y);
-    ForElements(run, n, 1, [&](int64_t begin, int64_t count) { kernel(from + begin, table.data(), to + begin, static_cast<size_t>(count)); });
+    ForElements(run, n, 1,
+                [&](int64_t begin, int64_t count) { kernel(from + begin, table.data(), to + begin, static_cast<size_t>(count)); });
   });
 }
 

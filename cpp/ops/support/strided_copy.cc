@@ -5,7 +5,8 @@
 namespace sigrun::ops {
 namespace {
 
-// Puts a loop along which the input is consecutive next to the innermost one, where CopyTile finds it: the order of the outer loops is free.
+// Puts a loop along which the input is consecutive next to the innermost one, where CopyTile finds it: the order of the outer loops is
+// free.
 void PairForTiles(StridedCopy& copy) {
   if (copy.loops < 3 || copy.loop[copy.loops - 1].from == 1) return;
   for (int d = 0; d < copy.loops - 2; ++d) {
@@ -52,7 +53,9 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
 void EmitCopy(Prepare& p, int input, int output, const StridedCopy& copy) {
   if (copy.empty) return;
   WithElement(p, p.type(input), [&]<class T>(std::type_identity<T>) {
-    p.Emit([copy, x = p.in(input), y = p.out(output)](RunContext& run) noexcept { RunCopy(run, copy, Elements<const T>(run, x), Elements<T>(run, y)); });
+    p.Emit([copy, x = p.in(input), y = p.out(output)](RunContext& run) noexcept {
+      RunCopy(run, copy, Elements<const T>(run, x), Elements<T>(run, y));
+    });
   });
 }
 

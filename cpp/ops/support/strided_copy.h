@@ -67,18 +67,26 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   int64_t units = 1;
   for (int d = 0; d < outer; ++d) units *= copy.loop[d].extent;
   run.Parallel(static_cast<int32_t>(units), middle.extent * inner.extent, [&](kernels::Range range, int) {
+    int64_t index[kMaxLoops], in = 0, out = 0, rest = range.begin;
+    for (int d = outer - 1; d >= 0; --d) {
+      index[d] = rest % copy.loop[d].extent;
+      rest /= copy.loop[d].extent;
+      in += index[d] * copy.loop[d].from;
+      out += index[d] * copy.loop[d].to;
+    }
     for (int32_t unit = range.begin; unit < range.end; ++unit) {
-      int64_t rest = unit, in = 0, out = 0;
-      for (int d = outer - 1; d >= 0; --d) {
-        const int64_t index = rest % copy.loop[d].extent;
-        rest /= copy.loop[d].extent;
-        in += index * copy.loop[d].from;
-        out += index * copy.loop[d].to;
-      }
       if (rows_of_runs) {
         CopyElements(from + in, to + out, inner.extent);
       } else {
         CopyTile(from + in, to + out, middle, inner);
+      }
+      for (int d = outer - 1; d >= 0; --d) {
+        const bool wraps = ++index[d] == copy.loop[d].extent;
+        const int64_t steps = wraps ? 1 - copy.loop[d].extent : 1;
+        in += steps * copy.loop[d].from;
+        out += steps * copy.loop[d].to;
+        if (!wraps) break;
+        index[d] = 0;
       }
     }
   });

@@ -1,0 +1,250 @@
+#include <algorithm>
+#include <utility>
+
+#include "ops/op.h"
+#include "ops/support/broadcast.h"
+#include "ops/support/elements.h"
+#include "ops/support/gemm.h"
+#include "ops/support/quantization.h"
+
+// BATCH_MATMUL: [..., m, k] x [..., k, n], either transposed, over batch dimensions that broadcast. The right side is packed matrix by
+// matrix, once where it is constant; rows of all batch entries are shared among the threads.
+namespace sigrun::ops {
+namespace {
+
+using kernels::ConvShape;
+using kernels::Range;
+
+enum Field : int { kAdjX, kAdjY, kAsymmetricQuantizeInputs };
+
+constexpr int kLeft = 0, kRight = 1;
+
+/// The products to compute, one an entry of the batch.
+struct Products {
+  int32_t m, k, n;
+  bool transposes_left;
+  ptrdiff_t stride_n, stride_k;         // of a right matrix
+  int64_t left_count, right_count;      // matrices of the operands
+  std::vector<int32_t> left, right;     // which of them each batch entry takes
+  int32_t batch() const { return static_cast<int32_t>(left.size()); }
+  ConvShape shape() const { return ConvShape::MatMul(m, k, n); }
+  size_t left_elements() const { return static_cast<size_t>(m) * static_cast<size_t>(k); }
+  size_t right_elements() const { return static_cast<size_t>(k) * static_cast<size_t>(n); }
+};
+
+// The matrix of an operand that each entry of the batch reads.
+std::vector<int32_t> Indices(const Prepare& p, const Shape& operand, const Shape& batch) {
+  const BroadcastPlan plan = PlanBroadcast(p, {operand}, batch);
+  std::vector<int32_t> indices;
+  for (int64_t run = 0; run < plan.runs; ++run) {
+    int64_t rest = run, at = 0;
+    for (int d = plan.loops - 1; d >= 0; rest /= plan.extent[d], --d) at += rest % plan.extent[d] * plan.stride[0][d];
+    for (int64_t i = 0; i < plan.run; ++i) indices.push_back(static_cast<int32_t>(plan.fixed[0] ? at : at + i));
+  }
+  return indices;
+}
+
+Products ReadProducts(Prepare& p) {
+  p.CheckCounts(2, 2, 1);
+  const Shape &x = p.shape(kLeft), &y = p.shape(kRight);
+  p.Check(x.size() >= 2 && y.size() >= 2, "operands ", ToString(x), " and ", ToString(y), " must have rank 2 or more");
+  p.Check(p.elements(kLeft) <= INT32_MAX && p.elements(kRight) <= INT32_MAX, "operands ", ToString(x), " and ", ToString(y), " are too large");
+  const bool adj_x = p.options().Bool(kAdjX), adj_y = p.options().Bool(kAdjY);
+  const size_t a = x.size(), b = y.size();
+  const int32_t k = adj_x ? x[a - 2] : x[a - 1], right_k = adj_y ? y[b - 1] : y[b - 2];
+  p.Check(k == right_k, "the left operand ", ToString(x), " has depth ", k, ", the right ", ToString(y), " has ", right_k);
+  Products products{adj_x ? x[a - 1] : x[a - 2], k, adj_y ? y[b - 2] : y[b - 1], adj_x, 0, 0, 0, 0, {}, {}};
+  products.stride_n = adj_y ? k : 1;
+  products.stride_k = adj_y ? 1 : products.n;
+  const Shape left(x.begin(), x.end() - 2), right(y.begin(), y.end() - 2);
+  Shape output = BroadcastShapes(p, left, right);
+  const Shape batch = output;
+  output.push_back(products.m);
+  output.push_back(products.n);
+  p.SetShape(0, output);
+  p.Check(p.output_elements(0) <= INT32_MAX, "the output ", ToString(output), " is too large");
+  if (p.output_elements(0) == 0) return products;
+  products.left_count = Product(left, 0, left.size());
+  products.right_count = Product(right, 0, right.size());
+  products.left = Indices(p, left, batch);
+  products.right = Indices(p, right, batch);
+  // One right matrix for all: their rows are those of one left matrix.
+  if (products.right_count == 1 && products.left_count == products.batch() && !adj_x) {
+    products.m *= products.batch();
+    products.left_count = 1;
+    products.left = products.right = {0};
+  }
+  return products;
+}
+
+// f(batch entry, rows of it, worker) for all rows of the batch.
+template <class F>
+void ForRows(const RunContext& run, const Products& b, const F& f) {
+  run.Parallel(b.batch() * b.m, MacCost(int64_t{b.k} * b.n), [&](Range rows, int worker) {
+    for (int32_t row = rows.begin; row < rows.end;) {
+      const int32_t entry = row / b.m, first = row % b.m, count = std::min(b.m - first, rows.end - row);
+      f(static_cast<size_t>(entry), Range{first, first + count}, worker);
+      row += count;
+    }
+  });
+}
+
+// The left matrices with rows of k, in scratch if they have to be transposed.
+template <class T>
+Slot LeftRows(Prepare& p, const Products& b) {
+  if (!b.transposes_left) return p.in(kLeft);
+  const Slot rows = p.Scratch(static_cast<size_t>(b.left_count) * b.left_elements() * sizeof(T));
+  p.Emit([=, m = int64_t{b.m}, k = int64_t{b.k}, count = b.left_count, in = p.in(kLeft)](RunContext& run) noexcept {
+    run.Parallel(static_cast<int32_t>(count * m), k, [&](Range range, int) {
+      for (int64_t row = range.begin; row < range.end; ++row) {
+        const T* from = run.get<T>(in) + row / m * m * k + row % m;
+        T* to = run.get<T>(rows) + row * k;
+        for (int64_t i = 0; i < k; ++i) to[i] = from[i * m];
+      }
+    });
+  });
+  return rows;
+}
+
+// The right matrices, each packed to `bytes` by fill(matrix, packed).
+template <class T, class Fill>
+Packed PackRight(Prepare& p, const Products& b, const std::string& key, size_t bytes, Fill fill) {
+  const size_t elements = b.right_elements();
+  if (const T* known = p.constant_as<T>(kRight); known != nullptr) {
+    const std::string full_key = Concat(key, " ", b.k, "x", b.n, " ", b.stride_n, " ", b.stride_k, " times ", b.right_count);
+    return {p.Pack(kRight, full_key, bytes * static_cast<size_t>(b.right_count),
+                   [&](std::byte* to) {
+                     for (size_t i = 0; i < static_cast<size_t>(b.right_count); ++i) fill(known + i * elements, to + i * bytes);
+                   }),
+            {}};
+  }
+  const Slot packed = p.Scratch(bytes * static_cast<size_t>(b.right_count));
+  p.Emit([=, count = static_cast<int32_t>(b.right_count), in = p.in(kRight)](RunContext& run) noexcept {
+    run.Parallel(count, static_cast<int64_t>(elements), [&](Range range, int) {
+      for (size_t i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
+        fill(run.get<T>(in) + i * elements, run.get<std::byte>(packed) + i * bytes);
+      }
+    });
+  });
+  return {nullptr, packed};
+}
+
+void EmitF32(Prepare& p, const Products& b) {
+  const auto& kernels = p.kernels();
+  const size_t bytes = kernels.pack_f32_bytes(b.k, b.n);
+  const Packed packed = PackRight<float>(p, b, "right", bytes, [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = kernels.pack_f32](
+                                                                   const float* matrix, std::byte* to) {
+    pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
+  });
+  p.Emit([=, conv = kernels.conv_f32, clamp = ActivationClamp(p), in = LeftRows<float>(p, b), out = p.out(0)](RunContext& run) noexcept {
+    const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
+    ForRows(run, b, [&](size_t e, Range rows, int) {
+      const float* x = run.get<float>(in) + static_cast<size_t>(b.left[e]) * b.left_elements();
+      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<float>(out) + e * output_elements, clamp, rows);
+    });
+  });
+}
+
+Packed PackRightI8(Prepare& p, const Products& b, int32_t left_zero_point, int32_t right_zero_point, size_t bytes) {
+  return PackRight<int8_t>(p, b, Concat("right, zero points ", left_zero_point, " ", right_zero_point), bytes,
+                           [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](const int8_t* matrix,
+                                                                                                                         std::byte* to) {
+                             pack(1, k, n, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
+                           });
+}
+
+WeightScales RightScales(const Prepare& p, const Products& b) {
+  const int32_t rank = static_cast<int32_t>(p.shape(kRight).size());
+  return ReadWeightScales(p, kRight, b.stride_k == 1 ? rank - 2 : rank - 1, b.n);
+}
+
+void EmitI8(Prepare& p, const Products& b) {
+  const auto& kernels = p.kernels();
+  const Prepare::Affine left = CheckedAffine(p, kLeft);
+  const WeightScales right = RightScales(p, b);
+  Requantization requantize = PrepareRequantization(p, left.scale, right, b.n, ScaleProduct::kFloatIfSingle);
+  if (p.output_elements(0) == 0) return;
+  const size_t bytes = kernels.pack_i8_bytes(1, b.k, b.n), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
+  const Packed packed = PackRightI8(p, b, left.zero_point, right.zero_point, bytes);
+  p.Emit([=, conv = kernels.conv_i8, requantize = std::move(requantize), in = LeftRows<int8_t>(p, b), out = p.out(0),
+          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](RunContext& run) noexcept {
+    const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
+    ForRows(run, b, [&](size_t e, Range rows, int worker) {
+      const kernels::InputI8 x{run.get<int8_t>(in) + static_cast<size_t>(b.left[e]) * b.left_elements(), left.zero_point, false};
+      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<int8_t>(out) + e * output_elements, requantize.params(),
+           run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+    });
+  });
+}
+
+/// Left rows rounded to int8.
+struct RoundedRows {
+  Slot values, scale, zero_point;
+  bool asymmetric;
+};
+RoundedRows EmitRoundedRows(Prepare& p, const Products& b) {
+  const int32_t rows = static_cast<int32_t>(b.left_count) * b.m;
+  const size_t k = static_cast<size_t>(b.k), count = static_cast<size_t>(rows);
+  const RoundedRows rounded{p.Scratch(count * k), p.Scratch(count * sizeof(float)), p.Scratch(count * sizeof(int32_t)),
+                            p.options().Bool(kAsymmetricQuantizeInputs)};
+  p.Emit([=, symmetric = p.kernels().quantize_row_symmetric, asymmetric = p.kernels().quantize_row_asymmetric,
+          in = LeftRows<float>(p, b)](RunContext& run) noexcept {
+    run.Parallel(rows, static_cast<int64_t>(k), [&](Range range, int) {
+      for (int32_t row = range.begin; row < range.end; ++row) {
+        const float* x = run.get<float>(in) + static_cast<size_t>(row) * k;
+        int8_t* to = run.get<int8_t>(rounded.values) + static_cast<size_t>(row) * k;
+        float* scale = run.get<float>(rounded.scale) + row;
+        if (rounded.asymmetric) {
+          asymmetric(x, to, k, scale, run.get<int32_t>(rounded.zero_point) + row);
+        } else {
+          symmetric(x, to, k, scale);
+        }
+      }
+    });
+  });
+  return rounded;
+}
+
+void EmitHybrid(Prepare& p, const Products& b) {
+  const auto& kernels = p.kernels();
+  const WeightScales right = RightScales(p, b);
+  if (p.output_elements(0) == 0) return;
+  const size_t bytes = kernels.pack_i8_bytes(1, b.k, b.n), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
+  const Packed packed = PackRightI8(p, b, 0, right.zero_point, bytes);
+  std::vector<float> channel_scale;
+  for (int32_t n = 0; n < b.n; ++n) channel_scale.push_back(right.at(static_cast<size_t>(n)));
+  p.Emit([=, conv = kernels.conv_i8_f32, clamp = ActivationClamp(p), left = EmitRoundedRows(p, b), out = p.out(0),
+          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](RunContext& run) noexcept {
+    const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
+    ForRows(run, b, [&](size_t e, Range rows, int worker) {
+      const size_t matrix = static_cast<size_t>(b.left[e]), first_row = matrix * static_cast<size_t>(b.m);
+      const int32_t* zero_point = left.asymmetric ? run.get<int32_t>(left.zero_point) + first_row : nullptr;
+      conv(b.shape(), run.get<int8_t>(left.values) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
+           run.get<float>(out) + e * output_elements, run.get<float>(left.scale) + first_row, zero_point, false, channel_scale.data(), nullptr, clamp,
+           run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+    });
+  });
+}
+
+void PrepareBatchMatMul(Prepare& p) {
+  const Products products = ReadProducts(p);
+  p.CheckType(kLeft, {TensorType::kFloat32, TensorType::kInt8});
+  p.CheckOutputType(0, {p.type(kLeft)});
+  if (p.type(kLeft) == TensorType::kInt8) {
+    p.CheckType(kRight, {TensorType::kInt8});
+    return EmitI8(p, products);
+  }
+  p.CheckType(kRight, {TensorType::kFloat32, TensorType::kInt8});
+  if (p.type(kRight) == TensorType::kInt8) return EmitHybrid(p, products);
+  if (p.output_elements(0) != 0) EmitF32(p, products);
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "BATCH_MATMUL", .prepare = PrepareBatchMatMul},
+};
+
+}  // namespace
+
+std::span<const OpDef> batch_matmul_ops() { return kOps; }
+
+}  // namespace sigrun::ops

@@ -1,0 +1,330 @@
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "ops/op.h"
+#include "ops/support/elements.h"
+#include "ops/support/fixed_point.h"
+#include "ops/support/gemm.h"
+#include "ops/support/integer.h"
+#include "ops/support/quantization.h"
+
+// MEAN, SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_ANY, REDUCE_ALL over constant axes.
+namespace sigrun::ops {
+namespace {
+
+enum Field : int { kKeepDims };
+
+constexpr int64_t kColumns = 256;  // output elements that one unit of work accumulates side by side
+
+struct Loop {
+  int64_t extent, stride;
+};
+
+/// A reduction as loops over the input: for every unit (a combination of `outer` and a block of columns) the `inner` loops are summed up,
+/// either column by column or, where the innermost dimension is reduced, run by run.
+struct Reduction {
+  std::vector<Loop> outer, inner;
+  int64_t columns = 1;  // kept elements that lie side by side in the input
+  int64_t run = 1;      // reduced elements that lie side by side
+  int64_t units = 0, blocks = 1;
+  int64_t count = 1;  // elements of the input for each of the output
+
+  int64_t inner_steps() const { return count / run; }
+};
+
+int64_t OffsetOf(const std::vector<Loop>& loops, int64_t index) {
+  int64_t offset = 0;
+  for (size_t d = loops.size(); d-- > 0; index /= loops[d].extent) offset += index % loops[d].extent * loops[d].stride;
+  return offset;
+}
+
+std::vector<bool> ReducedAxes(const Prepare& p) {
+  const size_t rank = p.shape(0).size();
+  std::vector<bool> reduced(rank, false);
+  for (const int64_t axis : p.ConstantInts(1, "axes")) {
+    if (rank > 0) reduced[ResolveAxis(p, axis, rank)] = true;
+  }
+  return reduced;
+}
+
+Reduction Plan(Prepare& p) {
+  p.CheckCounts(2, 2, 1);
+  p.Check(p.elements(0) <= INT32_MAX, "the input ", ToString(p.shape(0)), " is too large");
+  const Shape& input = p.shape(0);
+  const std::vector<bool> reduced = ReducedAxes(p);
+  const bool keeps = p.options().Bool(kKeepDims);
+  Shape output;
+  // Dimensions that are walked as one, outermost first.
+  std::vector<std::pair<int64_t, bool>> dims;
+  Reduction r;
+  for (size_t d = 0; d < input.size(); ++d) {
+    if (reduced[d]) r.count *= input[d];
+    if (!reduced[d]) output.push_back(input[d]);
+    if (reduced[d] && keeps) output.push_back(1);
+    if (input[d] == 1) continue;
+    if (!dims.empty() && dims.back().second == reduced[d]) {
+      dims.back().first *= input[d];
+    } else {
+      dims.emplace_back(input[d], reduced[d]);
+    }
+  }
+  p.SetShape(0, output);
+  if (!dims.empty()) {
+    (dims.back().second ? r.run : r.columns) = dims.back().first;
+    dims.pop_back();
+  }
+  int64_t stride = r.run * r.columns;
+  for (size_t d = dims.size(); d-- > 0; stride *= dims[d].first) {
+    std::vector<Loop>& loops = dims[d].second ? r.inner : r.outer;
+    loops.insert(loops.begin(), {dims[d].first, stride});
+  }
+  r.blocks = (r.columns + kColumns - 1) / kColumns;
+  r.units = r.blocks;
+  for (const Loop& loop : r.outer) r.units *= loop.extent;
+  return r;
+}
+
+/// Runs a reduction of at least one element: accumulators begin at op.Initial(); op.Run(sum, x, n) takes n elements into one of them,
+/// op.Columns(sums, x, n) one element into each; finish(sum) is the output.
+template <class T, class Y, class Op, class Finish>
+void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
+  if (p.output_elements(0) == 0) return;
+  p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
+    using Sum = decltype(op.Initial());
+    const T* x = run.get<T>(in);
+    Y* y = run.get<Y>(out);
+    const int64_t steps = r.inner_steps();
+    run.Parallel(static_cast<int32_t>(r.units), r.count * std::min(r.columns, kColumns), [&](kernels::Range units, int) {
+      std::array<Sum, kColumns> sums;
+      for (int64_t unit = units.begin; unit < units.end; ++unit) {
+        const int64_t outer = unit / r.blocks, first = unit % r.blocks * kColumns, n = std::min(kColumns, r.columns - first);
+        const T* from = x + OffsetOf(r.outer, outer) + first;
+        std::fill_n(sums.begin(), n, op.Initial());
+        for (int64_t step = 0; step < steps; ++step) {
+          const T* at = from + OffsetOf(r.inner, step);
+          if (r.run > 1) {
+            op.Run(sums[0], at, r.run);
+          } else {
+            op.Columns(sums.data(), at, n);
+          }
+        }
+        for (int64_t c = 0; c < n; ++c) y[outer * r.columns + first + c] = finish(sums[static_cast<size_t>(c)]);
+      }
+    });
+  });
+}
+
+/// The output where the input is empty.
+template <class Y>
+void EmitFill(Prepare& p, Y value) {
+  if (p.output_elements(0) == 0) return;
+  p.Emit([value, n = p.output_elements(0), out = p.out(0)](RunContext& run) noexcept { std::fill_n(run.get<Y>(out), n, value); });
+}
+
+/// Accumulates through f(sum, x) -> sum.
+template <class Sum, class F>
+struct Fold {
+  Sum initial;
+  F f;
+  Sum Initial() const { return initial; }
+  template <class T>
+  void Run(Sum& sum, const T* x, int64_t n) const {
+    Sum s = sum;
+    for (int64_t i = 0; i < n; ++i) s = f(s, x[i]);
+    sum = s;
+  }
+  template <class T>
+  void Columns(Sum* sums, const T* x, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) sums[i] = f(sums[i], x[i]);
+  }
+};
+template <class Sum, class F>
+Fold<Sum, F> MakeFold(Sum initial, F f) {
+  return {initial, f};
+}
+
+struct SumF32 {
+  float (*sum)(const float*, size_t);
+  void (*accumulate)(const float*, float*, size_t);
+  float Initial() const { return 0; }
+  void Run(float& s, const float* x, int64_t n) const { s += sum(x, static_cast<size_t>(n)); }
+  void Columns(float* sums, const float* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
+};
+
+template <class Sum>
+auto WrappingSum() {
+  return MakeFold(Sum{0}, [](Sum a, auto b) { return WrappingAdd(a, static_cast<Sum>(b)); });
+}
+
+void CheckSameType(const Prepare& p) { p.CheckOutputType(0, {p.type(0)}); }
+
+void CheckSameQuantization(const Prepare& p) {
+  if (p.quantization(0).empty() && p.output_quantization(0).empty()) return;
+  const Prepare::Affine a = p.affine(0), b = p.output_affine(0);
+  p.Check(a.scale == b.scale && a.zero_point == b.zero_point, "the input's scale and zero point, ", a.scale, " and ", a.zero_point,
+          ", are not those of the output, ", b.scale, " and ", b.zero_point);
+}
+
+// --- MEAN and SUM ---
+
+// A quantised sum or mean; the mean's division is part of the multiplier.
+template <class T>
+void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
+  const Prepare::Affine input = CheckedAffine(p, 0), output = CheckedOutputAffine(p, 0);
+  if (r.count == 0) return EmitFill(p, T{0});
+  FixedPoint m = QuantizeMultiplier(static_cast<double>(input.scale) / static_cast<double>(output.scale));
+  if (mean) {
+    const int shift = std::min({63 - std::countl_zero(static_cast<uint64_t>(r.count)), 32, 31 + m.shift});
+    m.multiplier = static_cast<int32_t>((static_cast<int64_t>(m.multiplier) << shift) / r.count);
+    m.shift -= shift;
+  }
+  const int32_t zeros = static_cast<int32_t>(static_cast<uint32_t>(input.zero_point) * static_cast<uint32_t>(r.count));
+  EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), [m, zeros, output](int32_t sum) {
+    const int32_t y = kernels::WrapAdd(ScaleBy(kernels::WrapSub(sum, zeros), m.multiplier, m.shift), output.zero_point);
+    return static_cast<T>(kernels::ClampI32(y, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+  });
+}
+
+void EmitSumF32(Prepare& p, const Reduction& r, bool mean) {
+  if (r.count == 0) return EmitFill(p, mean ? std::numeric_limits<float>::quiet_NaN() : 0.0f);
+  const float divisor = mean ? static_cast<float>(r.count) : 1.0f;
+  EmitReduction<float, float>(p, r, SumF32{p.kernels().sum_f32, p.kernels().accumulate_f32}, [divisor](float sum) { return sum / divisor; });
+}
+
+template <class T>
+void EmitIntegerSum(Prepare& p, const Reduction& r, bool mean) {
+  if (r.count == 0) return EmitFill(p, T{0});
+  const int64_t divisor = mean ? r.count : 1;
+  EmitReduction<T, T>(p, r, WrappingSum<int64_t>(), [divisor](int64_t sum) { return static_cast<T>(sum / divisor); });
+}
+
+void PrepareSumOrMean(Prepare& p, bool mean) {
+  const Reduction r = Plan(p);
+  CheckSameType(p);
+  switch (p.type(0)) {
+    case TensorType::kFloat32: return EmitSumF32(p, r, mean);
+    case TensorType::kInt8: return EmitQuantizedSum<int8_t>(p, r, mean);
+    case TensorType::kUInt8: return EmitQuantizedSum<uint8_t>(p, r, mean);
+    case TensorType::kInt16: return EmitQuantizedSum<int16_t>(p, r, mean);
+    case TensorType::kInt32: return EmitIntegerSum<int32_t>(p, r, mean);
+    case TensorType::kInt64: return EmitIntegerSum<int64_t>(p, r, mean);
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+  }
+}
+
+void PrepareMean(Prepare& p) { PrepareSumOrMean(p, true); }
+void PrepareSum(Prepare& p) { PrepareSumOrMean(p, false); }
+
+// --- REDUCE_MAX and REDUCE_MIN ---
+
+// Calls f(T) for the types that are compared as they are stored.
+template <class F>
+void WithNumber(const Prepare& p, const F& f) {
+  switch (p.type(0)) {
+    case TensorType::kFloat32: return f(float{});
+    case TensorType::kInt8: return f(int8_t{});
+    case TensorType::kUInt8: return f(uint8_t{});
+    case TensorType::kInt16: return f(int16_t{});
+    case TensorType::kInt32: return f(int32_t{});
+    case TensorType::kInt64: return f(int64_t{});
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+  }
+}
+
+template <bool kMax>
+void PrepareExtremum(Prepare& p) {
+  const Reduction r = Plan(p);
+  CheckSameType(p);
+  CheckSameQuantization(p);
+  WithNumber(p, [&]<class T>(T) {
+    const T initial = kMax ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
+    if (r.count == 0) return EmitFill(p, initial);
+    const auto better = MakeFold(initial, [](T a, T b) { return kMax ? (b > a ? b : a) : (b < a ? b : a); });
+    EmitReduction<T, T>(p, r, better, [](T y) { return y; });
+  });
+}
+
+// --- REDUCE_PROD ---
+
+// x * multiplier * 2^shift as LiteRT scales 48-bit products: the multiplier is cut to 16 bits.
+int32_t ScaleWide(int64_t x, FixedPoint m) {
+  const int64_t narrow = m.multiplier < 0x7FFF0000 ? (m.multiplier + (1 << 15)) >> 16 : 0x7FFF;
+  const int shift = 15 - m.shift;
+  if (shift <= 0 || shift > 62) return 0;
+  const int64_t limit = INT64_MAX / 0x8000 - (int64_t{1} << 46);
+  const int64_t bounded = std::clamp(x, -limit, limit);
+  return static_cast<int32_t>((bounded * narrow + (int64_t{1} << (shift - 1))) >> shift);
+}
+
+// Every product is scaled at once, by the root of the output's scale, so that none overflows.
+template <class T>
+void EmitQuantizedProduct(Prepare& p, const Reduction& r) {
+  const Prepare::Affine input = CheckedAffine(p, 0), output = CheckedOutputAffine(p, 0);
+  if (r.count == 0) return EmitFill(p, T{1});
+  const double real = static_cast<double>(input.scale) / std::pow(static_cast<double>(output.scale), 1.0 / static_cast<double>(r.count));
+  const FixedPoint m = QuantizeMultiplier(real);
+  constexpr int64_t kNone = INT64_MIN;
+  const auto product = MakeFold(kNone, [m, zero = input.zero_point](int64_t a, T b) {
+    return a == kNone ? int64_t{b} - zero : int64_t{ScaleWide(a * (b - zero), m)};
+  });
+  EmitReduction<T, T>(p, r, product, [m, zero = output.zero_point](int64_t y) {
+    return static_cast<T>(kernels::ClampI32(kernels::WrapAdd(ScaleWide(y, m), zero), std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+  });
+}
+
+template <class T>
+void EmitProduct(Prepare& p, const Reduction& r) {
+  if (r.count == 0) return EmitFill(p, T{1});
+  const auto product = MakeFold(T{1}, [](T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return a * b;
+    } else {
+      return WrappingMul(a, b);
+    }
+  });
+  EmitReduction<T, T>(p, r, product, [](T y) { return y; });
+}
+
+void PrepareReduceProd(Prepare& p) {
+  const Reduction r = Plan(p);
+  CheckSameType(p);
+  const bool quantized = !p.quantization(0).empty();
+  // Nothing is multiplied: LiteRT copies.
+  if (p.ConstantInts(1, "axes").empty()) return p.Alias(0, 0);
+  if (quantized && p.type(0) == TensorType::kInt8) return EmitQuantizedProduct<int8_t>(p, r);
+  if (quantized && p.type(0) == TensorType::kInt16) return EmitQuantizedProduct<int16_t>(p, r);
+  if (quantized && p.type(0) == TensorType::kUInt8) p.Refuse(StatusCode::kUnimplemented, "an input of type UINT8");
+  WithNumber(p, [&]<class T>(T) { EmitProduct<T>(p, r); });
+}
+
+// --- REDUCE_ANY and REDUCE_ALL ---
+
+template <bool kAny>
+void PrepareLogical(Prepare& p) {
+  const Reduction r = Plan(p);
+  p.CheckType(0, {TensorType::kBool});
+  CheckSameType(p);
+  if (r.count == 0) return EmitFill(p, uint8_t{!kAny});
+  const auto fold = MakeFold(uint8_t{!kAny}, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(kAny ? (a | (b != 0)) : (a & (b != 0))); });
+  EmitReduction<uint8_t, uint8_t>(p, r, fold, [](uint8_t y) { return y; });
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "MEAN", .prepare = PrepareMean},
+    {.name = "SUM", .prepare = PrepareSum},
+    {.name = "REDUCE_MAX", .prepare = PrepareExtremum<true>},
+    {.name = "REDUCE_MIN", .prepare = PrepareExtremum<false>},
+    {.name = "REDUCE_PROD", .prepare = PrepareReduceProd},
+    {.name = "REDUCE_ANY", .prepare = PrepareLogical<true>},
+    {.name = "REDUCE_ALL", .prepare = PrepareLogical<false>},
+};
+
+}  // namespace
+
+std::span<const OpDef> reduce_ops() { return kOps; }
+
+}  // namespace sigrun::ops

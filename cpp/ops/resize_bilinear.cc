@@ -1,0 +1,182 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "ops/op.h"
+#include "ops/support/elements.h"
+#include "ops/support/gemm.h"
+
+// RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR of NHWC images to a constant size. As in LiteRT, int8 is interpolated in fixed point with 10
+// bits, uint8 in floats that are truncated.
+namespace sigrun::ops {
+namespace {
+
+using kernels::Range;
+
+constexpr int kInput = 0, kSize = 1;
+
+struct Options {
+  bool align_corners, half_pixel_centers;
+};
+
+struct Geometry {
+  int32_t batch, in_height, in_width, depth, out_height, out_width;
+  Options options;
+  int32_t lines() const { return batch * out_height; }
+  const auto* Line(const auto* input, int32_t line, int32_t y) const {
+    return input + (ptrdiff_t{line / out_height} * in_height + y) * in_width * depth;
+  }
+  auto* Output(auto* output, int32_t line) const { return output + ptrdiff_t{line} * out_width * depth; }
+};
+
+Geometry ReadGeometry(Prepare& p, Options options) {
+  p.CheckCounts(2, 2, 1);
+  p.CheckOutputType(0, {p.type(kInput)});
+  CheckRank(p, kInput, 4, "input");
+  const Shape& in = p.shape(kInput);
+  const std::vector<int64_t> size = p.ConstantInts(kSize, "size");
+  p.Check(size.size() == 2, "the size has ", size.size(), " elements, expected 2");
+  constexpr int64_t kMost = 1 << 20;  // fixed-point positions must fit 32 bits
+  p.Check(size[0] > 0 && size[1] > 0 && size[0] <= kMost && size[1] <= kMost, "the size ", size[0], " x ", size[1]);
+  p.Check(in[1] > 0 && in[2] > 0 && in[1] <= kMost && in[2] <= kMost, "the input ", ToString(in));
+  p.Check(!(options.align_corners && options.half_pixel_centers), "align_corners and half_pixel_centers exclude each other");
+  const Geometry g{in[0], in[1], in[2], in[3], static_cast<int32_t>(size[0]), static_cast<int32_t>(size[1]), options};
+  p.SetShape(0, {g.batch, g.out_height, g.out_width, g.depth});
+  p.Check(p.output_elements(0) <= INT32_MAX, "the output ", ToString(p.output_shape(0)), " is too large");
+  return g;
+}
+
+/// Two neighbours in the input and the distance from the first of them, in units of the second.
+template <class Weight>
+struct Neighbours {
+  int32_t first, second;
+  Weight weight;
+};
+
+std::vector<Neighbours<float>> FloatNeighbours(int32_t in, int32_t out, Options options) {
+  float scale = static_cast<float>(in) / static_cast<float>(out);
+  if (options.align_corners && out > 1) scale = static_cast<float>(in - 1) / static_cast<float>(out - 1);
+  std::vector<Neighbours<float>> neighbours;
+  for (int32_t i = 0; i < out; ++i) {
+    const float at = options.half_pixel_centers ? (static_cast<float>(i) + 0.5f) * scale - 0.5f : static_cast<float>(i) * scale;
+    const int32_t first = std::clamp(static_cast<int32_t>(std::floor(at)), 0, in - 1);
+    const int32_t second = std::clamp(static_cast<int32_t>(std::ceil(at)), 0, in - 1);
+    neighbours.push_back({first, second, at - static_cast<float>(first)});
+  }
+  return neighbours;
+}
+
+constexpr int32_t kOne = 1 << 10;
+
+std::vector<Neighbours<int32_t>> FixedNeighbours(int32_t in, int32_t out, Options options) {
+  const bool aligns = options.align_corners && out > 1;
+  const int64_t from = aligns ? in - 1 : in, to = aligns ? out - 1 : out;
+  const int64_t scale = (kOne * from + to / 2) / to;
+  std::vector<Neighbours<int32_t>> neighbours;
+  for (int64_t i = 0; i < out; ++i) {
+    const int64_t at = options.half_pixel_centers ? i * scale + scale / 2 - kOne / 2 : i * scale;
+    const int64_t first = std::clamp<int64_t>(at / kOne, 0, in - 1), second = std::clamp<int64_t>((at + kOne - 1) / kOne, 0, in - 1);
+    neighbours.push_back({static_cast<int32_t>(first), static_cast<int32_t>(second), static_cast<int32_t>(at - first * kOne)});
+  }
+  return neighbours;
+}
+
+/// One pixel from its four neighbours.
+template <class T>
+void MixPixel(const T* a, const T* b, const T* c, const T* d, float wy, float wx, T* to, int32_t depth) {
+  const float vy = 1 - wy, vx = 1 - wx;
+  for (int32_t i = 0; i < depth; ++i) {
+    const float sum = static_cast<float>(a[i]) * vy * vx + static_cast<float>(c[i]) * wy * vx + static_cast<float>(b[i]) * vy * wx +
+                      static_cast<float>(d[i]) * wy * wx;
+    to[i] = static_cast<T>(sum);
+  }
+}
+
+template <class T>
+void MixPixel(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_t wx, T* to, int32_t depth) {
+  const int64_t vy = kOne - wy, vx = kOne - wx;
+  for (int32_t i = 0; i < depth; ++i) {
+    const int64_t sum = a[i] * vy * vx + c[i] * wy * vx + b[i] * vy * wx + d[i] * int64_t{wy} * wx;
+    constexpr int64_t kHalf = int64_t{kOne} * kOne / 2;
+    to[i] = static_cast<T>((sum + (sum > 0 ? kHalf : -kHalf)) / (2 * kHalf));
+  }
+}
+
+template <class T, class Weight>
+void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>> ys, std::vector<Neighbours<Weight>> xs) {
+  p.Emit([g, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int) {
+      for (int32_t line = lines.begin; line < lines.end; ++line) {
+        const auto& y = ys[static_cast<size_t>(line % g.out_height)];
+        const T* top = g.Line(run.get<T>(in), line, y.first);
+        const T* bottom = g.Line(run.get<T>(in), line, y.second);
+        T* to = g.Output(run.get<T>(out), line);
+        for (const auto& x : xs) {
+          const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
+          MixPixel<T>(top + left, top + right, bottom + left, bottom + right, y.weight, x.weight, to, g.depth);
+          to += g.depth;
+        }
+      }
+    });
+  });
+}
+
+void PrepareResizeBilinear(Prepare& p) {
+  enum Field : int { kAlignCorners = 2, kHalfPixelCenters = 3 };
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
+  const Options options{p.options().Bool(kAlignCorners), p.options().Bool(kHalfPixelCenters)};
+  const Geometry g = ReadGeometry(p, options);
+  if (p.output_elements(0) == 0) return;
+  const auto in_float = [&](int32_t in, int32_t out) { return FloatNeighbours(in, out, options); };
+  const auto in_fixed = [&](int32_t in, int32_t out) { return FixedNeighbours(in, out, options); };
+  switch (p.type(kInput)) {
+    case TensorType::kInt8: return EmitBilinear<int8_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
+    case TensorType::kInt16: return EmitBilinear<int16_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
+    case TensorType::kUInt8: return EmitBilinear<uint8_t>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+    default: return EmitBilinear<float>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+  }
+}
+
+std::vector<int32_t> Nearest(int32_t in, int32_t out, Options options) {
+  const bool aligns = options.align_corners && out > 1;
+  const float scale = aligns ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : static_cast<float>(in) / static_cast<float>(out);
+  std::vector<int32_t> nearest;
+  for (int32_t i = 0; i < out; ++i) {
+    const float at = (static_cast<float>(i) + (options.half_pixel_centers ? 0.5f : 0.0f)) * scale;
+    nearest.push_back(std::clamp(static_cast<int32_t>(options.align_corners ? std::round(at) : std::floor(at)), 0, in - 1));
+  }
+  return nearest;
+}
+
+void PrepareResizeNearestNeighbor(Prepare& p) {
+  enum Field : int { kAlignCorners = 0, kHalfPixelCenters = 1 };
+  const Options options{p.options().Bool(kAlignCorners), p.options().Bool(kHalfPixelCenters)};
+  const Geometry g = ReadGeometry(p, options);
+  if (p.output_elements(0) == 0) return;
+  WithElement(p, p.type(kInput), [&]<class T>(std::type_identity<T>) {
+    p.Emit([g, ys = Nearest(g.in_height, g.out_height, g.options), xs = Nearest(g.in_width, g.out_width, g.options), in = p.in(kInput),
+            out = p.out(0)](RunContext& run) noexcept {
+      run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
+        for (int32_t line = lines.begin; line < lines.end; ++line) {
+          const T* from = g.Line(Elements<const T>(run, in), line, ys[static_cast<size_t>(line % g.out_height)]);
+          T* to = g.Output(Elements<T>(run, out), line);
+          for (const int32_t x : xs) {
+            CopyElements(from + ptrdiff_t{x} * g.depth, to, g.depth);
+            to += g.depth;
+          }
+        }
+      });
+    });
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "RESIZE_BILINEAR", .prepare = PrepareResizeBilinear},
+    {.name = "RESIZE_NEAREST_NEIGHBOR", .prepare = PrepareResizeNearestNeighbor},
+};
+
+}  // namespace
+
+std::span<const OpDef> resize_bilinear_ops() { return kOps; }
+
+}  // namespace sigrun::ops

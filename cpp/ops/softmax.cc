@@ -1,0 +1,239 @@
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "ops/op.h"
+#include "ops/support/fixed_point.h"
+#include "ops/support/gemm.h"
+#include "ops/support/quantization.h"
+
+// SOFTMAX and LOG_SOFTMAX along the last dimension. The quantised ones depend on the distance of a value from its row's maximum, of which
+// there are 256: their exponentials stand in a table, in LiteRT's fixed point.
+namespace sigrun::ops {
+namespace {
+
+using kernels::Range;
+using kernels::RoundingDivideByPOT;
+using kernels::SaturatingRoundingDoublingHighMul;
+using kernels::WrapAdd;
+using kernels::WrapSub;
+
+enum Field : int { kBeta };
+
+constexpr int kInputBits = 5;  // integer bits of a scaled distance
+constexpr int kSumBits = 12;   // integer bits of a sum of exponentials
+
+// exp(x) for x <= 0 with 5 integer bits, as a number with none: a Taylor series around -1/8 for the remainder modulo 1/4, times a factor for
+// every higher bit.
+int32_t ExpOfNegative(int32_t x) {
+  if (x == 0) return INT32_MAX;
+  constexpr int kFractionBits = 31 - kInputBits;
+  constexpr int32_t kQuarter = 1 << (kFractionBits - 2);
+  const int32_t remainder = (x & (kQuarter - 1)) - kQuarter;
+  const int32_t z = (1 << 28) + SaturatingShiftLeft(remainder, kInputBits);
+  const int32_t z2 = SaturatingRoundingDoublingHighMul(z, z);
+  const int32_t z3 = SaturatingRoundingDoublingHighMul(z2, z);
+  const int32_t z4_over_4 = RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(z2, z2), 2);
+  const int32_t higher = RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(z4_over_4 + z3, 715827883) + z2, 1);
+  constexpr int32_t kExpOfEighth = 1895147668;
+  int32_t y = kExpOfEighth + SaturatingRoundingDoublingHighMul(kExpOfEighth, z + higher);
+  // exp(-1/4), exp(-1/2), exp(-1), ... exp(-16)
+  constexpr int32_t kFactors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
+  const int32_t quarters = WrapSub(remainder, x) >> (kFractionBits - 2);
+  for (int bit = 0; bit < 7; ++bit) {
+    if ((quarters >> bit & 1) != 0) y = SaturatingRoundingDoublingHighMul(y, kFactors[bit]);
+  }
+  return y;
+}
+
+// How a distance from the maximum becomes a fixed-point exponent.
+struct Scaling {
+  FixedPoint factor;
+  int32_t least;  // smaller distances count as minus infinity
+
+  int32_t operator()(int32_t distance) const { return ScaleBy(distance, factor.multiplier, factor.shift); }
+};
+
+Scaling PrepareScaling(const Prepare& p, float beta) {
+  const Prepare::Affine input = CheckedAffine(p, 0);
+  p.Check(std::isfinite(beta) && beta > 0, "beta is ", beta);
+  const double real = static_cast<double>(beta) * static_cast<double>(input.scale) * (1 << (31 - kInputBits));
+  const FixedPoint factor = QuantizeMultiplier(std::min(real, static_cast<double>(INT32_MAX)));
+  const double radius = ((1 << kInputBits) - 1) * std::ldexp(1.0, 31 - kInputBits - factor.shift);
+  return {factor, -static_cast<int32_t>(std::min(std::floor(radius), 1e6))};
+}
+
+using ExpTable = std::array<int32_t, 256>;
+ExpTable MakeExpTable(const Scaling& scaling) {
+  ExpTable table = {};
+  for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) table[static_cast<size_t>(d)] = ExpOfNegative(scaling(-d));
+  return table;
+}
+
+// The sum of the exponentials of a row, with 12 integer bits.
+template <class T>
+int32_t SumOfExps(const ExpTable& exps, const T* x, int64_t depth, int32_t max, int32_t least) {
+  int64_t sum = 0;
+  for (int64_t c = 0; c < depth; ++c) {
+    const int32_t distance = max - x[c];
+    if (-distance >= least) sum += RoundingDivideByPOT(exps[static_cast<size_t>(distance)], kSumBits);
+  }
+  return static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
+}
+
+template <class F>
+void EmitRows(Prepare& p, int64_t cost, F row) {
+  p.SetShape(0, p.shape(0));
+  p.Check(!p.shape(0).empty(), "the input is a scalar");
+  p.Check(p.elements(0) <= INT32_MAX, "the input is too large");
+  const int64_t depth = p.shape(0).back();
+  if (p.elements(0) == 0) return;
+  p.Emit([=, rows = static_cast<int32_t>(p.elements(0) / depth), in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(rows, cost * depth, [&](Range range, int) { row(run, in, out, depth, range); });
+  });
+}
+
+void EmitSoftmaxF32(Prepare& p, float beta) {
+  EmitRows(p, 4, [beta, kernel = p.kernels().softmax_f32](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    kernel(run.get<float>(in), run.get<float>(out), static_cast<int32_t>(depth), beta, rows);
+  });
+}
+
+template <class T, class Y>
+void EmitSoftmax(Prepare& p, float beta) {
+  const Scaling scaling = PrepareScaling(p, beta);
+  EmitRows(p, 4, [scaling, exps = MakeExpTable(scaling)](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    constexpr int32_t kMin = std::numeric_limits<Y>::min(), kMax = std::numeric_limits<Y>::max();
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      const T* x = run.get<T>(in) + r * depth;
+      Y* y = run.get<Y>(out) + r * depth;
+      const int32_t max = *std::max_element(x, x + depth);
+      int bits_over_unit = 0;
+      const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max, scaling.least), &bits_over_unit);
+      const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
+      for (int64_t c = 0; c < depth; ++c) {
+        const int32_t distance = max - x[c];
+        const int32_t share = SaturatingRoundingDoublingHighMul(inverse, exps[static_cast<size_t>(distance)]);
+        const int32_t rounded = -distance < scaling.least || shift > 31 ? 0 : RoundingDivideByPOT(share, shift);
+        y[c] = static_cast<Y>(kernels::ClampI32(rounded + kMin, kMin, kMax));
+      }
+    }
+  });
+}
+
+// The scale and zero point that the result is in whatever the file says; LiteRT insists for int8 alone.
+void CheckSoftmaxOutput(const Prepare& p) {
+  const Prepare::Affine output = CheckedOutputAffine(p, 0);
+  constexpr float kScale = 1.0f / 256;
+  p.Check(output.zero_point == -128 && std::abs(output.scale - kScale) <= 0.001f * kScale, "the output has the scale ", output.scale,
+          " and the zero point ", output.zero_point, ", expected 1/256 and -128");
+}
+
+void PrepareSoftmax(Prepare& p) {
+  p.CheckCounts(1, 1, 1);
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  const float beta = p.options().Scalar<float>(kBeta);
+  if (p.type(0) == TensorType::kFloat32) {
+    p.CheckOutputType(0, {TensorType::kFloat32});
+    return EmitSoftmaxF32(p, beta);
+  }
+  if (p.type(0) == TensorType::kUInt8) {
+    p.CheckOutputType(0, {TensorType::kUInt8});
+    return EmitSoftmax<uint8_t, uint8_t>(p, beta);
+  }
+  p.CheckOutputType(0, {TensorType::kInt8, TensorType::kInt16});
+  if (p.output_type(0) == TensorType::kInt16) return EmitSoftmax<int8_t, int16_t>(p, beta);
+  CheckSoftmaxOutput(p);
+  EmitSoftmax<int8_t, int8_t>(p, beta);
+}
+
+// --- LOG_SOFTMAX ---
+
+void LogSoftmaxRow(const float* x, float* y, int64_t depth) {
+  const float max = *std::max_element(x, x + depth);
+  float sum = 0;
+  for (int64_t c = 0; c < depth; ++c) sum += std::exp(x[c] - max);
+  const float log_sum = std::log(sum);
+  for (int64_t c = 0; c < depth; ++c) y[c] = x[c] - max - log_sum;
+}
+
+int32_t SaturatingAdd(int32_t a, int32_t b) {
+  return static_cast<int32_t>(std::clamp<int64_t>(static_cast<int64_t>(a) + b, INT32_MIN, INT32_MAX));
+}
+int32_t Product(int32_t a, int32_t b) { return SaturatingRoundingDoublingHighMul(a, b); }
+
+// log(x) for x >= 1 with 12 integer bits, as a number with 5: x is brought near sqrt(sqrt(1/2)) by a power of two and maybe sqrt(1/2), the
+// logarithm of the rest is a rational function.
+int32_t LogOfSum(int32_t x) {
+  constexpr int kOutputBits = 5, kAccumulatorBits = kOutputBits + 1;
+  constexpr int32_t kLog2 = 1488522236, kRootRootHalf = 1805811301, kRootHalf = 1518500250;
+  constexpr int32_t kQuarter = 1 << (31 - kAccumulatorBits - 2);
+  const int headroom_a = std::countl_zero(static_cast<uint32_t>(x));
+  const int32_t rest_a = SaturatingShiftLeft(Product(SaturatingShiftLeft(x, headroom_a - 1), kRootHalf), 1);
+  const int32_t power_a = SaturatingAdd(SaturatingShiftLeft(kSumBits - headroom_a, 31 - kAccumulatorBits), kQuarter);
+  const int headroom_b = std::countl_zero(static_cast<uint32_t>(Product(x, kRootHalf))) - 1;
+  const int32_t rest_b = SaturatingShiftLeft(x, headroom_b);
+  const int32_t power_b = SaturatingAdd(SaturatingShiftLeft(kSumBits - headroom_b, 31 - kAccumulatorBits), -kQuarter);
+  const int32_t rest = std::min(rest_a, rest_b), power = std::max(power_a, power_b);
+
+  const int64_t sum = static_cast<int64_t>(rest) + kRootRootHalf;
+  const int32_t half_sum = static_cast<int32_t>((sum + (sum >= 0 ? 1 : -1)) / 2);
+  const int32_t distance = WrapSub(rest, kRootRootHalf);
+  const int32_t q = WrapAdd(distance, distance);
+  const int32_t q2 = Product(q, q);
+  const int32_t numerator = WrapAdd(Product(q, rest), Product(Product(q, q2), 117049297));
+  const int32_t inner = WrapAdd(WrapAdd(1057819769, q), Product(127690142, q2));
+  const int32_t denominator_minus_one = WrapAdd(Product(half_sum, inner), Product(638450708, q));
+  const int32_t log_rest = Product(RoundingDivideByPOT(numerator, kAccumulatorBits), InverseOfOnePlus(denominator_minus_one));
+  return SaturatingShiftLeft(WrapAdd(Product(power, kLog2), log_rest), kAccumulatorBits - kOutputBits);
+}
+
+template <class T>
+void EmitLogSoftmax(Prepare& p) {
+  const Prepare::Affine output = CheckedOutputAffine(p, 0);
+  constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+  p.Check(output.scale == 16.0f / 256 && output.zero_point == kMax, "the output has the scale ", output.scale, " and the zero point ", output.zero_point,
+          ", expected 1/16 and ", kMax);
+  const Scaling scaling = PrepareScaling(p, 1.0f);
+  const FixedPoint reverse = QuantizeMultiplier(std::ldexp(1.0, 31 - scaling.factor.shift) / scaling.factor.multiplier);
+  EmitRows(p, 4, [scaling, reverse, exps = MakeExpTable(scaling)](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      const T* x = run.get<T>(in) + r * depth;
+      T* y = run.get<T>(out) + r * depth;
+      const int32_t max = *std::max_element(x, x + depth);
+      const int32_t log_sum = LogOfSum(SumOfExps(exps, x, depth, max, scaling.least));
+      const int32_t least = std::max(scaling.least - 1, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
+      for (int64_t c = 0; c < depth; ++c) {
+        const int32_t distance = x[c] - max;
+        constexpr int kOutputBits = 4;
+        const int32_t log = WrapSub(scaling(distance), log_sum);
+        const int32_t rounded = WrapAdd(RoundingDivideByPOT(log, 31 - kInputBits - kOutputBits), kMax);
+        y[c] = static_cast<T>(distance > least ? kernels::ClampI32(rounded, kMin, kMax) : kMin);
+      }
+    }
+  });
+}
+
+void PrepareLogSoftmax(Prepare& p) {
+  p.CheckCounts(1, 1, 1);
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckOutputType(0, {p.type(0)});
+  if (p.type(0) == TensorType::kInt8) return EmitLogSoftmax<int8_t>(p);
+  if (p.type(0) == TensorType::kUInt8) return EmitLogSoftmax<uint8_t>(p);
+  EmitRows(p, 16, [](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) LogSoftmaxRow(run.get<float>(in) + r * depth, run.get<float>(out) + r * depth, depth);
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "SOFTMAX", .prepare = PrepareSoftmax},
+    {.name = "LOG_SOFTMAX", .prepare = PrepareLogSoftmax},
+};
+
+}  // namespace
+
+std::span<const OpDef> softmax_ops() { return kOps; }
+
+}  // namespace sigrun::ops

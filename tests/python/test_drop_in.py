@@ -1,0 +1,113 @@
+"""Side by side with LiteRT: the same details, the same results, the same refusals."""
+
+import numpy as np
+import pytest
+from conftest import MODELS
+
+import sigrun
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+
+NAMES = sorted(path.stem for path in MODELS.glob("*.tflite"))
+
+
+def same(a, b):
+    """Equal in value, type, order and dtype, all the way down."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return a == b
+
+
+def both(path):
+    return litert.Interpreter(model_path=path), sigrun.Interpreter(model_path=path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_descriptions(name, model_path):
+    try:
+        theirs, ours = both(model_path(name))
+    except ValueError:
+        pytest.skip("LiteRT does not load it")
+    for call in ("get_signature_list", "_get_full_signature_list", "get_input_details", "get_output_details", "num_subgraphs"):
+        assert same(getattr(theirs, call)(), getattr(ours, call)()), call
+    for subgraph in range(theirs.num_subgraphs()):
+        known = {details["index"]: details for details in ours.get_tensor_details(subgraph)}
+        for details in theirs.get_tensor_details(subgraph):
+            if details["index"] in known:  # LiteRT appends temporary tensors
+                assert same(details, known[details["index"]])
+
+
+def test_details_while_resizing():
+    path = str(MODELS / "add_two_signatures.tflite")
+    steps = [
+        lambda i: i.allocate_tensors(),
+        lambda i: [i.resize_tensor_input(d["index"], [4, 3]) for d in i.get_input_details()],
+        lambda i: i.allocate_tensors(),
+    ]
+    theirs, ours = both(path)
+    for step in steps:
+        step(theirs)
+        step(ours)
+        assert same(theirs.get_input_details(), ours.get_input_details())
+        assert same(theirs.get_output_details(), ours.get_output_details())
+
+
+def test_runner_details():
+    theirs, ours = (i.get_signature_runner("add") for i in both(str(MODELS / "add_two_signatures.tflite")))
+    assert same(theirs.get_input_details(), ours.get_input_details())
+    assert same(theirs.get_output_details(), ours.get_output_details())
+    x = np.ones((5, 3), np.float32)
+    assert same(theirs(x=x, y=x), ours(x=x, y=x))
+
+
+ONE = np.ones((1, 3), np.float32)
+REFUSALS = {
+    "get before allocate": lambda i: i.get_tensor(0),
+    "view before allocate": lambda i: i.tensor(0)(),
+    "set before allocate": lambda i: i.set_tensor(0, ONE),
+    "invoke before allocate": lambda i: i.invoke(),
+    "dtype": lambda i: (i.allocate_tensors(), i.set_tensor(0, np.ones((1, 3)))),
+    "dimension": lambda i: (i.allocate_tensors(), i.set_tensor(0, np.ones((2, 3), np.float32))),
+    "rank": lambda i: (i.allocate_tensors(), i.set_tensor(0, np.ones(3, np.float32))),
+    "index": lambda i: i.get_tensor(99),
+    "negative index": lambda i: i.get_tensor(-1),
+    "subgraph": lambda i: i.get_tensor(0, 9),
+    "details of a subgraph": lambda i: i.get_tensor_details(9),
+    "node": lambda i: i._get_op_details(99),
+    "signature": lambda i: i.get_signature_runner("dummy"),
+    "empty signature": lambda i: i.get_signature_runner(""),
+    "no signature": lambda i: i.get_signature_runner(),
+    "positional": lambda i: i.get_signature_runner("add")(ONE, ONE),
+    "inputs missing": lambda i: i.get_signature_runner("add")(x=ONE),
+    "input unknown": lambda i: i.get_signature_runner("add")(x=ONE, z=ONE),
+    "input's dtype": lambda i: i.get_signature_runner("add")(x=ONE, y=np.ones((1, 3))),
+    "shapes": lambda i: i.get_signature_runner("add")(x=np.ones((2, 3), np.float32), y=np.ones((3, 3), np.float32)),
+    "resize of no input": lambda i: i.resize_tensor_input(99, [1, 3]),
+    "resize to negative": lambda i: i.resize_tensor_input(0, [-5, 3]),
+    "strict resize": lambda i: i.resize_tensor_input(0, [1, 4], strict=True),
+    "index of another type": lambda i: i.get_tensor(0.5),
+}
+# Where LiteRT's words end in a file and line of its own, or in a guess at the cause, only the type counts.
+SAME_WORDS = set(REFUSALS) - {"positional", "shapes", "resize of no input", "resize to negative", "strict resize", "index of another type"}
+
+
+def error_of(call, interpreter):
+    try:
+        call(interpreter)
+    except Exception as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals(case):
+    wanted, got = (error_of(REFUSALS[case], i) for i in both(str(MODELS / "add_two_signatures.tflite")))
+    assert isinstance(got, type(wanted)), got
+    if case in SAME_WORDS:
+        assert str(wanted).strip(" .") in str(got)
