@@ -17,11 +17,15 @@ size_t PhysicalMemory() {
 
 }  // namespace
 
+void CheckFitsMachine(size_t bytes, const std::string& what) {
+  if (bytes > PhysicalMemory()) Fail(StatusCode::kOutOfMemory, what, ": needs ", bytes, " bytes of memory, this machine has ", PhysicalMemory());
+}
+
 void AlignedBytes::Free::operator()(std::byte* p) const { std::free(p); }
 
 AlignedBytes::AlignedBytes(size_t size) : size_(size) {
   // Linux hands out more than it has and kills the process on use; a model that asks for too much shall be an error instead.
-  if (size > PhysicalMemory()) Fail(StatusCode::kOutOfMemory, "needs ", size, " bytes of memory, this machine has ", PhysicalMemory());
+  CheckFitsMachine(size, "a tensor or an arena");
   const size_t rounded = size == 0 ? kAlignment : (size + kAlignment - 1) / kAlignment * kAlignment;
   data_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
   if (data_ == nullptr) Fail(StatusCode::kOutOfMemory, "cannot allocate ", size, " bytes");

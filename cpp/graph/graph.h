@@ -16,6 +16,9 @@ namespace sigrun {
 
 struct OpDef;
 
+/// Throws Error (kOutOfMemory) if this machine can never hold `bytes`; `what` needs them.
+void CheckFitsMachine(size_t bytes, const std::string& what);
+
 /// Memory aligned to 64 bytes, sized once.
 class AlignedBytes {
  public:

@@ -66,6 +66,8 @@ struct RequantizeParams {
   int32_t zero_point;
   int32_t min;
   int32_t max;
+  /// If not null, conv_i8 takes x * scale[n] in double, rounded half away from zero, for the fixed-point product: LiteRT's FULLY_CONNECTED.
+  const double* scale = nullptr;
 };
 
 /// 8-bit activations of a quantised kernel. uint8 data is taken as int8 by flipping the top bit: value - 128, zero_point - 128.
@@ -100,6 +102,8 @@ enum class Unary : uint8_t {
 
 enum class Binary : uint8_t { kAdd, kSub, kMul, kDiv, kMaximum, kMinimum, kSquaredDifference, kCount };
 
+inline constexpr int32_t kMaxWinogradChannels = 1024;
+
 /// Which operand of an elementwise kernel is one value for the whole run.
 enum class Operands : uint8_t { kVectorVector, kVectorScalar, kScalarVector, kCount };
 
@@ -117,6 +121,15 @@ struct Kernels {
   void (*pack_f32)(int32_t k, int32_t n, WeightView<float> weights, const float* bias, std::byte* packed);
   /// Output pixels [rows.begin, rows.end) of all groups; groups' packed weights stand one after the other. Padded taps read as 0.
   void (*conv_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows);
+
+  // --- Winograd F(2x2, 3x3), float32, for a 3x3 window of strides and dilations 1 and one group. A tile is 2 x 2 pixels of the output; there
+  // are batch * ceil(out_height / 2) * ceil(out_width / 2). A transformed tile is 16 points in planes `plane` floats apart, each plane
+  // [tile - tiles.begin][channel] ---------------------------------------------------------------------------------------------------------
+  /// B^T d B of the inputs of the tiles. in_channels is at most kMaxWinogradChannels. Padded taps read as 0.
+  void (*winograd_input_f32)(const ConvShape& shape, const float* input, float* to, ptrdiff_t plane, Range tiles);
+  /// clamp(bias + A^T m A) of the tiles' sums over in_channels; bias is not null.
+  void (*winograd_output_f32)(const ConvShape& shape, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp,
+                              Range tiles);
 
   // --- float32 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------
   size_t (*pack_depthwise_f32_bytes)(const ConvShape& shape);

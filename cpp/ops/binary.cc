@@ -94,27 +94,29 @@ struct QuantizedOperands {
 };
 QuantizedOperands Affines(const Prepare& p) { return {InputAffine(p, 0), InputAffine(p, 1), OutputAffine(p, 0)}; }
 
-// --- 8-bit ADD and SUB ---
+// --- quantised ADD and SUB ---
 
 kernels::AddI8Params AddParams(const Prepare& p) {
   const auto [a, b, y] = Affines(p);
-  constexpr int kLeftShift = 20;
+  const int32_t left_shift = p.type(0) == TensorType::kInt16 ? 15 : 20;
   const double twice_max_scale = 2 * std::max(a.scale, b.scale);
   const FixedPoint ma = QuantizeMultiplier(a.scale / twice_max_scale);
   const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
-  const FixedPoint my = QuantizeMultiplier(twice_max_scale / ((1 << kLeftShift) * y.scale));
+  const FixedPoint my = QuantizeMultiplier(twice_max_scale / (static_cast<float>(1 << left_shift) * y.scale));
   const QuantizedRange range = QuantizedActivationRange(p, 0);
-  return {kLeftShift, -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier,
+  return {left_shift, -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier,
           mb.shift,   y.zero_point,  my.multiplier, my.shift, range.min,     range.max};
 }
 
-// a - b where the kernel, which adds a negated product, could round a tie the other way than the reference, which subtracts.
+// The sum or difference of one pair, without a kernel. A SUB needs it where the kernel, which adds a negated product, could round a tie the
+// other way than the reference, which subtracts.
 template <class T>
-void EmitExactSub(Prepare& p, const kernels::AddI8Params& q) {
-  EmitBinaryOp<T, T>(p, 16, [q](T a, T b) {
+void EmitScaledSum(Prepare& p, const kernels::AddI8Params& q, bool subtract) {
+  EmitBinaryOp<T, T>(p, 16, [q, subtract](T a, T b) {
     const int32_t left = ScaleBy((a + q.a_offset) * (1 << q.left_shift), q.a_multiplier, q.a_shift);
     const int32_t right = ScaleBy((b + q.b_offset) * (1 << q.left_shift), q.b_multiplier, q.b_shift);
-    const int32_t y = kernels::WrapAdd(ScaleBy(left - right, q.output_multiplier, q.output_shift), q.output_offset);
+    const int32_t sum = subtract ? kernels::WrapSub(left, right) : kernels::WrapAdd(left, right);
+    const int32_t y = kernels::WrapAdd(ScaleBy(sum, q.output_multiplier, q.output_shift), q.output_offset);
     return static_cast<T>(kernels::ClampI32(y, q.min, q.max));
   });
 }
@@ -130,7 +132,7 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   kernels::AddI8Params params = AddParams(p);
   const bool is_unsigned = p.type(0) == TensorType::kUInt8;
   if (subtract && MayTie(params.b_multiplier)) {
-    return is_unsigned ? EmitExactSub<uint8_t>(p, params) : EmitExactSub<int8_t>(p, params);
+    return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
   }
   if (subtract) params.b_multiplier = -params.b_multiplier;
   if (is_unsigned) {
@@ -146,11 +148,40 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   }
 }
 
+// Whether the scale is a power of two, as the reference decides it.
+bool IsPowerOfTwo(float scale, int* exponent) {
+  const float log = std::log2(scale);
+  const float rounded = std::round(log);
+  *exponent = static_cast<int>(rounded);
+  return std::abs(log - rounded) < 1e-3f;
+}
+
+// INT16 whose scales are all powers of two is added by shifts, unless the options say that any scale may come.
+void EmitSum16(Prepare& p, bool subtract) {
+  const auto [a, b, y] = Affines(p);
+  int log_a = 0, log_b = 0, log_y = 0;
+  const bool powers = IsPowerOfTwo(a.scale, &log_a) && IsPowerOfTwo(b.scale, &log_b) && IsPowerOfTwo(y.scale, &log_y);
+  if (!p.options().Bool(1, true) || !powers) return EmitScaledSum<int16_t>(p, AddParams(p), subtract);
+  p.Check(a.zero_point == 0 && b.zero_point == 0 && y.zero_point == 0, "a zero point that is not 0");
+  const int shift_a = log_y - log_a, shift_b = log_y - log_b;
+  p.Check(shift_a >= 0 && shift_b >= 0 && (shift_a == 0 || shift_b == 0), "scales ", a.scale, " and ", b.scale, " for an output of scale ",
+          y.scale);
+  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  EmitBinaryOp<int16_t, int16_t>(p, 4, [=](int16_t l, int16_t r) {
+    const int32_t left = kernels::RoundingDivideByPOT(l, std::min(shift_a, 31));
+    const int32_t right = kernels::RoundingDivideByPOT(r, std::min(shift_b, 31));
+    return static_cast<int16_t>(kernels::ClampI32(subtract ? left - right : left + right, range.min, range.max));
+  });
+}
+
+bool IsQuantized16(const Prepare& p) { return p.type(0) == TensorType::kInt16 && !p.quantization(0).empty(); }
+
 template <template <class> class Op>
 void PrepareSum(Prepare& p, Binary kernel, bool subtract) {
   CheckTypes(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kernel);
   if (Is8Bit(p.type(0))) return EmitQuantizedAdd(p, subtract);
+  if (IsQuantized16(p)) return EmitSum16(p, subtract);
   EmitInteger<Op>(p);
 }
 
@@ -177,10 +208,21 @@ void EmitQuantizedMul(Prepare& p) {
   }
 }
 
+void EmitMul16(Prepare& p) {
+  const auto [a, b, y] = Affines(p);
+  p.Check(a.zero_point == 0 && b.zero_point == 0 && y.zero_point == 0, "a zero point that is not 0");
+  const FixedPoint m = QuantizeMultiplier(static_cast<double>(a.scale * b.scale / y.scale));
+  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  EmitBinaryOp<int16_t, int16_t>(p, 8, [=](int16_t l, int16_t r) {
+    return static_cast<int16_t>(kernels::ClampI32(ScaleBy(l * r, m.multiplier, m.shift), range.min, range.max));
+  });
+}
+
 void PrepareMul(Prepare& p) {
   CheckTypes(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Binary::kMul);
   if (Is8Bit(p.type(0))) return EmitQuantizedMul(p);
+  if (IsQuantized16(p)) return EmitMul16(p);
   EmitInteger<Mul>(p);
 }
 

@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "ops/op.h"
 #include "ops/support/gemm.h"
+#include "ops/support/winograd.h"
 
 // CONV_2D: input [batch, height, width, channels], filter [out_channels, kernel_height, kernel_width, channels / groups], bias [out_channels].
 namespace sigrun::ops {
@@ -30,6 +33,10 @@ ConvShape Geometry(const Prepare& p) {
   return s;
 }
 
+bool HasOneScale(const WeightScales& scales) {
+  return std::all_of(scales.scale.begin(), scales.scale.end(), [&](float scale) { return scale == scales.scale[0]; });
+}
+
 void PrepareConv2D(Prepare& p) {
   p.CheckCounts(2, 3, 1);
   p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
@@ -46,10 +53,10 @@ void PrepareConv2D(Prepare& p) {
                      type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble);
   }
   p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
-  if (p.type(kFilter) == TensorType::kFloat32) return EmitGemmF32(p, gemm);
-  // The reference quantises images asymmetrically where the filter has a scale a channel, symmetrically where it has one.
+  if (p.type(kFilter) == TensorType::kFloat32) return SuitsWinograd(p, gemm) ? EmitWinogradF32(p, gemm) : EmitGemmF32(p, gemm);
+  // The reference quantises images asymmetrically where the filter's channels differ in scale, symmetrically where they do not.
   const WeightScales scales = ReadWeightScales(p, kFilter, 0, channels);
-  EmitGemmHybrid(p, gemm, scales, {.asymmetric = scales.per_channel(), .per_image = true});
+  EmitGemmHybrid(p, gemm, scales, {.asymmetric = !HasOneScale(scales), .per_image = true});
 }
 
 constexpr OpDef kOps[] = {{.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding}};

@@ -113,7 +113,7 @@ void PrepareDepthwiseConv2D(Prepare& p) {
   if (type == TensorType::kFloat32) {
     p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
     if (p.type(kFilter) == TensorType::kInt8) {
-      const WeightScales scales = ReadWeightScales(p, kFilter, 3, shape.out_channels);
+      const WeightScales scales = ReadSymmetricWeightScales(p, kFilter, 3, shape.out_channels);
       return is_gemm ? EmitGemmHybrid(p, gemm, scales, {.asymmetric = true, .per_image = true}) : EmitHybrid(p, shape, scales);
     }
     if (is_gemm) return EmitGemmF32(p, gemm);
@@ -121,7 +121,7 @@ void PrepareDepthwiseConv2D(Prepare& p) {
     return;
   }
   p.CheckType(kFilter, {type});
-  const WeightScales scales = ReadWeightScales(p, kFilter, 3, shape.out_channels);
+  const WeightScales scales = ReadSymmetricWeightScales(p, kFilter, 3, shape.out_channels);
   const auto product = type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble;
   return is_gemm ? EmitGemm8(p, gemm, scales, product) : Emit8(p, shape, scales, product);
 }

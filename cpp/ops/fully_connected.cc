@@ -34,7 +34,7 @@ void PrepareFullyConnected(Prepare& p) {
   const Gemm gemm{.shape = kernels::ConvShape::MatMul(rows, k, n), .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = k};
   if (type != TensorType::kFloat32) {
     p.CheckType(kFilter, {type});
-    return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, n), ScaleProduct::kFloatIfSingle);
+    return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, n), ScaleProduct::kUnquantized);
   }
   p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
   if (p.type(kFilter) == TensorType::kFloat32) return EmitGemmF32(p, gemm);

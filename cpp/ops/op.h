@@ -72,8 +72,22 @@ class Prepare {
   const T* constant_as(int i) const {
     return reinterpret_cast<const T*>(constant(i));
   }
-  /// An int32 or int64 input whose value must be known while planning (axes, shapes, paddings); throws with `what` in the message otherwise.
+  /// The input's bytes where shapes depend on them. If they are not known yet, planning stops before this node and goes on when the model runs
+  /// and they are; so ask before anything is emitted. Not for strings.
+  const std::byte* Known(int i) const;
+  template <class T>
+  const T* known_as(int i) const {
+    return reinterpret_cast<const T*>(Known(i));
+  }
+  /// Known() for an int32 or int64 input: axes, shapes, paddings. `what` names it in messages.
   std::vector<int64_t> ConstantInts(int i, const char* what) const;
+
+  /// A sparse constant as the file stores it: its bytes, and how they lie in the tensor. `parameters` is null for a dense one.
+  struct Sparse {
+    std::span<const std::byte> bytes;
+    flatbuffer::Table parameters;
+  };
+  Sparse sparse(int i) const;
 
   [[noreturn]] void Refuse(StatusCode code, const std::string& what) const;
   /// Refuse(kInvalidArgument, parts...) unless `holds`.

@@ -1,13 +1,14 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "ops/op.h"
 #include "ops/support/elements.h"
 #include "ops/support/gemm.h"
 
-// RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR of NHWC images to a constant size. As in LiteRT, int8 is interpolated in fixed point with 10
-// bits, uint8 in floats that are truncated.
+// RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR of NHWC images to a constant size. As in LiteRT, int8 and int16 are interpolated in fixed
+// point with 10 bits, uint8 in floats.
 namespace sigrun::ops {
 namespace {
 
@@ -82,22 +83,27 @@ std::vector<Neighbours<int32_t>> FixedNeighbours(int32_t in, int32_t out, Option
 }
 
 /// One pixel from its four neighbours.
-template <class T>
-void MixPixel(const T* a, const T* b, const T* c, const T* d, float wy, float wx, T* to, int32_t depth) {
+void MixPixel(const float* a, const float* b, const float* c, const float* d, float wy, float wx, float* to, int32_t depth) {
+  const float wa = (1 - wy) * (1 - wx), wb = (1 - wy) * wx, wc = wy * (1 - wx), wd = wy * wx;
+  for (int32_t i = 0; i < depth; ++i) to[i] = a[i] * wa + c[i] * wc + b[i] * wb + d[i] * wd;
+}
+
+// In the order of LiteRT's sum, which decides what is rounded up.
+void MixPixel(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d, float wy, float wx, uint8_t* to, int32_t depth) {
   const float vy = 1 - wy, vx = 1 - wx;
   for (int32_t i = 0; i < depth; ++i) {
-    const float sum = static_cast<float>(a[i]) * vy * vx + static_cast<float>(c[i]) * wy * vx + static_cast<float>(b[i]) * vy * wx +
-                      static_cast<float>(d[i]) * wy * wx;
-    to[i] = static_cast<T>(sum);
+    const float sum = a[i] * vy * vx + c[i] * wy * vx + b[i] * vy * wx + d[i] * wy * wx;
+    to[i] = static_cast<uint8_t>(std::clamp(std::round(sum), 0.0f, 255.0f));
   }
 }
 
 template <class T>
 void MixPixel(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_t wx, T* to, int32_t depth) {
-  const int64_t vy = kOne - wy, vx = kOne - wx;
+  using Sum = std::conditional_t<sizeof(T) == 1, int32_t, int64_t>;
+  constexpr Sum kHalf = Sum{kOne} * kOne / 2;
+  const Sum wa = (kOne - wy) * (kOne - wx), wb = (kOne - wy) * wx, wc = wy * (kOne - wx), wd = wy * wx;
   for (int32_t i = 0; i < depth; ++i) {
-    const int64_t sum = a[i] * vy * vx + c[i] * wy * vx + b[i] * vy * wx + d[i] * int64_t{wy} * wx;
-    constexpr int64_t kHalf = int64_t{kOne} * kOne / 2;
+    const Sum sum = a[i] * wa + c[i] * wc + b[i] * wb + d[i] * wd;
     to[i] = static_cast<T>((sum + (sum > 0 ? kHalf : -kHalf)) / (2 * kHalf));
   }
 }
@@ -113,7 +119,7 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>>
         T* to = g.Output(run.get<T>(out), line);
         for (const auto& x : xs) {
           const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-          MixPixel<T>(top + left, top + right, bottom + left, bottom + right, y.weight, x.weight, to, g.depth);
+          MixPixel(top + left, top + right, bottom + left, bottom + right, y.weight, x.weight, to, g.depth);
           to += g.depth;
         }
       }

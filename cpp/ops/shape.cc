@@ -90,8 +90,7 @@ template <class T>
 void EmitRange(Prepare& p) {
   T bounds[3];
   for (int i = 0; i < 3; ++i) {
-    if (p.constant(i) == nullptr) p.Refuse(StatusCode::kUnimplemented, Concat("its input ", i, " is only known while running"));
-    std::memcpy(&bounds[i], p.constant(i), sizeof(T));
+    std::memcpy(&bounds[i], p.Known(i), sizeof(T));
   }
   if constexpr (std::is_floating_point_v<T>) {
     for (const T b : bounds) p.Check(std::isfinite(b), "a bound is ", b);

@@ -170,7 +170,7 @@ void EmitF32(Prepare& p, const Geometry& g) {
 }
 
 void EmitHybrid(Prepare& p, const Geometry& g) {
-  const WeightScales scales = ReadWeightScales(p, kWeights, 0, g.out_channels);
+  const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
   if (p.output_elements(0) == 0) return;
   const Slot rounded = EmitRoundedActivations(p, kInput, p.shape(kInput)[0]);
   for (const Phase& phase : g.phases) {
@@ -209,7 +209,7 @@ void Emit8(Prepare& p, const Geometry& g) {
   const TensorType type = p.type(kInput);
   p.CheckType(kWeights, {type});
   const Prepare::Affine input = CheckedAffine(p, kInput);
-  const WeightScales scales = ReadWeightScales(p, kWeights, 0, g.out_channels);
+  const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
   const auto product = type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble;
   const Requantization requantize = PrepareRequantization(p, input.scale, scales, g.out_channels, product);
   if (p.output_elements(0) == 0) return;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -50,6 +51,13 @@ void EmitPlain(Prepare& p, F f) {
   });
 }
 
+// f(int32_t) -> int32_t, already in the output's range: a table for 8 bits, a call an element for INT16.
+template <class F>
+void EmitQuantized(Prepare& p, F f) {
+  if (p.type(0) != TensorType::kInt16) return EmitLookup8(p, MakeTable8(p.type(0), f));
+  EmitPlain<int16_t>(p, [f](int16_t x) { return static_cast<int16_t>(f(x)); });
+}
+
 template <Unary kOp>
 void PrepareF32(Prepare& p) {
   CheckUnary(p);
@@ -71,10 +79,81 @@ float Real(float x) {
   }
 }
 
+// --- INT16 LOGISTIC and TANH: a table of the logistic function at multiples of 1/24, interpolated ---
+
+const std::array<uint16_t, 257>& LogisticTable() {
+  static const std::array<uint16_t, 257> table = [] {
+    std::array<uint16_t, 257> t;
+    for (size_t i = 0; i < t.size(); ++i) {
+      t[i] = static_cast<uint16_t>(std::min(65535.0, std::round(65536.0 / (1.0 + std::exp(-static_cast<double>(i) / 24.0)))));
+    }
+    return t;
+  }();
+  return table;
+}
+
+// Takes the input to units of 1/(3 * 4096).
+struct Rescale16 {
+  int32_t multiplier;
+  int32_t shift;
+  int32_t operator()(int32_t x) const {
+    const int64_t product = int64_t{x} * multiplier + (shift > 0 ? int64_t{1} << (shift - 1) : 0);
+    return static_cast<int32_t>(product >> shift);
+  }
+};
+
+// `shifts` is how many doublings of 2^-12 the input's scale may be to count as a power of two.
+Rescale16 MakeRescale16(const Prepare& p, int shifts) {
+  const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
+  p.Check(in.zero_point == 0 && out.zero_point == 0, "a zero point that is not 0");
+  p.Check(out.scale == 1.0f / 32768, "the output's scale is ", out.scale, ", expected 2^-15");
+  const float log = std::log2(in.scale);
+  const float rounded = std::round(log);
+  const float doublings = rounded + 12;
+  if (std::abs(log - rounded) < 1e-3f && doublings >= 0 && doublings <= static_cast<float>(shifts))
+    return {3 << static_cast<int>(doublings), 0};
+  double multiplier = static_cast<double>(in.scale) * 4096.0 * 3.0;
+  p.Check(multiplier < 32768.0, "the input's scale is ", in.scale);
+  int32_t shift = 0;
+  for (; multiplier <= 32767.0 / 2.0 && shift <= 30; ++shift) multiplier *= 2.0;
+  return {static_cast<int32_t>(multiplier), shift};
+}
+
+void EmitLogistic16(Prepare& p) {
+  const uint16_t* table = LogisticTable().data();
+  EmitPlain<int16_t>(p, [rescale = MakeRescale16(p, 0), table](int16_t x) {
+    const int32_t scaled = rescale(x);
+    const uint32_t magnitude = static_cast<uint32_t>(std::abs(int64_t{scaled}));
+    const uint32_t i = magnitude >> 9;
+    const uint32_t y = i >= 255 ? 0x7fffu << 10 : (uint32_t{table[i]} << 9) + (magnitude & 0x1ff) * (uint32_t{table[i + 1]} - table[i]);
+    return static_cast<int16_t>((scaled >= 0 ? y + (1u << 9) : (1u << 25) - y + (1u << 9) - 1) >> 10);
+  });
+}
+
+void EmitTanh16(Prepare& p) {
+  const uint16_t* table = LogisticTable().data();
+  EmitPlain<int16_t>(p, [rescale = MakeRescale16(p, 1), table](int16_t x) {
+    const int32_t scaled = rescale(x);
+    const uint32_t magnitude = static_cast<uint32_t>(std::abs(int64_t{scaled}));
+    const uint32_t i = magnitude >> 8;
+    const int32_t y = static_cast<int32_t>(i >= 255 ? 0xffffu << 8
+                                                    : (uint32_t{table[i]} << 8) + (magnitude & 0xff) * (uint32_t{table[i + 1]} - table[i]));
+    return static_cast<int16_t>((scaled >= 0 ? y - (1 << 23) + (1 << 7) : -y + (1 << 23) + (1 << 7) - 1) >> 8);
+  });
+}
+
 template <Unary kOp>
 void PrepareReal(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kOp);
+  if (p.type(0) == TensorType::kInt16 && kOp == Unary::kLogistic) return EmitLogistic16(p);
+  if (p.type(0) == TensorType::kInt16 && kOp == Unary::kTanh) return EmitTanh16(p);
+  if (p.type(0) == TensorType::kInt16 && kOp == Unary::kExp) return EmitLookup16(p, MakeRealTable16(p, Real<kOp>));
+  if (p.type(0) == TensorType::kInt16 && kOp == Unary::kLog) {
+    const Prepare::Affine out = OutputAffine(p, 0);
+    const float least = static_cast<float>(-32768 - out.zero_point) * out.scale;
+    return EmitLookup16(p, MakeRealTable16(p, [least](float x) { return x <= 0.0f ? least : std::log(x); }));
+  }
   if (!Is8Bit(p.type(0))) RefuseType(p);
   EmitLookup8(p, MakeRealTable8(p, Real<kOp>));
 }
@@ -86,16 +165,20 @@ void PrepareAbs(Prepare& p) {
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kAbs);
   if (p.type(0) == TensorType::kInt32) return EmitPlain<int32_t>(p, [](int32_t x) { return x < 0 ? WrappingNeg(x) : x; });
   if (p.type(0) == TensorType::kInt64) return EmitPlain<int64_t>(p, [](int64_t x) { return x < 0 ? WrappingNeg(x) : x; });
-  if (p.type(0) != TensorType::kInt8) RefuseType(p);
+  if (p.type(0) == TensorType::kInt16 && p.quantization(0).empty()) {
+    return EmitPlain<int16_t>(p, [](int16_t x) { return x < 0 ? WrappingNeg(x) : x; });
+  }
+  if (p.type(0) != TensorType::kInt8 && p.type(0) != TensorType::kInt16) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0);
   const Prepare::Affine out = OutputAffine(p, 0);
   const bool rescale = in.scale != out.scale;
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
-  EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-                const int32_t magnitude = std::abs(x - in.zero_point);
-                const int32_t y = rescale ? ScaleBy(magnitude, m.multiplier, m.shift) : magnitude;
-                return std::clamp(kernels::WrapAdd(y, out.zero_point), -128, 127);
-              }));
+  const QuantizedRange range = TypeRange(p.type(0));
+  EmitQuantized(p, [=](int32_t x) {
+    const int32_t magnitude = std::abs(x - in.zero_point);
+    const int32_t y = rescale ? ScaleBy(magnitude, m.multiplier, m.shift) : magnitude;
+    return std::clamp(kernels::WrapAdd(y, out.zero_point), range.min, range.max);
+  });
 }
 
 void PrepareNeg(Prepare& p) {
@@ -127,11 +210,12 @@ void PrepareSign(Prepare& p) {
   }
 }
 
-// A step that reports an INT8 element below the zero point.
+// A step that reports an element below the zero point.
+template <class T>
 void EmitNegativeCheck(Prepare& p) {
   p.Emit([least = InputAffine(p, 0).zero_point, n = p.elements(0), x = p.in(0)](RunContext& run) noexcept {
-    const int8_t* from = run.get<int8_t>(x);
-    if (std::any_of(from, from + n, [&](int8_t v) { return v < least; })) run.Fail("the square root of a negative number");
+    const T* from = run.get<T>(x);
+    if (std::any_of(from, from + n, [&](T v) { return v < least; })) run.Fail("the square root of a negative number");
   });
 }
 
@@ -140,7 +224,7 @@ void PrepareSqrt(Prepare& p) {
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kSqrt);
   if (p.type(0) != TensorType::kInt8) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
-  EmitNegativeCheck(p);
+  EmitNegativeCheck<int8_t>(p);
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
                 const float root = std::sqrt(static_cast<float>(std::max(x - in.zero_point, 0)) * in.scale);
                 return std::clamp(kernels::WrapAdd(RoundToInt(std::trunc(root / out.scale)), out.zero_point), -128, 127);
@@ -150,11 +234,16 @@ void PrepareSqrt(Prepare& p) {
 void PrepareRsqrt(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kRsqrt);
+  if (p.type(0) == TensorType::kInt16) {
+    EmitNegativeCheck<int16_t>(p);
+    const float most = 32767 * OutputAffine(p, 0).scale;
+    return EmitLookup16(p, MakeRealTable16(p, [most](float x) { return x <= 0.0f ? most : 1.0f / std::sqrt(x); }));
+  }
   if (p.type(0) != TensorType::kInt8) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0);
   const Prepare::Affine out = OutputAffine(p, 0);
   const FixedPoint m = QuantizeMultiplier(1. / static_cast<double>(std::sqrt(in.scale) * out.scale));
-  EmitNegativeCheck(p);
+  EmitNegativeCheck<int8_t>(p);
   EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
                 constexpr int kShift = 20;  // keeps the inverse root an integer
                 if (x <= in.zero_point) return 127;
@@ -176,17 +265,16 @@ void EmitQuantizedRelu(Prepare& p, float min, float max) {
     return static_cast<int32_t>(std::clamp<int64_t>(int64_t{RoundToInt(bound / out.scale)} + out.zero_point, range.min, range.max));
   };
   range = {quantize(min), std::isinf(max) ? range.max : quantize(max)};
-  EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-                return std::clamp(kernels::WrapAdd(ScaleBy(x - in.zero_point, m.multiplier, m.shift), out.zero_point), range.min,
-                                  range.max);
-              }));
+  EmitQuantized(p, [=](int32_t x) {
+    return std::clamp(kernels::WrapAdd(ScaleBy(x - in.zero_point, m.multiplier, m.shift), out.zero_point), range.min, range.max);
+  });
 }
 
 template <Unary kOp>
 void PrepareRelu(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kOp);
-  if (!Is8Bit(p.type(0))) RefuseType(p);
+  if (!Is8Bit(p.type(0)) && p.type(0) != TensorType::kInt16) RefuseType(p);
   switch (kOp) {
     case Unary::kRelu6: return EmitQuantizedRelu(p, 0.0f, 6.0f);
     case Unary::kReluN1To1: return EmitQuantizedRelu(p, -1.0f, 1.0f);
@@ -199,19 +287,19 @@ void PrepareLeakyRelu(Prepare& p) {
   CheckUnary(p);
   const float alpha = p.options().Scalar<float>(0);
   if (p.type(0) == TensorType::kFloat32) return EmitPlain<float>(p, [alpha](float x) { return x > 0 ? x : x * alpha; });
-  if (!Is8Bit(p.type(0))) RefuseType(p);
+  if (!Is8Bit(p.type(0)) && p.type(0) != TensorType::kInt16) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0);
   const Prepare::Affine out = OutputAffine(p, 0);
   const FixedPoint identity = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
   const FixedPoint slope = QuantizeMultiplier(static_cast<double>(in.scale * std::abs(alpha) / out.scale));
   const QuantizedRange range = TypeRange(p.type(0));
-  EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-                const int32_t value = x - in.zero_point;
-                const FixedPoint& m = value >= 0 ? identity : slope;
-                const int32_t scaled = ScaleBy(value, m.multiplier, m.shift);
-                return std::clamp(kernels::WrapAdd(value < 0 && alpha < 0 ? kernels::WrapSub(0, scaled) : scaled, out.zero_point),
-                                  range.min, range.max);
-              }));
+  EmitQuantized(p, [=](int32_t x) {
+    const int32_t value = x - in.zero_point;
+    const FixedPoint& m = value >= 0 ? identity : slope;
+    const int32_t scaled = ScaleBy(value, m.multiplier, m.shift);
+    return std::clamp(kernels::WrapAdd(value < 0 && alpha < 0 ? kernels::WrapSub(0, scaled) : scaled, out.zero_point), range.min,
+                      range.max);
+  });
 }
 
 // --- HARD_SWISH in 16-bit fixed point ---

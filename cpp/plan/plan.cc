@@ -1,25 +1,64 @@
 #include "plan/plan.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "plan/plan_builder.h"
 
 namespace sigrun {
 
-std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::vector<Shape> input_shapes, const kernels::Kernels& kernels,
-                                     PackedStore& packed, int workers) {
-  PlanBuilder builder(*graph, kernels, &packed, workers);
-  for (size_t i = 0; i < graph->inputs.size(); ++i) builder.SetInputShape(graph->inputs[i], input_shapes[i]);
-  for (size_t i = 0; i < graph->nodes.size(); ++i) builder.Add(graph->nodes[i], static_cast<int32_t>(i));
-  std::shared_ptr<Plan> plan = builder.Finish();
+namespace {
+
+// Adds nodes from `first` on, until one has to wait for data.
+std::shared_ptr<Plan> AddNodes(PlanBuilder& builder, std::shared_ptr<const Graph> graph, size_t first) {
+  size_t next = first;
+  while (next < graph->nodes.size() && builder.Add(graph->nodes[next], static_cast<int32_t>(next))) ++next;
+  std::shared_ptr<Plan> plan = builder.Finish(static_cast<int32_t>(next));
+  plan->first_node = first;
+  plan->next_node = next;
   plan->graph = std::move(graph);
+  return plan;
+}
+
+}  // namespace
+
+std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::vector<Shape> input_shapes, const PlanContext& context) {
+  PlanBuilder builder(*graph, context);
+  for (size_t i = 0; i < graph->inputs.size(); ++i) builder.SetInputShape(graph->inputs[i], input_shapes[i]);
+  std::shared_ptr<Plan> plan = AddNodes(builder, graph, 0);
   plan->input_shapes = std::move(input_shapes);
   return plan;
 }
 
+std::shared_ptr<const Plan> ContinuePlan(const Prior& prior, const PlanContext& context) {
+  const Plan& last = *prior.last;
+  PlanBuilder builder(*last.graph, context);
+  builder.SetPrior(prior);
+  std::shared_ptr<Plan> plan = AddNodes(builder, last.graph, last.next_node);
+  if (plan->next_node == plan->first_node) {
+    const Node& node = plan->graph->nodes[plan->first_node];
+    Fail(StatusCode::kUnimplemented, plan->graph->Describe(node), ": it waits for values that are not there");
+  }
+  plan->input_shapes = last.input_shapes;
+  plan->prior_shapes = last.shapes;
+  plan->owners.push_back(prior.last);  // of its constants
+  return plan;
+}
+
+bool StillHolds(const Plan& plan, const Prior& prior) {
+  if (!plan.reusable || plan.first_node != prior.last->next_node || plan.graph != prior.last->graph) return false;
+  if (plan.prior_shapes != prior.last->shapes) return false;
+  return std::all_of(plan.assumed.begin(), plan.assumed.end(), [&](const Plan::Assumed& a) {
+    const std::byte* now = prior.pointers[static_cast<size_t>(a.value)];
+    return now != nullptr && std::memcmp(now, a.bytes.data(), a.bytes.size()) == 0;
+  });
+}
+
 bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, size_t budget, Folded& result) {
-  PlanBuilder builder(graph, kernels, nullptr, 1);
+  PlanBuilder builder(graph, {.kernels = &kernels, .packed = nullptr, .workers = 1, .graph_of = nullptr});
   builder.SetFoldingBudget(budget);
   if (!builder.IsFoldable(node)) return false;
-  builder.Add(node, 0);
+  if (!builder.Add(node, 0)) return false;
   for (const int32_t v : node.outputs) {
     const size_t at = static_cast<size_t>(v);
     if (v < 0 || builder.constants_[at] == nullptr) return false;

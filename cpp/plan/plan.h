@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <span>
@@ -16,17 +17,19 @@ namespace sigrun {
 
 /// Where the pointer of a slot comes from when a runner binds a plan.
 struct SlotSource {
-  enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings };
+  enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings, kPrior };
   Kind kind = kArena;
   size_t offset = 0;                   // kArena
   const std::byte* pointer = nullptr;  // kConstant
-  int32_t index = -1;                  // kBoundary: the graph input's or output's value id; kStrings: entry of Plan::strings
+  int32_t index = -1;                  // kBoundary, kPrior: the value's id; kStrings: entry of Plan::strings
 };
 
-/// A graph for fixed input shapes, ready to run: immutable, shared by every runner that needs these shapes.
+/// A graph for fixed input shapes, ready to run: immutable, shared by every runner that needs these shapes. Where a node's shapes depend on
+/// data, the plan ends before it; the rest is another plan, made while running, when the data is there.
 struct Plan {
   std::shared_ptr<const Graph> graph;
   std::vector<Shape> input_shapes;
+  size_t first_node = 0, next_node = 0;  // the nodes it covers; next_node is the number of nodes if nothing is left
   std::vector<Step> steps;
   std::vector<SlotSource> slots;
   size_t arena_bytes = 0;
@@ -37,14 +40,48 @@ struct Plan {
   };
   std::vector<StringsOf> strings;
 
-  std::vector<Shape> shapes;                         // by value id
-  std::vector<const std::byte*> constants;           // by value id: file, folded or computed from shapes; null if not known
-  std::vector<std::shared_ptr<const void>> owners;   // of step arguments and constants
+  std::vector<Shape> shapes;                        // by value id
+  std::vector<char> has_shape;                      // by value id: whether `shapes` says anything yet
+  std::vector<const std::byte*> constants;          // by value id: file, folded or computed from shapes; null if not known
+  std::vector<int32_t> slot_of;                     // by value id: the slot, or -1
+  std::vector<uint32_t> subgraphs;                  // that steps run; each runner makes a runner of its own for every entry
+  std::vector<std::shared_ptr<const void>> owners;  // of step arguments and constants
+
+  // What a later part of a graph was planned for: shapes of the values before it, and the data that it looked at.
+  std::vector<Shape> prior_shapes;
+  struct Assumed {
+    int32_t value;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<Assumed> assumed;
+  bool reusable = true;  // false if something with effects ran while planning
 };
 
-/// `packed` must outlive the plan. Throws Error naming the op at fault.
-std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::vector<Shape> input_shapes, const kernels::Kernels& kernels,
-                                     PackedStore& packed, int workers);
+class Runner;
+
+/// What planning needs beside the graph.
+struct PlanContext {
+  const kernels::Kernels* kernels;
+  PackedStore* packed;  // must outlive the plan; null makes packed weights private to the plan
+  int workers = 1;
+  std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;     // null while folding constants
+  std::function<std::shared_ptr<Runner>(uint32_t subgraph)> make_runner = {};  // null unless the model is running
+};
+
+/// What the parts of a graph that have run leave to the next part, by value id.
+struct Prior {
+  std::shared_ptr<const Plan> last;
+  std::vector<std::byte*> pointers;  // null where there is no memory
+};
+
+/// Throws Error naming the op at fault.
+std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::vector<Shape> input_shapes, const PlanContext& context);
+
+/// The plan from `prior.last->next_node` on; covers at least one node, unless it throws Error.
+std::shared_ptr<const Plan> ContinuePlan(const Prior& prior, const PlanContext& context);
+
+/// Whether `plan`, made earlier by ContinuePlan, is what ContinuePlan would make now.
+bool StillHolds(const Plan& plan, const Prior& prior);
 
 /// Runs a node whose inputs are all known; one shape and its bytes an output. False if the op is impure, refuses its data, or needs more than
 /// `budget` bytes.

@@ -10,8 +10,7 @@
 
 namespace sigrun {
 
-PlanBuilder::PlanBuilder(const Graph& graph, const kernels::Kernels& kernels, PackedStore* packed, int workers)
-    : graph_(graph), kernels_(kernels), packed_(packed), workers_(workers) {
+PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph_(graph), context_(context), kernels_(*context.kernels) {
   const size_t n = graph.values.size();
   shapes_.resize(n);
   has_shape_.assign(n, 0);
@@ -43,6 +42,29 @@ void PlanBuilder::SetInputShape(int32_t value, const Shape& shape) {
   ElementCount(shape, Concat("input '", graph_.values[Index(value)].name, "'"));
   shapes_[Index(value)] = shape;
   has_shape_[Index(value)] = 1;
+  CheckFitsMachine(BytesOfValue(value), Concat("input '", graph_.values[Index(value)].name, "'"));
+}
+
+void PlanBuilder::SetPrior(const Prior& prior) {
+  prior_ = prior.pointers;
+  shapes_ = prior.last->shapes;
+  has_shape_ = prior.last->has_shape;
+  constants_ = prior.last->constants;
+  position_ = static_cast<int32_t>(prior.last->next_node);
+}
+
+// The bytes of a value that shapes depend on: constant, or computed by an earlier part of the graph.
+const std::byte* PlanBuilder::Known(int32_t value) {
+  const size_t at = Index(value);
+  if (constants_[at] != nullptr) return constants_[at];
+  if (prior_.empty() || prior_[at] == nullptr || graph_.values[at].type == TensorType::kString) throw Wait();
+  const size_t bytes = BytesOfValue(value);
+  auto copy = std::make_shared<AlignedBytes>(bytes);
+  std::memcpy(copy->data(), prior_[at], bytes);
+  assumed_.push_back({value, {copy->data(), copy->data() + bytes}});
+  constants_[at] = copy->data();
+  owners_.push_back(std::move(copy));
+  return constants_[at];
 }
 
 size_t PlanBuilder::BytesOfValue(int32_t value) const {
@@ -70,7 +92,10 @@ int32_t PlanBuilder::StorageOf(int32_t value) {
   s.last = std::max(position_, last_use_[Index(value)]);
   s.bytes = BytesOfValue(value);
   s.value = value;
-  if (v.type == TensorType::kString) {
+  const bool prior = !prior_.empty() && prior_[Index(value)] != nullptr;
+  if (prior && !IsBoundary(value) && (constants_[Index(value)] == nullptr || v.type == TensorType::kString)) {
+    s.kind = Storage::kPrior;
+  } else if (v.type == TensorType::kString) {
     s.elements = ElementCount(shapes_[Index(value)], "string tensor");
     s.kind = Storage::kStrings;
     if (v.constant != nullptr) {
@@ -116,22 +141,29 @@ bool PlanBuilder::IsFoldable(const Node& node) const {
   return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int32_t v) { return v < 0 || (constants_[Index(v)] != nullptr && !is_string(v)); });
 }
 
-void PlanBuilder::Add(const Node& node, int32_t position) {
+bool PlanBuilder::Add(const Node& node, int32_t position) {
   position_ = position;
   node_ = &node;
-  for (const int32_t v : node.inputs) {
-    if (v >= 0 && !has_shape_[Index(v)]) {
-      Fail(StatusCode::kUnimplemented, graph_.Describe(node), ": the shape of its input '", graph_.values[Index(v)].name,
-           "' is only known while running");
-    }
-  }
+  const auto has_shape = [&](int32_t v) { return v < 0 || has_shape_[Index(v)] != 0; };
+  if (!std::all_of(node.inputs.begin(), node.inputs.end(), has_shape)) return false;
   const size_t first_step = steps_.size();
-  Prepare prepare(*this, graph_, node);
-  node.op->prepare(prepare);
+  try {
+    Prepare prepare(*this, graph_, node);
+    node.op->prepare(prepare);
+  } catch (const Wait&) {
+    steps_.resize(first_step);
+    for (const int32_t v : node.outputs) {
+      if (v < 0) continue;
+      has_shape_[Index(v)] = 0;
+      storage_of_[Index(v)] = slot_of_[Index(v)] = -1;
+    }
+    return false;
+  }
   for (const int32_t v : node.outputs) {
-    if (v >= 0 && !has_shape_[Index(v)]) Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
+    if (!has_shape(v)) Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
   }
   if (IsFoldable(node)) RunNow(node, first_step);
+  return true;
 }
 
 // Runs the steps from `first_step` on in memory of their own and turns the node's outputs into constants. False, and no change, if an op
@@ -155,6 +187,12 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
       pointers[i] = bytes->data();
     }
   }
+  // An input may have become known only after its memory was chosen.
+  for (const int32_t v : node.inputs) {
+    if (v >= 0 && slot_of_[Index(v)] >= 0 && constants_[Index(v)] != nullptr && graph_.values[Index(v)].type != TensorType::kString) {
+      pointers[Index(slot_of_[Index(v)])] = const_cast<std::byte*>(constants_[Index(v)]);
+    }
+  }
   RunContext context(pointers.data(), nullptr);
   for (size_t i = first_step; i < steps_.size() && !context.failed(); ++i) steps_[i].run(steps_[i].self, context);
   if (context.failed()) return false;
@@ -173,8 +211,12 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
   return true;
 }
 
-std::shared_ptr<Plan> PlanBuilder::Finish() {
+std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   auto plan = std::make_shared<Plan>();
+  // What later parts read must be found by its value.
+  for (size_t v = 0; v < graph_.values.size(); ++v) {
+    if (next < static_cast<int32_t>(graph_.nodes.size()) && last_use_[v] >= next && has_shape_[v]) SlotOf(static_cast<int32_t>(v));
+  }
   std::vector<Interval> intervals;
   std::vector<SlotSource> sources(storages_.size());
   for (size_t i = 0; i < storages_.size(); ++i) {
@@ -199,6 +241,10 @@ std::shared_ptr<Plan> PlanBuilder::Finish() {
         source.index = static_cast<int32_t>(plan->strings.size());
         plan->strings.push_back({IsBoundary(s.value) ? s.value : -1, s.elements});
         break;
+      case Storage::kPrior:
+        source.kind = SlotSource::kPrior;
+        source.index = s.value;
+        break;
     }
   }
   const ArenaLayout layout = PlaceIntervals(intervals);
@@ -209,6 +255,11 @@ std::shared_ptr<Plan> PlanBuilder::Finish() {
   for (const int32_t storage : slots_) plan->slots.push_back(sources[Index(storage)]);
   plan->steps = std::move(steps_);
   plan->shapes = std::move(shapes_);
+  plan->has_shape = std::move(has_shape_);
+  plan->slot_of = std::move(slot_of_);
+  plan->subgraphs = std::move(subgraphs_);
+  plan->assumed = std::move(assumed_);
+  plan->reusable = reusable_;
   plan->constants = std::move(constants_);
   plan->owners = std::move(owners_);
   return plan;
@@ -218,7 +269,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish() {
 
 std::string_view Prepare::op_name() const { return node_.op->name; }
 const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
-int Prepare::workers() const { return builder_.workers_; }
+int Prepare::workers() const { return builder_.context_.workers; }
 
 bool Prepare::has_input(int i) const { return i >= 0 && i < inputs() && node_.inputs[static_cast<size_t>(i)] >= 0; }
 
@@ -280,11 +331,15 @@ const std::byte* Prepare::constant(int i) const {
   return has_input(i) ? builder_.constants_[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])] : nullptr;
 }
 
+const std::byte* Prepare::Known(int i) const {
+  Check(has_input(i), "its input ", i, " is missing");
+  return builder_.Known(node_.inputs[static_cast<size_t>(i)]);
+}
+
 std::vector<int64_t> Prepare::ConstantInts(int i, const char* what) const {
   CheckType(i, {TensorType::kInt32, TensorType::kInt64});
-  const std::byte* bytes = constant(i);
-  if (bytes == nullptr && elements(i) == 0) return {};
-  if (bytes == nullptr) Refuse(StatusCode::kUnimplemented, Concat("its ", what, " (input ", i, ") is only known while running"));
+  Check(has_input(i), "its ", what, " (input ", i, ") is missing");
+  const std::byte* bytes = elements(i) == 0 ? nullptr : Known(i);
   std::vector<int64_t> out(static_cast<size_t>(elements(i)));
   for (size_t k = 0; k < out.size(); ++k) {
     if (type(i) == TensorType::kInt64) {
@@ -306,6 +361,8 @@ void Prepare::SetShape(int o, Shape shape) {
   const size_t v = static_cast<size_t>(node_.outputs[static_cast<size_t>(o)]);
   builder_.shapes_[v] = std::move(shape);
   builder_.has_shape_[v] = 1;
+  // Said before the op builds tables for an output that can never be.
+  CheckFitsMachine(builder_.BytesOfValue(node_.outputs[static_cast<size_t>(o)]), graph_.Describe(node_) + ": its output");
 }
 
 const Shape& Prepare::output_shape(int o) const {
@@ -374,8 +431,8 @@ const std::byte* Prepare::Pack(int i, const std::string& key, size_t bytes, cons
   if (known == nullptr) Refuse(StatusCode::kInternal, "packs an input that is not constant");
   const Value& value = graph_.values[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])];
   // Constants that this plan computed die with it: what is packed from them is the plan's own.
-  if (builder_.packed_ != nullptr && value.constant == known) {
-    return builder_.packed_->Get(known, Concat(kernels().tier, "/", op_name(), "/", key), bytes, fill);
+  if (builder_.context_.packed != nullptr && value.constant == known) {
+    return builder_.context_.packed->Get(known, Concat(kernels().tier, "/", op_name(), "/", key), bytes, fill);
   }
   auto own = std::make_shared<AlignedBytes>(bytes);
   fill(own->data());

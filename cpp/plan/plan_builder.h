@@ -12,15 +12,18 @@ namespace sigrun {
 /// The state behind Prepare: what is known of every value, and the steps, slots and memory asked for so far.
 class PlanBuilder {
  public:
-  /// A null `packed` makes packed weights private to the plan.
-  PlanBuilder(const Graph& graph, const kernels::Kernels& kernels, PackedStore* packed, int workers);
+  PlanBuilder(const Graph& graph, const PlanContext& context);
 
   void SetInputShape(int32_t value, const Shape& shape);
-  /// Prepares node `position` of the graph and, if all its inputs are known and it is pure, runs it at once.
-  void Add(const Node& node, int32_t position);
+  /// Starts from what earlier parts of the graph have computed.
+  void SetPrior(const Prior& prior);
+  /// Prepares node `position` of the graph and, if all its inputs are known and it is pure, runs it at once. False, and nothing added, if it
+  /// has to wait for data.
+  bool Add(const Node& node, int32_t position);
   /// How many bytes may still be computed while planning. What is beyond is left to run with the rest.
   void SetFoldingBudget(size_t bytes) { folding_budget_ = bytes; }
-  std::shared_ptr<Plan> Finish();
+  /// `next` is the position of the first node that was not added.
+  std::shared_ptr<Plan> Finish(int32_t next);
 
  private:
   friend class Prepare;
@@ -28,15 +31,18 @@ class PlanBuilder {
 
   // A piece of memory that one or more values share.
   struct Storage {
-    enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings };
+    enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings, kPrior };
     Kind kind = kArena;
     size_t bytes = 0;
     int32_t first = 0, last = 0;  // positions of the nodes that need it
     const std::byte* pointer = nullptr;
-    int32_t value = -1;  // kBoundary, kStrings: the value it belongs to
+    int32_t value = -1;  // kBoundary, kStrings, kPrior: the value it belongs to
     int64_t elements = 0;
   };
 
+  // Thrown by Known where data is needed that is not there yet.
+  struct Wait {};
+  const std::byte* Known(int32_t value);
   bool IsFoldable(const Node& node) const;
   bool RunNow(const Node& node, size_t first_step);
   int32_t NewStorage(Storage storage);
@@ -49,9 +55,8 @@ class PlanBuilder {
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
 
   const Graph& graph_;
+  const PlanContext& context_;
   const kernels::Kernels& kernels_;
-  PackedStore* packed_;
-  int workers_;
   size_t folding_budget_ = size_t{64} << 20;
   int32_t position_ = 0;
   const Node* node_ = nullptr;
@@ -65,6 +70,10 @@ class PlanBuilder {
   std::vector<Storage> storages_;
   std::vector<int32_t> slots_;  // the storage of each slot
   std::vector<Step> steps_;
+  std::vector<std::byte*> prior_;  // by value id: memory of earlier parts; empty for the first part
+  std::vector<Plan::Assumed> assumed_;
+  std::vector<uint32_t> subgraphs_;
+  bool reusable_ = true;
   std::vector<std::shared_ptr<const void>> owners_;
 };
 

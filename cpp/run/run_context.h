@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 // What a step sees while it runs.
 namespace sigrun {
 
+class Runner;
+
 /// Index of the runner's pointer table; -1 is the null slot. The slot of a string tensor points at its Strings.
 struct Slot {
   int32_t index = -1;
@@ -21,12 +24,16 @@ struct Slot {
 
 class RunContext {
  public:
-  RunContext(std::byte* const* slots, ThreadPool* pool) : slots_(slots), pool_(pool) {}
+  RunContext(std::byte* const* slots, ThreadPool* pool, const std::shared_ptr<Runner>* subgraphs = nullptr)
+      : slots_(slots), pool_(pool), subgraphs_(subgraphs) {}
 
   template <class T>
   T* get(Slot slot) const {
     return slot.index < 0 ? nullptr : reinterpret_cast<T*>(slots_[slot.index]);
   }
+
+  /// The runner that Prepare::Subgraph asked for.
+  Runner& subgraph(int handle) const { return *subgraphs_[handle]; }
 
   /// Reports bad data in a tensor; the first report wins, and the runner stops after this step. The runner adds the op's name.
   void Fail(std::string message) noexcept {
@@ -60,6 +67,7 @@ class RunContext {
  private:
   std::byte* const* slots_;
   ThreadPool* pool_;
+  const std::shared_ptr<Runner>* subgraphs_;
   bool failed_ = false;
   std::string message_;
 };

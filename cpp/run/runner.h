@@ -14,7 +14,8 @@ namespace sigrun {
 /// A subgraph with memory of its own: plan + arena + inputs and outputs. Calls are serialised by its mutex.
 class Runner {
  public:
-  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool);
+  /// `depth` counts the runners around a runner of IF or WHILE; throws Error if subgraphs are nested too deep.
+  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, int depth = 0);
   ~Runner();
 
   /// By tensor index; throws Error. Only records: AllocateTensors plans.
@@ -24,32 +25,53 @@ class Runner {
   /// Not thread-safe against a live writer of the inputs, but against other calls of this runner.
   Status Invoke() noexcept;
 
-  bool allocated() const { return plan_ != nullptr && !resized_; }
+  bool allocated() const { return !parts_.empty() && !resized_; }
   /// Null for intermediates.
   Tensor* tensor(int32_t index);
   /// The tensor's shape: of an input as last asked for, else as planned, else as the file has it.
   Shape shape(int32_t index) const;
   const Graph& graph() const { return *graph_; }
-  const Plan* plan() const { return plan_.get(); }
+  /// The plan of the graph's first part: all of it, unless shapes depend on data.
+  const Plan* plan() const { return parts_.empty() ? nullptr : parts_[0].plan.get(); }
   /// Held while the runner's tensors are read, written or run as one action (a call with keyword arguments).
   std::recursive_mutex& mutex() { return mutex_; }
 
  private:
-  struct Memory;
-  void Bind(std::shared_ptr<const Plan> plan);
+  // A plan bound to memory. There is one, and further ones where shapes depend on data.
+  struct Part {
+    std::shared_ptr<const Plan> plan;
+    std::shared_ptr<AlignedBytes> arena;
+    std::vector<std::shared_ptr<Strings>> strings;
+    std::vector<std::shared_ptr<Runner>> subgraphs;
+    std::vector<std::byte*> slots;
+  };
+  // Memory of an input or output. It stands outside the arena, so that a view of one is not moved when another changes.
+  struct Boundary {
+    std::shared_ptr<AlignedBytes> bytes;
+    std::shared_ptr<Strings> strings;
+  };
+
+  PlanContext Context(bool running);
+  Part Bind(std::shared_ptr<const Plan> plan, const Part* reused, const Prior& prior, std::vector<Boundary>& boundary) const;
+  void Show(const Plan& plan, const std::shared_ptr<const Plan>& owner);
   void RefuseMovingHeldTensors(const Plan& plan) const;
+  Status RunPart(const Part& part) const noexcept;
+  void RunRest();
+  void LeaveBehind(const Part& part, Prior& prior) const;
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<ThreadPool> pool_;
+  int depth_;
   std::recursive_mutex mutex_;
 
-  std::vector<Shape> input_shapes_;  // as asked for, in the graph's order
-  bool resized_ = false;             // since the plan was made
-  std::shared_ptr<const Plan> plan_;
+  std::vector<int32_t> boundary_ids_;  // inputs and outputs, each once
+  std::vector<Shape> input_shapes_;    // as asked for, in the graph's order
+  bool resized_ = false;               // since the plan was made
   PlanCache plans_;
   std::vector<std::unique_ptr<Tensor>> tensors_;  // by tensor index; null for intermediates
-  std::unique_ptr<Memory> memory_;
+  std::vector<Boundary> boundary_;                // by tensor index
+  std::vector<Part> parts_;                       // in the order in which they run; empty before AllocateTensors
 };
 
 }  // namespace sigrun

@@ -14,8 +14,8 @@ using Dimensions = std::array<Py_intptr_t, 32>;
 
 const char* DtypeName(TensorType type) {
   static constexpr const char* kNames[kTensorTypeCount] = {
-      "float32", "float16", "int32",   "uint8",  "int64",  "object", "bool",   "int16",  "complex64", "int8",  "float64", "complex128",
-      "uint64",  "object",  "object",  "uint32", "uint16", "int8",   "uint16", "int8",   "uint8",     "uint8", "uint8",
+      "float32", "float16", "int32",  "uint8",  "int64",  "object", "bool",   "int16", "complex64", "int8",  "float64", "complex128",
+      "uint64",  "object",  "object", "uint32", "uint16", "int8",   "uint16", "int8",  "uint8",     "uint8", "uint8",
   };
   const int index = static_cast<int>(type);
   return index >= 0 && index < kTensorTypeCount ? kNames[index] : "object";
@@ -23,10 +23,14 @@ const char* DtypeName(TensorType type) {
 
 const char* MlDtypeName(TensorType type) {
   switch (type) {
-    case TensorType::kBFloat16: return "bfloat16";
-    case TensorType::kFloat8E4M3FN: return "float8_e4m3fn";
-    case TensorType::kFloat8E5M2: return "float8_e5m2";
-    default: return nullptr;
+    case TensorType::kBFloat16:
+      return "bfloat16";
+    case TensorType::kFloat8E4M3FN:
+      return "float8_e4m3fn";
+    case TensorType::kFloat8E5M2:
+      return "float8_e5m2";
+    default:
+      return nullptr;
   }
 }
 
@@ -51,7 +55,8 @@ std::string ElementTypeText(py::handle dtype) {
   if (kind == "O" || kind == "S" || kind == "U" || kind == "T") return "STRING";
   for (int i = 0; i < kTensorTypeCount; ++i) {
     const auto type = static_cast<TensorType>(i);
-    if (!IsPacked(type) && MlDtypeName(type) == nullptr && py::str(dtype.attr("name")).equal(py::str(DtypeName(type)))) return TensorTypeName(type);
+    if (!IsPacked(type) && MlDtypeName(type) == nullptr && py::str(dtype.attr("name")).equal(py::str(DtypeName(type))))
+      return TensorTypeName(type);
   }
   return py::str(dtype.attr("name"));
 }
@@ -63,14 +68,15 @@ std::string Where(const Tensor& tensor, const char* input_name) {
 }
 
 [[noreturn]] void ThrowTypeMismatch(py::handle dtype, const Tensor& tensor, const char* input_name) {
-  ThrowValueError("Cannot set tensor: Got value of type " + ElementTypeText(dtype) + " but expected type " + TensorTypeName(tensor.type()) + " for " +
-                  Where(tensor, input_name));
+  ThrowValueError("Cannot set tensor: Got value of type " + ElementTypeText(dtype) + " but expected type " + TensorTypeName(tensor.type()) +
+                  " for " + Where(tensor, input_name));
 }
 
 /// `value` as a C-contiguous array; of the given dtype, forced, unless that is null.
 py::object FromAny(py::handle value, PyObject* dtype) {
   Py_XINCREF(dtype);  // PyArray_FromAny steals it
-  const int flags = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ENSUREARRAY_ | (dtype == nullptr ? 0 : npy_api::NPY_ARRAY_FORCECAST_);
+  const int flags =
+      npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ENSUREARRAY_ | (dtype == nullptr ? 0 : npy_api::NPY_ARRAY_FORCECAST_);
   PyObject* array = npy_api::get().PyArray_FromAny_(value.ptr(), dtype, 0, 0, flags, nullptr);
   if (array == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(array);
@@ -101,8 +107,8 @@ py::object FromUntyped(py::handle value, PyObject* dtype, const Tensor& tensor, 
   }
   py::object converted = FromAny(natural, dtype);
   if (KindOrder(target) == 1 && !empty && !Numpy("array_equal")(natural, converted).cast<bool>()) {
-    ThrowValueError("Cannot set tensor: " + std::string(py::repr(value)) + " is out of the range of type " + TensorTypeName(tensor.type()) + " for " +
-                    Where(tensor, input_name));
+    ThrowValueError("Cannot set tensor: " + std::string(py::repr(value)) + " is out of the range of type " + TensorTypeName(tensor.type()) +
+                    " for " + Where(tensor, input_name));
   }
   return converted;
 }
@@ -110,7 +116,8 @@ py::object FromUntyped(py::handle value, PyObject* dtype, const Tensor& tensor, 
 py::object FromTyped(py::handle value, PyObject* dtype, const Tensor& tensor, const char* input_name) {
   py::object array = FromAny(value, nullptr);
   const py::object given = array.attr("dtype");
-  const bool bits_of_float = MlDtypeName(tensor.type()) != nullptr && KindOrder(given) == 1 && given.attr("itemsize").equal(py::handle(dtype).attr("itemsize"));
+  const bool bits_of_float =
+      MlDtypeName(tensor.type()) != nullptr && KindOrder(given) == 1 && given.attr("itemsize").equal(py::handle(dtype).attr("itemsize"));
   if (bits_of_float) return array.attr("view")(py::handle(dtype));
   if (!given.attr("newbyteorder")("=").equal(py::handle(dtype))) ThrowTypeMismatch(given, tensor, input_name);
   return FromAny(array, dtype);
@@ -128,10 +135,12 @@ py::object StringsArray(py::handle value, const Tensor& tensor, const char* inpu
 }
 
 std::string StringElement(PyObject* element, size_t position, const Tensor& tensor, const char* input_name) {
-  if (element != nullptr && PyBytes_Check(element)) return std::string(PyBytes_AS_STRING(element), static_cast<size_t>(PyBytes_GET_SIZE(element)));
+  if (element != nullptr && PyBytes_Check(element))
+    return std::string(PyBytes_AS_STRING(element), static_cast<size_t>(PyBytes_GET_SIZE(element)));
   if (element == nullptr || !PyUnicode_Check(element)) {
     ThrowValueError("Cannot set tensor: element " + std::to_string(position) + " is of type " +
-                    (element == nullptr ? "NoneType" : Py_TYPE(element)->tp_name) + ", strings are bytes or str, for " + Where(tensor, input_name));
+                    (element == nullptr ? "NoneType" : Py_TYPE(element)->tp_name) + ", strings are bytes or str, for " +
+                    Where(tensor, input_name));
   }
   Py_ssize_t size = 0;
   const char* text = PyUnicode_AsUTF8AndSize(element, &size);
@@ -150,7 +159,8 @@ void Pack(const uint8_t* from, size_t count, int bits, uint8_t* to) {
   const size_t in_byte = 8 / static_cast<size_t>(bits);
   const unsigned mask = (1u << bits) - 1;
   std::memset(to, 0, (count + in_byte - 1) / in_byte);
-  for (size_t i = 0; i < count; ++i) to[i / in_byte] = static_cast<uint8_t>(to[i / in_byte] | (from[i] & mask) << (i % in_byte * static_cast<size_t>(bits)));
+  for (size_t i = 0; i < count; ++i)
+    to[i / in_byte] = static_cast<uint8_t>(to[i / in_byte] | (from[i] & mask) << (i % in_byte * static_cast<size_t>(bits)));
 }
 
 void Unpack(const uint8_t* from, size_t count, int bits, bool is_signed, uint8_t* to) {
@@ -175,7 +185,8 @@ py::object NewArray(TensorType type, const Shape& shape, void* data, int flags) 
   const npy_api& api = npy_api::get();
   PyObject* dtype = ArrayDtype(type);
   Py_INCREF(dtype);  // PyArray_NewFromDescr steals it
-  PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, static_cast<int>(shape.size()), dimensions.data(), nullptr, data, flags, nullptr);
+  PyObject* array =
+      api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, static_cast<int>(shape.size()), dimensions.data(), nullptr, data, flags, nullptr);
   if (array == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(array);
 }
@@ -183,7 +194,8 @@ py::object NewArray(TensorType type, const Shape& shape, void* data, int flags) 
 void CopyStrings(const Tensor& tensor, PyObject** to) {
   const size_t count = ElementCount(tensor.shape());
   if (tensor.strings() == nullptr || tensor.strings()->size() != count) {
-    ThrowValueError("Tensor data is null. Run allocate_tensors() first: tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name());
+    ThrowValueError("Tensor data is null. Run allocate_tensors() first: tensor " + std::to_string(tensor.index()) +
+                    ", name: " + tensor.name());
   }
   for (size_t i = 0; i < count; ++i) {
     const std::string& element = (*tensor.strings())[i];
@@ -204,7 +216,8 @@ void CopyValues(const Tensor& tensor, PyObject* array) {
   if (tensor.data() == nullptr) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
   if (IsPacked(tensor.type())) {
     const bool is_signed = tensor.type() != TensorType::kUInt4;
-    return Unpack(tensor.data_as<uint8_t>(), ElementCount(tensor.shape()), TensorTypeBits(tensor.type()), is_signed, reinterpret_cast<uint8_t*>(to));
+    return Unpack(tensor.data_as<uint8_t>(), ElementCount(tensor.shape()), TensorTypeBits(tensor.type()), is_signed,
+                  reinterpret_cast<uint8_t*>(to));
   }
   std::memmove(to, tensor.data(), tensor.bytes());
 }
@@ -263,10 +276,14 @@ Shape Argument::shape() const {
 }
 
 void Argument::CopyTo(Tensor& tensor) {
+  if (tensor.is_constant()) {
+    ThrowValueError("Cannot set tensor: tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", is a constant");
+  }
   if (tensor.type() == TensorType::kString) {
     *tensor.strings() = std::move(strings_);
   } else if (IsPacked(tensor.type())) {
-    Pack(reinterpret_cast<const uint8_t*>(array().data), ElementCount(tensor.shape()), TensorTypeBits(tensor.type()), tensor.data_as<uint8_t>());
+    Pack(reinterpret_cast<const uint8_t*>(array().data), ElementCount(tensor.shape()), TensorTypeBits(tensor.type()),
+         tensor.data_as<uint8_t>());
   } else if (tensor.bytes() != 0) {
     std::memmove(tensor.data(), array().data, tensor.bytes());
   }
@@ -295,8 +312,8 @@ void CheckTarget(PyObject* target, const Tensor& tensor, const std::string& name
 py::object ViewOf(Tensor& tensor, std::shared_ptr<const Model> model) {
   if (TensorTypeBits(tensor.type()) < 8) {
     const std::string what = IsPacked(tensor.type()) ? "packed " : "";
-    ThrowValueError("tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", is of type " + what + TensorTypeName(tensor.type()) +
-                    ", which numpy cannot show in place; set and get copies instead");
+    ThrowValueError("tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", is of type " + what +
+                    TensorTypeName(tensor.type()) + ", which numpy cannot show in place; set and get copies instead");
   }
   if (tensor.data() == nullptr && ElementCount(tensor.shape()) != 0) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
 
@@ -310,7 +327,8 @@ py::object ViewOf(Tensor& tensor, std::shared_ptr<const Model> model) {
   // Only constants, which stand where the file has them, may be unaligned.
   const size_t alignment = std::max(8, TensorTypeBits(tensor.type())) / 8;
   const bool aligned = reinterpret_cast<uintptr_t>(tensor.data()) % alignment == 0;
-  const int flags = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | (aligned ? npy_api::NPY_ARRAY_ALIGNED_ : 0) | (tensor.is_constant() ? 0 : npy_api::NPY_ARRAY_WRITEABLE_);
+  const int flags = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | (aligned ? npy_api::NPY_ARRAY_ALIGNED_ : 0) |
+                    (tensor.is_constant() ? 0 : npy_api::NPY_ARRAY_WRITEABLE_);
   static char nothing = 0;
   py::object array = NewArray(tensor.type(), tensor.shape(), tensor.data() == nullptr ? &nothing : tensor.data(), flags);
   if (npy_api::get().PyArray_SetBaseObject_(array.ptr(), py::object(capsule).release().ptr()) != 0) throw py::error_already_set();

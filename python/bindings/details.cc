@@ -30,9 +30,10 @@ py::object ConstantArray(const Model& model, size_t subgraph, int32_t tensor) {
 
 py::dict QuantizationParameters(const Model& model, size_t subgraph, const Quantization& quantization) {
   py::dict d;
-  d["scales"] = quantization.scales_tensor >= 0 ? ConstantArray(model, subgraph, quantization.scales_tensor) : ToArray<float>(quantization.scale);
-  d["zero_points"] =
-      quantization.zero_points_tensor >= 0 ? ConstantArray(model, subgraph, quantization.zero_points_tensor) : ToArray<int32_t>(quantization.zero_point);
+  d["scales"] =
+      quantization.scales_tensor >= 0 ? ConstantArray(model, subgraph, quantization.scales_tensor) : ToArray<float>(quantization.scale);
+  d["zero_points"] = quantization.zero_points_tensor >= 0 ? ConstantArray(model, subgraph, quantization.zero_points_tensor)
+                                                          : ToArray<int32_t>(quantization.zero_point);
   d["quantized_dimension"] = quantization.dimension;
   d["block_size"] = quantization.block_size;
   return d;

@@ -3,6 +3,7 @@
 
 #include "bound.h"
 #include "details.h"
+#include "fast_call.h"
 
 namespace sigrun::python {
 
@@ -33,12 +34,13 @@ Runner& BoundInterpreter::runner() {
 
 Tensor& BoundInterpreter::TensorAt(int index) {
   if (index < 0 || static_cast<size_t>(index) >= model_->tensors_size(0)) {
-    ThrowValueError("Invalid tensor index " + std::to_string(index) + " exceeds max tensor index " + std::to_string(model_->tensors_size(0)));
+    ThrowValueError("Invalid tensor index " + std::to_string(index) + " exceeds max tensor index " +
+                    std::to_string(model_->tensors_size(0)));
   }
   Tensor* tensor = runner().tensor(index);
   if (tensor == nullptr) {
-    ThrowValueError("Tensor data is null. Run allocate_tensors() first, and for inputs, outputs and constants only: tensor " + std::to_string(index) +
-                    ", name: " + model_->tensor_description(0, static_cast<size_t>(index)).name +
+    ThrowValueError("Tensor data is null. Run allocate_tensors() first, and for inputs, outputs and constants only: tensor " +
+                    std::to_string(index) + ", name: " + model_->tensor_description(0, static_cast<size_t>(index)).name +
                     ", is intermediate, its memory is reused while the model runs");
   }
   return *tensor;
@@ -69,7 +71,6 @@ void BoundInterpreter::SetTensor(int index, py::handle value) {
   Argument argument(value.ptr(), tensor, nullptr);
   const RunnerLock lock(runner_->mutex());
   if (!runner_->allocated()) ThrowValueError("Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first");
-  if (tensor.is_constant()) ThrowValueError("Cannot set tensor: tensor " + std::to_string(index) + ", name: " + tensor.name() + ", is a constant");
   if (!argument.ShapeIs(tensor.shape())) {
     const Shape given = argument.shape();
     std::string message = "Cannot set tensor: Dimension mismatch. Got ";
@@ -82,17 +83,19 @@ void BoundInterpreter::SetTensor(int index, py::handle value) {
       message += " of";
     }
     if (given.size() != tensor.shape().size()) message += " for";
-    ThrowValueError(message + " input " + std::to_string(index) + ". Its name is " + tensor.name() + ", its shape " + ShapeText(tensor.shape()) +
-                    ", that of the value " + ShapeText(given));
+    ThrowValueError(message + " input " + std::to_string(index) + ". Its name is " + tensor.name() + ", its shape " +
+                    ShapeText(tensor.shape()) + ", that of the value " + ShapeText(given));
   }
   argument.CopyTo(tensor);
 }
 
 py::object BoundInterpreter::GetTensor(int index, int subgraph) {
   if (subgraph < 0 || static_cast<size_t>(subgraph) >= model_->subgraphs_size()) {
-    ThrowValueError("Invalid subgraph index " + std::to_string(subgraph) + " exceeds max subgraph index " + std::to_string(model_->subgraphs_size()));
+    ThrowValueError("Invalid subgraph index " + std::to_string(subgraph) + " exceeds max subgraph index " +
+                    std::to_string(model_->subgraphs_size()));
   }
-  if (subgraph != 0) ThrowValueError("Tensor data is null: subgraph " + std::to_string(subgraph) + " runs in signature runners, which hold its tensors");
+  if (subgraph != 0)
+    ThrowValueError("Tensor data is null: subgraph " + std::to_string(subgraph) + " runs in signature runners, which hold its tensors");
   const Tensor& tensor = TensorAt(index);
   const RunnerLock lock(runner_->mutex());
   if (!runner_->allocated() && !tensor.is_constant()) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
@@ -143,9 +146,68 @@ py::list BoundInterpreter::AllTensorDetails(int subgraph) {
   return details;
 }
 
+namespace {
+
+PyObject* CallInvoke(PyObject* self, PyObject*) {
+  return Translate([&] {
+    Self<BoundInterpreter>(self).Invoke();
+    return py::none().release().ptr();
+  });
+}
+
+PyObject* CallSetTensor(PyObject* self, PyObject* const* values, Py_ssize_t positional, PyObject* keywords) {
+  return Translate([&] {
+    static constexpr const char* kNames[] = {"tensor_index", "value"};
+    const auto [index, value] = MatchArguments("set_tensor", kNames, 2, values, positional, keywords);
+    Self<BoundInterpreter>(self).SetTensor(ToInt(index), value);
+    return py::none().release().ptr();
+  });
+}
+
+PyObject* CallGetTensor(PyObject* self, PyObject* const* values, Py_ssize_t positional, PyObject* keywords) {
+  return Translate([&] {
+    static constexpr const char* kNames[] = {"tensor_index", "subgraph_index"};
+    const auto [index, subgraph] = MatchArguments("get_tensor", kNames, 1, values, positional, keywords);
+    return Self<BoundInterpreter>(self).GetTensor(ToInt(index), subgraph == nullptr ? 0 : ToInt(subgraph)).release().ptr();
+  });
+}
+
+PyMethodDef methods[] = {{"invoke", CallInvoke, METH_NOARGS, R"(invoke($self, /)
+--
+
+Runs subgraph 0 on the inputs as they are. The GIL is released meanwhile.
+
+Raises:
+  RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)"},
+                         FastMethod("set_tensor", CallSetTensor, R"(set_tensor($self, /, tensor_index, value)
+--
+
+Copies `value` into an input.
+
+Args:
+  tensor_index: the "index" of a tensor's details.
+  value: an array of the tensor's dtype and shape, in any memory layout; bytes or str for strings. Python numbers and lists are converted.
+
+Raises:
+  ValueError: another dtype, rank or dimension; an index out of range; tensors are not allocated.)"),
+                         FastMethod("get_tensor", CallGetTensor, R"(get_tensor($self, /, tensor_index, subgraph_index=0)
+--
+
+Returns a copy of an input, an output or a constant.
+
+Strings come as an object array of bytes; 4- and 2-bit integers unpacked to 8 bits.
+
+Raises:
+  ValueError: an index out of range, tensors are not allocated, or the tensor is intermediate: its memory is reused while running.)"),
+                         {}};
+
+}  // namespace
+
 void DefineInterpreter(py::module_& module) {
-  py::class_<BoundInterpreter>(module, "Interpreter")
-      .def(py::init([](const std::shared_ptr<Model>& model, int num_threads) { return std::make_unique<BoundInterpreter>(model, num_threads); }),
+  py::class_<BoundInterpreter> type(module, "Interpreter");
+  AddMethods(type, methods);
+  type.def(py::init(
+               [](const std::shared_ptr<Model>& model, int num_threads) { return std::make_unique<BoundInterpreter>(model, num_threads); }),
            py::arg("model"), py::arg("num_threads"))
       .def("allocate_tensors", &BoundInterpreter::AllocateTensors, R"(Plans for the current input shapes and takes the memory.
 
@@ -154,27 +216,9 @@ Nothing happens if the shapes have not changed since the last call. On failure t
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: an operator is missing in this build, or memory that a held view shows would have to move.)")
-      .def("invoke", &BoundInterpreter::Invoke, R"(Runs subgraph 0 on the inputs as they are. The GIL is released meanwhile.
-
-Raises:
-  RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)")
-      .def("set_tensor", &BoundInterpreter::SetTensor, py::arg("tensor_index"), py::arg("value"), R"(Copies `value` into an input.
-
-Args:
-  tensor_index: the "index" of a tensor's details.
-  value: an array of the tensor's dtype and shape, in any memory layout; bytes or str for strings. Python numbers and lists are converted.
-
-Raises:
-  ValueError: another dtype, rank or dimension; an index out of range; tensors are not allocated.)")
-      .def("get_tensor", &BoundInterpreter::GetTensor, py::arg("tensor_index"), py::arg("subgraph_index") = 0,
-           R"(Returns a copy of an input, an output or a constant.
-
-Strings come as an object array of bytes; 4- and 2-bit integers unpacked to 8 bits.
-
-Raises:
-  ValueError: an index out of range, tensors are not allocated, or the tensor is intermediate: its memory is reused while running.)")
       .def("_view", &BoundInterpreter::View, py::arg("tensor_index"))
-      .def("resize_tensor_input", &BoundInterpreter::ResizeTensorInput, py::arg("input_index"), py::arg("tensor_size"), py::arg("strict") = false,
+      .def("resize_tensor_input", &BoundInterpreter::ResizeTensorInput, py::arg("input_index"), py::arg("tensor_size"),
+           py::arg("strict") = false,
            R"(Asks for a new shape of an input; allocate_tensors() makes it real.
 
 Args:
@@ -191,7 +235,8 @@ Raises:
       .def(
           "get_output_details", [](BoundInterpreter& self) { return self.TensorDetailsOf(self.model().outputs(0)); },
           "Returns the details of subgraph 0's outputs, a list of dictionaries in the subgraph's order. See get_tensor_details().")
-      .def("get_tensor_details", &BoundInterpreter::AllTensorDetails, py::arg("subgraph_index") = 0, R"(Returns the details of every tensor of a subgraph.
+      .def("get_tensor_details", &BoundInterpreter::AllTensorDetails, py::arg("subgraph_index") = 0,
+           R"(Returns the details of every tensor of a subgraph.
 
 Each is a dictionary: "name" (str), "index" (int), "shape" (int32 array, as it is now), "shape_signature" (the same, -1 where unknown),
 "dtype" (a numpy type such as numpy.float32; numpy.bytes_ for strings), "quantization" (scale, zero point; zeros unless per tensor),
@@ -204,7 +249,8 @@ Raises:
           R"(Returns {key: {"inputs": [names], "outputs": [names]}} of the file, names in alphabetical order; {} if it has no signature.)")
       .def("_get_full_signature_list", [](const BoundInterpreter& self) { return SignatureIndices(self.model()); })
       .def(
-          "_get_op_details", [](const BoundInterpreter& self, size_t index) { return OperatorDetails(self.model(), index); }, py::arg("op_index"))
+          "_get_op_details", [](const BoundInterpreter& self, size_t index) { return OperatorDetails(self.model(), index); },
+          py::arg("op_index"))
       .def("_get_ops_details",
            [](const BoundInterpreter& self) {
              py::list details;
@@ -212,7 +258,8 @@ Raises:
              return details;
            })
       .def(
-          "num_subgraphs", [](const BoundInterpreter& self) { return self.model().subgraphs_size(); }, "Returns the number of subgraphs in the model.")
+          "num_subgraphs", [](const BoundInterpreter& self) { return self.model().subgraphs_size(); },
+          "Returns the number of subgraphs in the model.")
       .def_property_readonly("num_threads", [](const BoundInterpreter& self) { return self.interpreter()->num_threads(); });
 }
 

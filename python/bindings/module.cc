@@ -60,7 +60,8 @@ Any number of interpreters, in any threads, use one Model with its mapped file a
 
 Raises:
   ValueError: the file cannot be opened, or is no valid model.)")
-      .def_static("from_buffer", &ModelFromBuffer, py::arg("content"), R"(Reads bytes, bytearray, memoryview, mmap ... in place and holds the object.
+      .def_static("from_buffer", &ModelFromBuffer, py::arg("content"),
+                  R"(Reads bytes, bytearray, memoryview, mmap ... in place and holds the object.
 
 Its bytes must not be changed while the model lives.
 
@@ -106,6 +107,6 @@ PYBIND11_MODULE(_core, module) {
   python::DefineSignatureRunner(module);
   module.def("build_info", python::BuildInfoDict, R"(Returns how this build was made and what it found on this machine.
 
-A dictionary: "version", "compiler", "compiled_tiers" (ISA tiers in this build, lowest first), "supported_tiers" (those that this machine can
-run), "tier_in_use" (the highest of them, or what SIGRUN_MAX_ISA allows) and "cpu_features" (detected).)");
+A dictionary: "version", "compiler", "compiled_tiers" (ISA tiers in this build, lowest first), "supported_tiers" (those that this
+machine can run), "tier_in_use" (the highest of them, or what SIGRUN_MAX_ISA allows) and "cpu_features" (detected).)");
 }

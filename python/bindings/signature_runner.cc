@@ -3,6 +3,7 @@
 
 #include "bound.h"
 #include "details.h"
+#include "fast_call.h"
 
 namespace sigrun::python {
 namespace {
@@ -13,16 +14,6 @@ std::string Quoted(const std::vector<std::string>& names) {
   return text;
 }
 
-// tp_call of the class: `runner(**inputs)` arrives here without passing through pybind11's overload machinery.
-PyObject* CallRunner(PyObject* self, PyObject* arguments, PyObject* inputs) {
-  return Translate([&]() -> PyObject* {
-    if (PyTuple_GET_SIZE(arguments) != 0) throw py::type_error("a signature is called with keyword arguments only: runner(name=value)");
-    auto* runner = static_cast<BoundSignatureRunner*>(reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder().value_ptr());
-    if (runner == nullptr) throw py::type_error("SignatureRunner.__init__ was not called");
-    return runner->Run(inputs, nullptr).release().ptr();
-  });
-}
-
 py::object Interned(const std::string& name) {
   PyObject* text = Text(name).release().ptr();
   PyUnicode_InternInPlace(&text);
@@ -31,7 +22,8 @@ py::object Interned(const std::string& name) {
 
 }  // namespace
 
-BoundSignatureRunner::BoundSignatureRunner(std::shared_ptr<const Model> model, std::shared_ptr<Interpreter> interpreter, std::optional<std::string> key)
+BoundSignatureRunner::BoundSignatureRunner(std::shared_ptr<const Model> model, std::shared_ptr<Interpreter> interpreter,
+                                           std::optional<std::string> key)
     : model_(std::move(model)), interpreter_(std::move(interpreter)) {
   Status status;
   {
@@ -63,7 +55,8 @@ void BoundSignatureRunner::ThrowWrongInputs(PyObject* inputs) const {
     const py::handle key = name;
     const bool known = std::any_of(inputs_.begin(), inputs_.end(), [&](const Port& input) { return input.name.equal(key); });
     if (known) continue;
-    const std::string prefix = "Invalid Input name (" + std::string(py::str(key)) + ") for SignatureDef '" + runner_->signature_key() + "'.";
+    const std::string prefix =
+        "Invalid Input name (" + std::string(py::str(key)) + ") for SignatureDef '" + runner_->signature_key() + "'.";
     message = prefix + NameHint(key, runner_->input_names()) + (message.empty() ? "" : " ") + message;
     break;
   }
@@ -111,6 +104,11 @@ void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
     if (!status.ok() && resize(before).ok() && was_allocated) static_cast<void>(runner_->AllocateTensors());
   }
   Check(status);
+  for (size_t i = 0; i < inputs_.size(); ++i) {  // two names may stand for one tensor
+    if (arguments[i].ShapeIs(inputs_[i].tensor->shape())) continue;
+    ThrowValueError("input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i].shape()) +
+                    ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
+  }
 }
 
 // One an output; null where the caller gave none.
@@ -145,7 +143,8 @@ py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out) {
   for (size_t i = 0; i < targets.size(); ++i) {
     const Shape& shape = outputs_[i].tensor->shape();
     if (targets[i] && !HasShape(targets[i].ptr(), shape)) {
-      ThrowValueError("out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) + ", the output " + ShapeText(shape));
+      ThrowValueError("out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) + ", the output " +
+                      ShapeText(shape));
     }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
@@ -175,8 +174,8 @@ BoundSignatureRunner::Port& BoundSignatureRunner::Find(std::vector<Port>& ports,
     if (port.name.equal(name)) return port;
   }
   const bool input = &ports == &inputs_;
-  ThrowValueError(std::string("Invalid ") + kind + " name (" + std::string(name) + ") for SignatureDef '" + runner_->signature_key() + "'." +
-                  NameHint(name, input ? runner_->input_names() : runner_->output_names()));
+  ThrowValueError(std::string("Invalid ") + kind + " name (" + std::string(name) + ") for SignatureDef '" + runner_->signature_key() +
+                  "'." + NameHint(name, input ? runner_->input_names() : runner_->output_names()));
 }
 
 void BoundSignatureRunner::ResizeInputTensor(py::str name, py::handle shape) {
@@ -228,8 +227,8 @@ void BoundSignatureRunner::SetTensor(py::str name, py::handle value) {
   const RunnerLock lock(runner().mutex());
   if (!runner().allocated()) ThrowValueError("Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first");
   if (!argument.ShapeIs(input.tensor->shape())) {
-    ThrowValueError("Cannot set tensor: Dimension mismatch. Got " + ShapeText(argument.shape()) + " but expected " + ShapeText(input.tensor->shape()) +
-                    " for input '" + input.text + "'");
+    ThrowValueError("Cannot set tensor: Dimension mismatch. Got " + ShapeText(argument.shape()) + " but expected " +
+                    ShapeText(input.tensor->shape()) + " for input '" + input.text + "'");
   }
   argument.CopyTo(*input.tensor);
 }
@@ -258,22 +257,42 @@ py::dict BoundSignatureRunner::InputDetails() { return Details(inputs_); }
 
 py::dict BoundSignatureRunner::OutputDetails() { return Details(outputs_); }
 
-void DefineSignatureRunner(py::module_& module) {
-  const auto callable = py::custom_type_setup([](PyHeapTypeObject* type) { type->ht_type.tp_call = CallRunner; });
-  py::class_<BoundSignatureRunner>(module, "SignatureRunner", callable)
-      .def(py::init([](const BoundInterpreter& interpreter, const py::object& key) {
-             const auto text = key.is_none() ? std::optional<std::string>() : std::string(py::str(key));
-             return std::make_unique<BoundSignatureRunner>(interpreter.model_pointer(), interpreter.interpreter(), text);
-           }),
-           py::arg("interpreter"), py::arg("signature_key") = py::none())
-      .def(
-          "run",
-          [](BoundSignatureRunner& self, const py::object& inputs, const py::object& out) {
-            const py::object given = PyDict_CheckExact(inputs.ptr()) ? inputs : py::object(py::dict(inputs));
-            const py::object targets = out.is_none() ? py::object() : PyDict_CheckExact(out.ptr()) ? out : py::object(py::dict(out));
-            return self.Run(given.ptr(), targets.ptr());
-          },
-          py::arg("inputs"), py::arg("out") = py::none(), R"(Runs the signature like a call, with the inputs in a mapping.
+namespace {
+
+// tp_call of the class: `runner(**inputs)`.
+PyObject* Call(PyObject* self, PyObject* positional, PyObject* inputs) {
+  return Translate([&] {
+    if (PyTuple_GET_SIZE(positional) != 0) throw py::type_error("a signature is called with keyword arguments only: runner(name=value)");
+    return Self<BoundSignatureRunner>(self).Run(inputs, nullptr).release().ptr();
+  });
+}
+
+py::object ToDict(PyObject* mapping) {
+  return PyDict_CheckExact(mapping) ? py::reinterpret_borrow<py::object>(mapping)
+                                    : py::object(py::dict(py::reinterpret_borrow<py::object>(mapping)));
+}
+
+PyObject* CallRun(PyObject* self, PyObject* const* values, Py_ssize_t positional, PyObject* keywords) {
+  return Translate([&] {
+    static constexpr const char* kNames[] = {"inputs", "out"};
+    const auto [inputs, out] = MatchArguments("run", kNames, 1, values, positional, keywords);
+    const py::object given = ToDict(inputs);
+    const py::object targets = out == nullptr || out == Py_None ? py::object() : ToDict(out);
+    return Self<BoundSignatureRunner>(self).Run(given.ptr(), targets.ptr()).release().ptr();
+  });
+}
+
+PyObject* CallInvoke(PyObject* self, PyObject*) {
+  return Translate([&] {
+    Self<BoundSignatureRunner>(self).Invoke();
+    return py::none().release().ptr();
+  });
+}
+
+PyMethodDef methods[] = {FastMethod("run", CallRun, R"(run($self, /, inputs, out=None)
+--
+
+Runs the signature like a call, with the inputs in a mapping.
 
 Args:
   inputs: {name: value} with every input of the signature.
@@ -283,7 +302,27 @@ Returns:
   {name: array} of all outputs, in alphabetical order; an array of `out` stands for its output.
 
 Raises:
-  ValueError: as for a call, or an array of `out` does not fit. Nothing is written to `out` then.)")
+  ValueError: as for a call, or an array of `out` does not fit. Nothing is written to `out` then.)"),
+                         {"invoke", CallInvoke, METH_NOARGS, R"(invoke($self, /)
+--
+
+Runs the signature on its inputs as they are. The GIL is released meanwhile.
+
+Raises:
+  RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)"},
+                         {}};
+
+}  // namespace
+
+void DefineSignatureRunner(py::module_& module) {
+  const auto callable = py::custom_type_setup([](PyHeapTypeObject* type) { type->ht_type.tp_call = Call; });
+  py::class_<BoundSignatureRunner> type(module, "SignatureRunner", callable);
+  AddMethods(type, methods);
+  type.def(py::init([](const BoundInterpreter& interpreter, const py::object& key) {
+             const auto text = key.is_none() ? std::optional<std::string>() : std::string(py::str(key));
+             return std::make_unique<BoundSignatureRunner>(interpreter.model_pointer(), interpreter.interpreter(), text);
+           }),
+           py::arg("interpreter"), py::arg("signature_key") = py::none())
       .def("resize_input_tensor", &BoundSignatureRunner::ResizeInputTensor, py::arg("input_name"), py::arg("shape"),
            R"(Asks for a new shape of an input; allocate_tensors() makes it real.
 
@@ -294,24 +333,24 @@ Raises:
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: memory that a held view shows would have to move.)")
-      .def("invoke", &BoundSignatureRunner::Invoke, R"(Runs the signature on its inputs as they are. The GIL is released meanwhile.
-
-Raises:
-  RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)")
-      .def("input_tensor", &BoundSignatureRunner::InputView, py::arg("input_name"), R"(Returns a view of an input's memory: an array, no copy.
+      .def("input_tensor", &BoundSignatureRunner::InputView, py::arg("input_name"),
+           R"(Returns a view of an input's memory: an array, no copy.
 
 It may be held while running, and keeps its memory alive by itself. While it lives, allocate_tensors() refuses other shapes for this tensor.
 
 Raises:
   ValueError: an unknown name, tensors are not allocated, or strings or packed integers, which numpy cannot show in place.)")
-      .def("output_tensor", &BoundSignatureRunner::OutputView, py::arg("output_name"), R"(Returns a view of an output's memory: an array, no copy.
+      .def("output_tensor", &BoundSignatureRunner::OutputView, py::arg("output_name"),
+           R"(Returns a view of an output's memory: an array, no copy.
 
 The next run writes into it. See input_tensor().)")
-      .def("set_tensor", &BoundSignatureRunner::SetTensor, py::arg("input_name"), py::arg("value"), R"(Copies `value` into an input; for strings, too.
+      .def("set_tensor", &BoundSignatureRunner::SetTensor, py::arg("input_name"), py::arg("value"),
+           R"(Copies `value` into an input; for strings, too.
 
 Raises:
   ValueError: an unknown name, another dtype or shape, or tensors are not allocated.)")
-      .def("get_tensor", &BoundSignatureRunner::GetTensor, py::arg("name"), R"(Returns a copy of an output, or of an input; for strings, too.
+      .def("get_tensor", &BoundSignatureRunner::GetTensor, py::arg("name"),
+           R"(Returns a copy of an output, or of an input; for strings, too.
 
 Raises:
   ValueError: an unknown name, or tensors are not allocated.)")

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "fast_call.h"
+
 namespace sigrun::python {
 namespace {
 
@@ -11,7 +13,8 @@ PyObject* invalid_argument_error = nullptr;
 
 void DefineErrors(py::module_& module) {
   const char* doc =
-      "A shape, name or operator that the model cannot take. A ValueError by its nature, and a RuntimeError too, because that is what LiteRT "
+      "A shape, name or operator that the model cannot take. A ValueError by its nature, and a RuntimeError too, because that is what "
+      "LiteRT "
       "raises when a resize or a plan is refused.";
   const py::tuple bases = py::make_tuple(py::handle(PyExc_ValueError), py::handle(PyExc_RuntimeError));
   invalid_argument_error = PyErr_NewExceptionWithDoc("sigrun.InvalidArgumentError", doc, bases.ptr(), nullptr);
@@ -46,6 +49,25 @@ py::str Text(std::string_view utf8) {
   PyObject* text = PyUnicode_DecodeUTF8(utf8.data(), static_cast<Py_ssize_t>(utf8.size()), "surrogateescape");
   if (text == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(text);
+}
+
+int ToInt(PyObject* value) {
+  const py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(value));
+  if (!index) throw py::error_already_set();
+  int overflow = 0;
+  const long long number = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  using Limits = std::numeric_limits<int>;
+  if (overflow > 0 || number > Limits::max()) return Limits::max();
+  if (overflow < 0 || number < Limits::min()) return Limits::min();
+  return static_cast<int>(number);
+}
+
+void AddMethods(py::handle type, PyMethodDef* methods) {
+  for (; methods->ml_name != nullptr; ++methods) {
+    const py::object method = py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), methods));
+    if (!method) throw py::error_already_set();
+    type.attr(methods->ml_name) = method;
+  }
 }
 
 Shape ToShape(py::handle sequence) {

@@ -114,6 +114,22 @@ TEST_F(Passes, AnActivationOfAnotherQuantizationStays) {
   EXPECT_EQ(Count(graph, "RELU"), 1);
 }
 
+TEST_F(Passes, NodesWithoutOperandsAreLeftAlone) {
+  for (const std::vector<int32_t>& nothing : {std::vector<int32_t>{}, std::vector<int32_t>{-1}}) {
+    Graph graph = Build("fusable_float32");
+    for (Node& node : graph.nodes) {
+      const std::string name = graph.Describe(node);
+      if (name.rfind("RELU", 0) == 0) node.outputs = nothing;
+      if (name.rfind("PAD", 0) == 0) node.inputs[0] = -1;
+    }
+    EXPECT_FALSE(passes::FuseActivations(graph));
+    EXPECT_FALSE(passes::FusePads(graph));
+    for (Node& node : graph.nodes) node.inputs = nothing;
+    EXPECT_FALSE(passes::FuseActivations(graph));
+    EXPECT_FALSE(passes::FusePads(graph));
+  }
+}
+
 TEST_F(Passes, AllTogetherKeepTheResult) {
   // Node by node, without passes, against what a runner gives: it runs them all.
   auto interpreter = MakeInterpreter("fusable_float32");

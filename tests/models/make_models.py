@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the .tflite files of this folder: python make_models.py [FOLDER].
 
-Needs ai-edge-litert (its schema objects, and its interpreter to calibrate the quantised models), flatbuffers and numpy. Every weight is seeded:
-running it again writes the same bytes.
+Needs ai-edge-litert (its schema objects, and its interpreter to calibrate the quantised models), flatbuffers and numpy. Every weight is
+seeded: running it again writes the same bytes.
 """
 
 from __future__ import annotations
@@ -408,7 +408,7 @@ def node_def(op: str, name: str, attributes: dict[str, bytes]) -> bytes:
 def flex_options(op: str, name: str, attributes: dict[str, bytes]) -> bytes:
     """A FlexBuffer vector of two strings: the operator's name and its NodeDef."""
     first, second = op.encode(), node_def(op, name, attributes)
-    assert len(first) < 256 and len(second) < 256
+    assert max(len(first), len(second)) < 256
     body = bytes([len(first)]) + first + b"\0"
     at_second = len(body) + 1
     body += bytes([len(second)]) + second + b"\0"
@@ -455,7 +455,8 @@ def encode_decode() -> Model:
     options = flex_options("StringToNumber", "decode/StringToNumber", {"out_type": TYPE_FLOAT})
     decoded = decode.op("FlexStringToNumber", [s], [-1], dtype="float32", custom=options)
     encode.outputs, decode.outputs = [encoded], [decoded]
-    return Model([decode, encode], {"encode": (1, {"x": x}, {"encoded_result": encoded}), "decode": (0, {"x": s}, {"decoded_result": decoded})})
+    signatures = {"encode": (1, {"x": x}, {"encoded_result": encoded}), "decode": (0, {"x": s}, {"decoded_result": decoded})}
+    return Model([decode, encode], signatures)
 
 
 @model

@@ -8,10 +8,6 @@ import pytest
 MODELS = pathlib.Path(__file__).parent.parent / "models"
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: long sweeps, left out with -m 'not slow'")
-
-
 @pytest.fixture(scope="session")
 def models():
     """The folder of the test models."""

@@ -6,6 +6,7 @@
 #include "kernels/common/gemm_f32.h"
 #include "kernels/common/pool_f32.h"
 #include "kernels/common/reduce_f32.h"
+#include "kernels/common/winograd_f32.h"
 
 namespace sigrun::kernels::avx2 {
 
@@ -15,6 +16,7 @@ void OverlayF32(Kernels& table) {
   OverlayPool(table);
   OverlayElementwise(table);
   OverlayReduce(table);
+  OverlayWinograd(table);
 }
 
 }  // namespace sigrun::kernels::avx2

@@ -317,16 +317,26 @@ struct RequantizeEpilogue {
   const RequantizeParams& params;
   int32_t channel = 0, channels = 0;
   alignas(64) int32_t multiplier[kPanel] = {}, left[kPanel] = {}, right[kPanel] = {};
+  alignas(64) double scale[kPanel] = {};
 
   void Panel(int32_t first, int32_t n, const int32_t* /*weight_sums*/) {
     channel = first;
     channels = n;
+    if (params.scale != nullptr) {
+      for (int32_t i = 0; i < n; ++i) scale[i] = params.scale[first + i];
+      return;
+    }
     for (int32_t i = 0; i < n; ++i) {
       const int32_t shift = params.shift[first + i];
       multiplier[i] = params.multiplier[first + i];
       left[i] = shift > 0 ? shift : 0;
       right[i] = shift > 0 ? 0 : -shift;
     }
+  }
+  SIGRUN_INLINE I32 RoundScaledLanes(const int32_t* sums, int32_t i) const {
+    int32_t lanes[kLanes];
+    for (int32_t j = 0; j < kLanes; ++j) lanes[j] = RoundScaled(sums[j], scale[i + j]);
+    return Load(lanes);
   }
   void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
     const I32 zero_point = Set1(params.zero_point), min = Set1(params.min), max = Set1(params.max);
@@ -335,7 +345,9 @@ struct RequantizeEpilogue {
       const I32 m = Load(multiplier + i), l = Load(left + i), r = Load(right + i);
       const int32_t n = channels - i;
       for (int32_t row = 0; row < rows; ++row) {
-        const I32 y = Clamp(Requantize(Load(sums + row * width + i), m, l, r) + zero_point, min, max);
+        const int32_t* from = sums + row * width + i;
+        const I32 scaled = params.scale != nullptr ? RoundScaledLanes(from, i) : Requantize(Load(from), m, l, r);
+        const I32 y = Clamp(scaled + zero_point, min, max);
         uint8_t* to = out + row * output_stride + i;
         if (n >= kLanes) {
           StoreLow8(to, y);

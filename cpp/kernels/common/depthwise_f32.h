@@ -1,22 +1,30 @@
 #pragma once
 
+#include <utility>
+
 #include "kernels/common/math.h"
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
 
-// Depthwise convolution. Packed: chunks of kChunk channels, each [bias][tap][channel], so that a chunk's weights and the lines it reads
-// stay in L1 while a line of output pixels is walked. Trick: four neighbouring pixels share each weight, and at stride 1 their
-// overlapping inputs too. A depth multiplier above 1 broadcasts an input over its output channels and uses a single chunk.
+// Depthwise convolution. Packed: chunks of nearly equal width, each [bias][tap][channel], so that a chunk's weights and the pixels it reads
+// stay in L1 while a line of output pixels is walked. Trick: a few neighbouring pixels share each weight and the columns of the input
+// in which their windows overlap; a column outside the image is a pointer at zeros, so that borders take the same path. A depth
+// multiplier above 1 broadcasts an input over its output channels and uses a single chunk.
 namespace sigrun::kernels {
 namespace {
 
-constexpr int32_t kChunk = 8 * F32::lanes;
-constexpr int kPixels = 4;
+constexpr int32_t kMaxChunk = 256;
+constexpr int32_t kMaxLines = 16;  // of a window that takes the fast path
+constexpr int kPixels = F32::lanes == 8 ? 4 : 5;  // AVX2 has but 16 registers
+
+alignas(64) constexpr float kZeroColumn[kMaxChunk] = {};
 
 SIGRUN_INLINE int32_t PaddedChannels(int32_t channels) { return (channels + F32::lanes - 1) / F32::lanes * F32::lanes; }
 SIGRUN_INLINE int32_t ChunkWidth(const ConvShape& s, int32_t channel) {
   const int32_t rest = PaddedChannels(s.out_channels) - channel;
-  return s.in_channels == s.out_channels && rest > kChunk ? kChunk : rest;
+  if (s.in_channels != s.out_channels) return rest;
+  const int32_t chunks = (rest + kMaxChunk - 1) / kMaxChunk;
+  return PaddedChannels((rest + chunks - 1) / chunks);
 }
 
 size_t PackDepthwiseF32Bytes(const ConvShape& s) {
@@ -64,26 +72,8 @@ SIGRUN_INLINE void DepthwiseTapLine(const DepthwiseTaps& t, const float* in, con
   }
 }
 
-// The same sums where the taps of a pixel are those of the pixel before, one further: each input is loaded once.
+// kWidth is the number of taps a line if it is known, else 0. rest is the number of channels if they are no whole vector, else 0.
 template <int kCount, int kWidth, bool kPartial>
-SIGRUN_INLINE void DepthwiseOverlappingTapLine(const DepthwiseTaps& t, const float* in, const float* w, int rest, F32 (&sum)[kCount]) {
-  F32 inputs[kCount + kWidth - 1];
-  SIGRUN_UNROLL
-  for (int i = 0; i < kCount + kWidth - 1; ++i) {
-    const float* p = in + i * t.tap_stride;
-    inputs[i] = kPartial ? LoadPartial(p, rest) : Load(p);
-  }
-  SIGRUN_UNROLL
-  for (int x = 0; x < kWidth; ++x) {
-    const F32 weight = Load(w + x * t.weight_stride);
-    SIGRUN_UNROLL
-    for (int i = 0; i < kCount; ++i) sum[i] = Fma(inputs[i + x], weight, sum[i]);
-  }
-}
-
-// kWidth is the number of taps a line if it is known, else 0; kOverlap says that pixels are one tap apart. rest is the number of channels
-// if they are no whole vector, else 0.
-template <int kCount, int kWidth, bool kOverlap, bool kPartial>
 SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, float* out, ptrdiff_t out_stride, Bounds bounds, int rest) {
   F32 sum[kCount];
   SIGRUN_UNROLL
@@ -91,11 +81,7 @@ SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, fl
   const float* in = t.input;
   const float* w = t.weights;
   for (int32_t y = 0; y < t.height; ++y, in += t.line_stride, w += t.weight_line_stride) {
-    if constexpr (kOverlap) {
-      DepthwiseOverlappingTapLine<kCount, kWidth, kPartial>(t, in, w, rest, sum);
-    } else {
-      DepthwiseTapLine<kCount, kWidth, kPartial>(t, in, w, rest, sum);
-    }
+    DepthwiseTapLine<kCount, kWidth, kPartial>(t, in, w, rest, sum);
   }
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) {
@@ -109,23 +95,15 @@ SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, fl
 }
 
 // All channels of a chunk for kCount neighbouring pixels.
-template <int kCount, int kWidth, bool kOverlap>
+template <int kCount, int kWidth>
 void DepthwiseChunk(DepthwiseTaps t, const float* bias, int32_t channels, float* out, ptrdiff_t out_stride, Bounds bounds) {
   int32_t c = 0;
   for (; c + F32::lanes <= channels; c += F32::lanes) {
-    DepthwisePixels<kCount, kWidth, kOverlap, false>(t, bias + c, out + c, out_stride, bounds, 0);
+    DepthwisePixels<kCount, kWidth, false>(t, bias + c, out + c, out_stride, bounds, 0);
     t.input += F32::lanes;
     t.weights += F32::lanes;
   }
-  if (c < channels) DepthwisePixels<kCount, kWidth, kOverlap, true>(t, bias + c, out + c, out_stride, bounds, channels - c);
-}
-
-using ChunkFunction = void (*)(DepthwiseTaps, const float*, int32_t, float*, ptrdiff_t, Bounds);
-ChunkFunction ChooseChunk(const ConvShape& s) {
-  const bool overlap = s.stride_w == s.dilation_w;
-  if (s.kernel_width == 3) return overlap ? DepthwiseChunk<kPixels, 3, true> : DepthwiseChunk<kPixels, 3, false>;
-  if (s.kernel_width == 5 && overlap) return DepthwiseChunk<kPixels, 5, true>;
-  return DepthwiseChunk<kPixels, 0, false>;
+  if (c < channels) DepthwisePixels<kCount, kWidth, true>(t, bias + c, out + c, out_stride, bounds, channels - c);
 }
 
 /// One line of output pixels and the taps of the window's lines that lie in the image.
@@ -143,13 +121,12 @@ void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const flo
                      weights,       static_cast<ptrdiff_t>(width) * s.kernel_width, width,      line.height,
                      s.kernel_width};
   const Range whole = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
-  const ChunkFunction run_pixels = ChooseChunk(s);
   for (int32_t ox = 0; ox < s.out_width;) {
     const int32_t left = ox * s.stride_w - s.pad_left;
     float* out = line.output + ox * channels + first;
     if (ox >= whole.begin && ox + kPixels <= whole.end) {
       t.input = line.input + left * channels + first;
-      run_pixels(t, packed, count, out, channels, bounds);
+      DepthwiseChunk<kPixels, 0>(t, packed, count, out, channels, bounds);
       ox += kPixels;
       continue;
     }
@@ -158,8 +135,103 @@ void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const flo
     one.input = line.input + left * channels + kx.begin * tap_stride + first;
     one.weights = weights + kx.begin * static_cast<ptrdiff_t>(width);
     one.width = kx.end - kx.begin;
-    DepthwiseChunk<1, 0, false>(one, packed, count, out, channels, bounds);
+    DepthwiseChunk<1, 0>(one, packed, count, out, channels, bounds);
     ++ox;
+  }
+}
+
+/// Neighbouring pixels whose windows lie on common columns of the input, one chunk of channels.
+struct DepthwiseColumns {
+  const float* const* pointers;  // [line][column], at the chunk's first channel
+  int32_t height;
+  const float* bias;
+  const float* weights;  // [line][tap][channel]
+  int32_t width;         // of the chunk, padded
+  float* output;
+  ptrdiff_t output_stride;
+};
+
+constexpr int ColumnsOf(int count, int width, int step) { return (count - 1) * step + width; }
+
+// kWidth taps a line; pixels are kStep taps apart.
+template <int kCount, int kWidth, int kStep, bool kPartial>
+SIGRUN_INLINE void DepthwiseColumnVector(const DepthwiseColumns& d, ptrdiff_t c, int rest, Bounds bounds) {
+  constexpr int kColumns = ColumnsOf(kCount, kWidth, kStep);
+  F32 sum[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) sum[i] = Load(d.bias + c);
+  const float* w = d.weights + c;
+  const float* const* pointers = d.pointers;
+  for (int32_t y = 0; y < d.height; ++y, pointers += kColumns) {
+    F32 inputs[kColumns];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kColumns; ++i) inputs[i] = kPartial ? LoadPartial(pointers[i] + c, rest) : Load(pointers[i] + c);
+    SIGRUN_UNROLL
+    for (int x = 0; x < kWidth; ++x, w += d.width) {
+      const F32 weight = Load(w);
+      SIGRUN_UNROLL
+      for (int i = 0; i < kCount; ++i) sum[i] = Fma(inputs[i * kStep + x], weight, sum[i]);
+    }
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const F32 y = Clamp(sum[i], bounds.low, bounds.high);
+    float* to = d.output + i * d.output_stride + c;
+    if (kPartial) {
+      StorePartial(to, y, rest);
+    } else {
+      Store(to, y);
+    }
+  }
+}
+
+template <int kCount, int kWidth, int kStep>
+void DepthwiseColumnGroup(const DepthwiseColumns& d, int32_t channels, Bounds bounds) {
+  ptrdiff_t c = 0;
+  for (; c + F32::lanes <= channels; c += F32::lanes) DepthwiseColumnVector<kCount, kWidth, kStep, false>(d, c, 0, bounds);
+  if (c < channels) DepthwiseColumnVector<kCount, kWidth, kStep, true>(d, c, static_cast<int>(channels - c), bounds);
+}
+
+using ColumnFunction = void (*)(const DepthwiseColumns&, int32_t, Bounds);
+struct ColumnFunctions {
+  ColumnFunction of_count[kPixels];
+};
+template <int kWidth, int kStep, int... kCount>
+constexpr ColumnFunctions MakeColumnFunctions(std::integer_sequence<int, kCount...>) {
+  return {{DepthwiseColumnGroup<kCount + 1, kWidth, kStep>...}};
+}
+template <int kWidth, int kStep>
+constexpr ColumnFunctions kColumnFunctions = MakeColumnFunctions<kWidth, kStep>(std::make_integer_sequence<int, kPixels>{});
+
+/// Null if the windows are not of a kind that has functions.
+const ColumnFunctions* ChooseColumns(const ConvShape& s) {
+  if (s.kernel_height > kMaxLines) return nullptr;
+  const bool next = s.stride_w == s.dilation_w, skip = s.stride_w == 2 * s.dilation_w;
+  if (s.kernel_width == 3) return next ? &kColumnFunctions<3, 1> : skip ? &kColumnFunctions<3, 2> : nullptr;
+  if (s.kernel_width == 5) return next ? &kColumnFunctions<5, 1> : skip ? &kColumnFunctions<5, 2> : nullptr;
+  return nullptr;
+}
+
+void DepthwiseLineColumns(const ConvShape& s, const DepthwiseLine& line, const ColumnFunctions& functions, const float* packed, int32_t first,
+                          int32_t width, Bounds bounds) {
+  const ptrdiff_t channels = s.in_channels, tap_stride = s.dilation_w * channels, line_stride = s.dilation_h * s.in_width * channels;
+  const int32_t count = s.in_channels - first < width ? s.in_channels - first : width;
+  const int32_t groups = (s.out_width + kPixels - 1) / kPixels, step = s.stride_w / s.dilation_w;
+  const float* pointers[kMaxLines * ColumnsOf(kPixels, 5, 2)];
+  DepthwiseColumns d = {pointers, line.height, packed, packed + static_cast<ptrdiff_t>(width) * (1 + line.first_tap * s.kernel_width),
+                        width,    line.output + first, channels};
+  int32_t left = -s.pad_left;
+  for (int32_t g = 0; g < groups; ++g) {
+    const int32_t pixels = s.out_width / groups + (g < s.out_width % groups ? 1 : 0), columns = ColumnsOf(pixels, s.kernel_width, step);
+    const float* column = line.input + left * channels + first;
+    for (int32_t x = 0; x < columns; ++x, column += tap_stride) {
+      const int32_t at = left + x * s.dilation_w;
+      const bool inside = at >= 0 && at < s.in_width;
+      for (int32_t y = 0; y < line.height; ++y) pointers[y * columns + x] = inside ? column + y * line_stride : kZeroColumn;
+    }
+    functions.of_count[pixels - 1](d, count, bounds);
+    d.output += pixels * channels;
+    left += pixels * s.stride_w;
   }
 }
 
@@ -203,6 +275,7 @@ void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packe
   const Bounds bounds = {Set1(clamp.min), Set1(clamp.max)};
   const ptrdiff_t in_line = static_cast<ptrdiff_t>(s.in_width) * s.in_channels;
   const ptrdiff_t out_line = static_cast<ptrdiff_t>(s.out_width) * s.out_channels;
+  const ColumnFunctions* columns = ChooseColumns(s);
   for (int32_t row = lines.begin; row < lines.end; ++row) {
     const int32_t image = row / s.out_height, top = (row % s.out_height) * s.stride_h - s.pad_top;
     const Range ky = TapsInside(top, s.dilation_h, s.kernel_height, s.in_height);
@@ -215,7 +288,11 @@ void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packe
     }
     for (int32_t first = 0; first < s.out_channels;) {
       const int32_t width = ChunkWidth(s, first);
-      DepthwiseLineChunk(s, line, weights, first, width, bounds);
+      if (columns != nullptr) {
+        DepthwiseLineColumns(s, line, *columns, weights, first, width, bounds);
+      } else {
+        DepthwiseLineChunk(s, line, weights, first, width, bounds);
+      }
       weights += static_cast<ptrdiff_t>(width) * (s.kernel_height * s.kernel_width + 1);
       first += width;
     }

@@ -32,6 +32,15 @@ static constexpr int32_t RoundingDivideByPOT(int32_t x, int32_t exponent) {
   return (x >> exponent) + ((x & mask) > threshold ? 1 : 0);
 }
 
+/// x * scale in double, rounded half away from zero and saturated to 30 bits. The addend is the number below 0.5, so that the number below
+/// 0.5 does not become 1.
+static constexpr int32_t RoundScaled(int32_t x, double scale) {
+  constexpr double kAlmostHalf = 0x1.fffffffffffffp-2, kMost = 1 << 30;
+  const double product = x * scale;
+  const double y = product + (product < 0 ? -kAlmostHalf : kAlmostHalf);
+  return static_cast<int32_t>(y < -kMost ? -kMost : y > kMost ? kMost : y);
+}
+
 /// x * multiplier * 2^(shift - 31) with both roundings; -31 <= shift <= 31. The shift to the left wraps.
 static constexpr int32_t MultiplyByQuantizedMultiplier(int32_t x, int32_t multiplier, int32_t shift) {
   const int32_t left = shift > 0 ? shift : 0;

@@ -302,16 +302,47 @@ struct Block {
   SIGRUN_INLINE int32_t Height(int32_t tile) const { return rows / tiles + (tile < rows % tiles ? 1 : 0); }
 };
 
+/// Where the segments of a pass lie, from the first tap of a window that is wholly in the image.
+struct TapOffsets {
+  ptrdiff_t of_segment[kMaxSegments];
+  TapOffsets(const Gather& g, const Pass& pass) {
+    const ConvShape& s = g.shape;
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+    int32_t ky = pass.first_ky, kx = pass.first_kx;
+    for (int32_t i = 0; i < pass.count; ++i) {
+      of_segment[i] = (static_cast<ptrdiff_t>(ky) * s.dilation_h * s.in_width + kx * s.dilation_w) * depth + pass.offset;
+      if (g.segments.merged || ++kx == s.kernel_width) {
+        kx = 0;
+        ++ky;
+      }
+    }
+  }
+};
+
+/// True if rows of A are the pixels of the input, one after the other.
+SIGRUN_INLINE bool IsMatrix(const ConvShape& s) {
+  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.out_height == s.in_height &&
+         s.out_width == s.in_width;
+}
+
 void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block, const float** pointers, float* scratch) {
+  const ConvShape& s = g.shape;
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+  const TapOffsets offsets(g, pass);
+  const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h, last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
   for (int32_t tile = 0; tile < block.tiles; ++tile) {
     const int32_t height = block.Height(tile);
     for (int32_t i = 0; i < height; ++i) {
-      if (g.segments.merged) {
+      const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
+      if (top >= 0 && top <= last_y && left >= 0 && left <= last_x) {
+        const float* window = g.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + top) * s.in_width + left) * depth;
+        for (int32_t k = 0; k < pass.count; ++k) pointers[k * height + i] = window + offsets.of_segment[k];
+      } else if (g.segments.merged) {
         scratch = LinePointers(g, pass, at, pointers + i, height, scratch);
       } else {
         TapPointers(g, pass, at, pointers + i, height);
       }
-      Advance(g.shape, at);
+      Advance(s, at);
     }
     pointers += pass.count * height;
   }
@@ -343,7 +374,13 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
   const Segments& cut = g.gather.segments;
   const float* pointers[kMaxPointers];
   float scratch[kScratchFloats];
-  GatherBlock(g.gather, pass, PixelAt(s, row), block, pointers, scratch);
+  if (IsMatrix(s)) {
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+    const float* from = g.gather.input + row * depth + pass.offset;
+    for (int32_t i = 0; i < block.rows; ++i, from += depth) pointers[i] = from;
+  } else {
+    GatherBlock(g.gather, pass, PixelAt(s, row), block, pointers, scratch);
+  }
   const ptrdiff_t k = static_cast<ptrdiff_t>(cut.count) * cut.length;
   const ptrdiff_t first_k = static_cast<ptrdiff_t>(pass.first) * cut.length + pass.offset;
   const float* panel = g.packed;

@@ -114,6 +114,66 @@ void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packe
   }
 }
 
+// --- Winograd F(2x2, 3x3) --------------------------------------------------------------------------------------------------------------
+
+struct WinogradTile {
+  int32_t image, y, x;  // y and x in tiles
+};
+WinogradTile WinogradTileAt(const ConvShape& s, int32_t tile) {
+  const int32_t columns = (s.out_width + 1) / 2, lines = (s.out_height + 1) / 2;
+  return {tile / (lines * columns), tile / columns % lines, tile % columns};
+}
+
+void WinogradInputF32(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+  for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const WinogradTile at = WinogradTileAt(s, tile);
+    for (int32_t c = 0; c < s.in_channels; ++c, ++to) {
+      float d[4][4], t[4][4];
+      for (int32_t i = 0; i < 16; ++i) {
+        const int32_t y = at.y * 2 - s.pad_top + i / 4, x = at.x * 2 - s.pad_left + i % 4;
+        const bool inside = y >= 0 && y < s.in_height && x >= 0 && x < s.in_width;
+        const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + x;
+        d[i / 4][i % 4] = inside ? input[position * s.in_channels + c] : 0.0f;
+      }
+      for (int j = 0; j < 4; ++j) {
+        t[0][j] = d[0][j] - d[2][j];
+        t[1][j] = d[1][j] + d[2][j];
+        t[2][j] = d[2][j] - d[1][j];
+        t[3][j] = d[1][j] - d[3][j];
+      }
+      for (int i = 0; i < 4; ++i) {
+        float* line = to + 4 * i * plane;
+        line[0] = t[i][0] - t[i][2];
+        line[plane] = t[i][1] + t[i][2];
+        line[2 * plane] = t[i][2] - t[i][1];
+        line[3 * plane] = t[i][1] - t[i][3];
+      }
+    }
+  }
+}
+
+void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp, Range tiles) {
+  for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const WinogradTile at = WinogradTileAt(s, tile);
+    for (int32_t c = 0; c < s.out_channels; ++c, ++from) {
+      float t[2][4];
+      for (int j = 0; j < 4; ++j) {
+        const float* m = from + j * plane;
+        t[0][j] = (m[0] + m[4 * plane]) + m[8 * plane];
+        t[1][j] = (m[4 * plane] - m[8 * plane]) - m[12 * plane];
+      }
+      for (int32_t i = 0; i < 4; ++i) {
+        const int32_t y = at.y * 2 + i / 2, x = at.x * 2 + i % 2;
+        if (y >= s.out_height || x >= s.out_width) continue;
+        const float* p = t[i / 2];
+        const float sum = i % 2 == 0 ? (p[0] + p[1]) + p[2] : (p[1] - p[2]) - p[3];
+        const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x;
+        output[position * s.out_channels + c] = Clamp(sum + bias[c], clamp.min, clamp.max);
+      }
+    }
+  }
+}
+
 // --- pooling; a window wholly outside the image gives 0 --------------------------------------------------------------------------------
 
 struct MaxPool {
@@ -313,6 +373,8 @@ void OverlayF32(Kernels& t) {
   t.pack_depthwise_f32_bytes = PackDepthwiseF32Bytes;
   t.pack_depthwise_f32 = PackDepthwiseF32;
   t.depthwise_f32 = DepthwiseF32;
+  t.winograd_input_f32 = WinogradInputF32;
+  t.winograd_output_f32 = WinogradOutputF32;
   t.max_pool_f32 = PoolF32<MaxPool>;
   t.average_pool_f32 = PoolF32<AveragePool>;
   t.f16_to_f32 = F16ToF32;

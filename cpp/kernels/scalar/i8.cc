@@ -90,7 +90,12 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
       const int32_t group = i / s.out_channels;
       const int32_t sum =
           ConvSum(s, in, input.is_unsigned, input.zero_point, packed + group * group_bytes, PixelOf(s, row), group, i % s.out_channels);
-      *out++ = static_cast<uint8_t>(Requantized(sum, requantize, i));
+      if (requantize.scale != nullptr) {
+        const int32_t scaled = RoundScaled(sum, requantize.scale[i]);
+        *out++ = static_cast<uint8_t>(ClampI32(WrapAdd(scaled, requantize.zero_point), requantize.min, requantize.max));
+      } else {
+        *out++ = static_cast<uint8_t>(Requantized(sum, requantize, i));
+      }
     }
   }
 }

@@ -66,10 +66,21 @@ struct Pieces {
     return {(s.out_channels + kPieceChannels - 1) / kPieceChannels, kPieceChannels};
   }
   ConvShape Shape(ConvShape s, int32_t piece) const {
-    s.out_channels = std::min(channels, s.out_channels - piece * channels);
+    if (count > 1) s.out_channels = std::min(channels, s.out_channels - piece * channels);
     return s;
   }
 };
+
+// f(shape, its first output channel, its packed weights, rows, worker) for all rows and pieces.
+template <class F>
+void ForPieces(const RunContext& run, const ConvShape& s, const Pieces& pieces, const std::byte* packed, size_t piece_bytes, const F& f) {
+  if (pieces.count == 1) return ForRows(run, s, [&](Range rows, int worker) { f(s, 0, packed, rows, worker); });
+  run.Parallel(pieces.count, MacCost(int64_t{s.in_channels} * pieces.channels), [&](Range range, int worker) {
+    for (int32_t i = range.begin; i < range.end; ++i) {
+      f(pieces.Shape(s, i), i * pieces.channels, packed + static_cast<size_t>(i) * piece_bytes, Range{0, 1}, worker);
+    }
+  });
+}
 
 }  // namespace
 
@@ -157,6 +168,12 @@ WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_
   return {q.scale, single ? static_cast<int32_t>(q.zero_point[0]) : 0};
 }
 
+WeightScales ReadSymmetricWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels) {
+  WeightScales scales = ReadWeightScales(p, i, dimension, channels);
+  if (p.type(i) == TensorType::kInt8) scales.zero_point = 0;
+  return scales;
+}
+
 Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels, ScaleProduct product) {
   const Prepare::Affine output = CheckedOutputAffine(p, 0);
   const QuantizedRange range = QuantizedActivationRange(p, 0);
@@ -168,6 +185,10 @@ Requantization PrepareRequantization(const Prepare& p, float input_scale, const 
     const float weight_scale = weights.at(static_cast<size_t>(c));
     const bool in_float = product == ScaleProduct::kFloatIfSingle && !weights.per_channel();
     const double scale = in_float ? static_cast<double>(input_scale * weight_scale) : static_cast<double>(input_scale) * weight_scale;
+    if (product == ScaleProduct::kUnquantized) {
+      r.scale.push_back(scale / output.scale);
+      continue;
+    }
     const FixedPoint fixed = QuantizeMultiplier(scale / output.scale);
     r.multiplier.push_back(fixed.multiplier);
     r.shift.push_back(fixed.shift);
@@ -212,48 +233,45 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
       [=, pack = k.pack_f32, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
-          const int32_t n = pieces.count > 1 ? pieces.Shape(s, i).out_channels : s.out_channels;
           const float* bias = b == nullptr ? nullptr : static_cast<const float*>(b) + first;
-          pack(depth, n, {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k}, bias, to + static_cast<size_t>(i) * group_bytes);
+          pack(depth, pieces.Shape(s, i).out_channels, {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k}, bias,
+               to + static_cast<size_t>(i) * group_bytes);
         }
       });
   p.Emit([=, conv = k.conv_f32, clamp = ActivationClamp(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
-    const float* x = run.get<float>(in);
-    float* y = run.get<float>(out);
-    const std::byte* w = packed.get(run);
-    if (pieces.count == 1) return ForRows(run, s, [&](Range rows, int) { conv(s, x, w, y, clamp, rows); });
-    run.Parallel(pieces.count, MacCost(int64_t{depth} * pieces.channels), [&](Range range, int) {
-      for (int32_t i = range.begin; i < range.end; ++i) {
-        conv(pieces.Shape(s, i), x, w + static_cast<size_t>(i) * group_bytes, y + i * pieces.channels, clamp, {0, 1});
-      }
+    ForPieces(run, s, pieces, packed.get(run), group_bytes, [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int) {
+      conv(piece, run.get<float>(in), w, run.get<float>(out) + first, clamp, rows);
     });
   });
 }
 
 namespace {
 
-// int8 weights of all groups, one after the other; uint8 ones are flipped.
+// int8 weights of all groups or pieces, one after the other; uint8 ones are flipped.
 struct PackedI8 {
   Packed weights;
   size_t group_bytes;
+  Pieces pieces;
 };
 PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_point, int32_t weight_zero_point) {
   const ConvShape s = g.shape;
   const auto& k = p.kernels();
   const bool flip = p.type(g.weights) == TensorType::kUInt8;
-  const size_t group_bytes = k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels);
-  const std::string key = Concat(GemmKey(g), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
+  const Pieces pieces = Pieces::Of(p, s);
+  const size_t group_bytes = k.pack_i8_bytes(s.taps(), s.in_channels, pieces.channels);
+  const std::string key =
+      Concat(GemmKey(g), " pieces ", pieces.count, " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
   const Packed packed = PackWeights(
-      p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups), 0,
+      p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
       [=, pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
-        for (int32_t i = 0; i < s.groups; ++i) {
-          const int32_t first = i * s.out_channels;
+        for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
+          const int32_t first = i * pieces.channels;
           const int32_t* sums = b == nullptr ? nullptr : static_cast<const int32_t*>(b) + first;
-          pack(s.taps(), s.in_channels, s.out_channels, {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums,
+          pack(s.taps(), s.in_channels, pieces.Shape(s, i).out_channels, {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums,
                input_zero_point, weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
         }
       });
-  return {packed, group_bytes};
+  return {packed, group_bytes, pieces};
 }
 
 }  // namespace
@@ -268,13 +286,14 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const int32_t zero_point = ToInt8Domain(input.zero_point, type);
   const PackedI8 packed = PackGemmI8(p, g, g.bias, zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
-  p.Emit([=, conv = k.conv_i8, weights = packed.weights, requantize = std::move(requantize), is_unsigned = type == TensorType::kUInt8,
+  p.Emit([=, conv = k.conv_i8, requantize = std::move(requantize), is_unsigned = type == TensorType::kUInt8,
           scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
-    std::byte* y = run.get<std::byte>(out);
-    const std::byte* w = weights.get(run);
-    std::byte* own = run.get<std::byte>(scratch);
-    ForRows(run, s, [&](Range rows, int worker) { conv(s, x, w, y, requantize.params(), own + static_cast<size_t>(worker) * scratch_bytes, rows); });
+    ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
+              [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
+                std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
+                conv(piece, x, w, run.get<std::byte>(out) + first, requantize.params(first), own, rows);
+              });
   });
 }
 
@@ -305,15 +324,17 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
     });
   });
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
-  p.Emit([=, conv = k.conv_i8_f32, weights = packed.weights, channel_scale = std::move(channel_scale), clamp = ActivationClamp(p),
+  p.Emit([=, conv = k.conv_i8_f32, channel_scale = std::move(channel_scale), clamp = ActivationClamp(p),
           scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), out = p.out(0),
           bias = g.bias >= 0 ? p.in(g.bias) : Slot{}](RunContext& run) noexcept {
-    const std::byte* w = weights.get(run);
     const int32_t* zero = rounding.asymmetric ? run.get<int32_t>(row_zero) : nullptr;
-    ForRows(run, s, [&](Range rows, int worker) {
-      conv(s, run.get<int8_t>(quantized), w, run.get<float>(out), run.get<float>(row_scale), zero, rounding.per_image, channel_scale.data(),
-           run.get<float>(bias), clamp, run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
-    });
+    const float* addend = run.get<float>(bias);
+    ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
+              [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
+                std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
+                conv(piece, run.get<int8_t>(quantized), w, run.get<float>(out) + first, run.get<float>(row_scale), zero, rounding.per_image,
+                     channel_scale.data() + first, addend == nullptr ? nullptr : addend + first, clamp, own, rows);
+              });
   });
 }
 

@@ -57,15 +57,23 @@ struct WeightScales {
   float at(size_t channel) const { return scale[per_channel() ? channel : 0]; }
 };
 WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels);
+/// The same for operators in which LiteRT passes over the zero point of int8 weights.
+WeightScales ReadSymmetricWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels);
 
-/// How LiteRT multiplies the scales of input and weights: always in double, or in float where the weights have one scale.
-enum class ScaleProduct : uint8_t { kDouble, kFloatIfSingle };
+/// How LiteRT scales the sums: by a fixed-point number, made from the product of the scales of input and weights in double, or in float
+/// where the weights have one scale; or by the product in double, as FULLY_CONNECTED does.
+enum class ScaleProduct : uint8_t { kDouble, kFloatIfSingle, kUnquantized };
 
 /// Requantisation of the sums of `channels` output channels, owned.
 struct Requantization {
   std::vector<int32_t> multiplier, shift;
+  std::vector<double> scale;  // empty, or used instead
   int32_t zero_point = 0, min = 0, max = 0;
-  kernels::RequantizeParams params() const { return {multiplier.data(), shift.data(), zero_point, min, max}; }
+  /// For the output channels from `first` on.
+  kernels::RequantizeParams params(int32_t first = 0) const {
+    if (!scale.empty()) return {nullptr, nullptr, zero_point, min, max, scale.data() + first};
+    return {multiplier.data() + first, shift.data() + first, zero_point, min, max};
+  }
 };
 Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels, ScaleProduct product);
 

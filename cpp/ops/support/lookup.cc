@@ -30,4 +30,19 @@ void EmitLookup8(Prepare& p, const Table8& table) {
   });
 }
 
+void EmitLookup16(Prepare& p, const Table16& table) {
+  p.MayOverwrite(0, 0);
+  p.Emit([table, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    const int16_t* from = run.get<int16_t>(x);
+    int16_t* to = run.get<int16_t>(y);
+    ForElements(run, n, 4, [&](int64_t begin, int64_t count) {
+      for (int64_t i = begin; i < begin + count; ++i) {
+        const size_t piece = static_cast<size_t>(256 + (from[i] >> 7));
+        const int32_t slope = table[piece + 1] - table[piece];
+        to[i] = static_cast<int16_t>(table[piece] + ((slope * (from[i] & 0x7f) + 64) >> 7));
+      }
+    });
+  });
+}
+
 }  // namespace sigrun::ops

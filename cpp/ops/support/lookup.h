@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 
 #include "ops/op.h"
+#include "ops/support/affine.h"
 
 // Operators of one 8-bit operand as a table of 256 results.
 namespace sigrun::ops {
@@ -29,10 +31,41 @@ Table8 MakeRealTable8(const Prepare& p, float (*f)(float));
 /// A step that maps input 0 to output 0 through the table. The output's shape is set.
 void EmitLookup8(Prepare& p, const Table8& table);
 
+/// INT16 through 512 linear pieces: the value of each at its begin, corrected for the error in its middle, and the end of the last.
+using Table16 = std::array<int16_t, 513>;
+
+/// The table of a real function float -> float, as LiteRT's reference fills its own.
+template <class F>
+Table16 MakeRealTable16(const Prepare& p, const F& f);
+
+/// A step that maps input 0 to output 0, both INT16, through the table. The output's shape is set.
+void EmitLookup16(Prepare& p, const Table16& table);
+
 /// round(x) half away from zero as int32, saturated; NaN gives 0.
 inline int32_t RoundToInt(double x) {
   const double r = std::round(x);
   return r >= 2147483647.0 ? INT32_MAX : r <= -2147483648.0 ? INT32_MIN : std::isnan(r) ? 0 : static_cast<int32_t>(r);
+}
+
+template <class F>
+Table16 MakeRealTable16(const Prepare& p, const F& f) {
+  constexpr int kSteps = 512;
+  const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
+  const float first = in.scale * static_cast<float>(-32768 - in.zero_point), last = in.scale * static_cast<float>(32767 - in.zero_point);
+  const float step = (last - first) / kSteps;
+  const float low = out.scale * static_cast<float>(-32768 - out.zero_point), high = out.scale * static_cast<float>(32767 - out.zero_point);
+  const float per_unit = 65536.0f / (high - low);
+  const auto store = [](float x) { return static_cast<int16_t>(x >= 32767.0f ? 32767.0f : x > -32768.0f ? x : -32768.0f); };
+  Table16 table;
+  for (int i = 0; i < kSteps; ++i) {
+    const float begin = first + static_cast<float>(i) * step;
+    const float sample = std::round(f(begin) * per_unit);
+    const float interpolated = std::round((f(first + static_cast<float>(i + 1) * step) * per_unit + sample) / 2);
+    const float middle = std::round(f(begin + step / 2) * per_unit);
+    table[static_cast<size_t>(i)] = store(sample - std::round((interpolated - middle) / 2));
+  }
+  table[kSteps] = store(std::round(f(last) * per_unit));
+  return table;
 }
 
 }  // namespace sigrun::ops

@@ -42,9 +42,9 @@ QuantizedRange TypeRange(TensorType type) {
 
 QuantizedRange QuantizedActivationRange(const Prepare& p, int o) {
   QuantizedRange range = TypeRange(p.output_type(o));
-  const auto [scale, zero_point] = p.output_affine(o);
+  const Prepare::Affine affine = p.output_affine(o);
   const auto quantize = [&](float f) {
-    const double q = zero_point + std::round(static_cast<double>(f / scale));
+    const double q = affine.zero_point + std::round(static_cast<double>(f / affine.scale));
     return q > range.max ? range.max + 1 : q < range.min ? range.min - 1 : static_cast<int32_t>(q);
   };
   const auto at_least = [&](float f) { range.min = std::max(range.min, std::min(quantize(f), range.max)); };

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <string>
@@ -87,6 +88,7 @@ struct Mode {
   bool wide_bias = false;
   int32_t min = -128;
   int32_t max = 127;
+  bool in_double = false;
 };
 
 std::vector<Mode> Modes() {
@@ -100,12 +102,16 @@ std::vector<Mode> Modes() {
 
 struct Requantization {
   std::vector<int32_t> multiplier, shift;
+  std::vector<double> scale;
   RequantizeParams params;
 
   Requantization(int32_t channels, const Mode& mode, uint32_t seed)
       : multiplier(RandomInts<int32_t>(static_cast<size_t>(channels), seed, int64_t{1} << 30, INT32_MAX)),
         shift(RandomInts<int32_t>(static_cast<size_t>(channels), seed + 1, mode.left_shifts ? -31 : -12, mode.left_shifts ? 8 : -2)) {
     params = {multiplier.data(), shift.data(), mode.unsigned_input ? 120 : -9, mode.min, mode.max};
+    if (!mode.in_double) return;
+    for (const int32_t m : multiplier) scale.push_back(std::ldexp(m, m % 2 == 0 ? -40 : -37));
+    params.scale = scale.data();
   }
 };
 
@@ -141,6 +147,16 @@ TEST(ConvI8, EveryTierEqualsScalar) {
         ASSERT_EQ(RunConv(*tier, g, mode, true), expected) << Describe(g, *tier);
         ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier) << " in ranges";
       }
+    }
+  }
+}
+
+TEST(ConvI8, ScalesInDouble) {
+  for (Mode mode : Modes()) {
+    mode.in_double = true;
+    for (const Geometry& g : ConvGeometries()) {
+      const auto expected = RunConv(Scalar(), g, mode, true);
+      for (const Kernels* tier : TiersToTest()) ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier);
     }
   }
 }
@@ -488,6 +504,8 @@ TEST(FixedPoint, KnownValues) {
   for (const auto& c : cases) EXPECT_EQ(MultiplyByQuantizedMultiplier(c.x, c.multiplier, c.shift), c.expected) << c.x << ' ' << c.shift;
   EXPECT_EQ(SaturatingRoundingDoublingHighMul(INT32_MIN, INT32_MIN), INT32_MAX);
   static_assert(RoundingDivideByPOT(5, 1) == 3 && RoundingDivideByPOT(-5, 1) == -3 && RoundingDivideByPOT(-5, 0) == -5);
+  static_assert(RoundScaled(5, 0.5) == 3 && RoundScaled(-5, 0.5) == -3 && RoundScaled(1, 0x1.fffffffffffffp-2) == 0);
+  static_assert(RoundScaled(1, 0.5) == 1 && RoundScaled(INT32_MIN, 4.0) == -(1 << 30));
   static_assert(RoundingDivideByPOT(INT32_MIN, 31) == -1 && RoundingDivideByPOT(INT32_MAX, 31) == 1);
 }
 

@@ -1,0 +1,347 @@
+"""Array and math operators, one by one: small models made here give what LiteRT gives, and refuse bad data."""
+
+import dataclasses
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MODELS
+
+import sigrun
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+sys.path.insert(0, str(MODELS))
+import make_models as mm  # noqa: E402
+
+mm.TYPES.setdefault("complex64", 8)
+RNG = np.random.default_rng(7)
+
+
+class Const(np.ndarray):
+    """An input that the model itself holds."""
+
+
+def const(value, dtype="int32"):
+    return np.asarray(value, dtype).view(Const)
+
+
+def real(*shape):
+    return RNG.normal(0, 2, shape).astype("float32")
+
+
+def ints(dtype, *shape, low=None, high=None):
+    info = np.iinfo(dtype)
+    return RNG.integers(info.min if low is None else low, info.max if high is None else high, shape, dtype=dtype, endpoint=True)
+
+
+@dataclasses.dataclass
+class Case:
+    op: str
+    inputs: list[np.ndarray]
+    outputs: list[tuple[str, tuple[int, ...]]]
+    options: str = ""
+    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    quant: list[tuple[float, int]] = dataclasses.field(default_factory=list)  # of the inputs, then of the outputs
+    builtin: bool = False  # LiteRT's reference kernels lack it
+    bad: str = ""  # what the error says
+
+    def __str__(self):
+        return f"{self.op}-{self.inputs[0].dtype}"
+
+
+def case(op, inputs, *outputs, options="", quant=(), builtin=False, bad="", **fields):
+    return Case(op, inputs, list(outputs), options, fields, list(quant), builtin, bad)
+
+
+def build(c):
+    g = mm.Graph("main")
+    quant = [mm.Quant(np.array([s]), np.array([z])) for s, z in c.quant] or [None] * (len(c.inputs) + len(c.outputs))
+    inputs = []
+    for i, value in enumerate(c.inputs):
+        data = np.asarray(value)
+        fixed = isinstance(value, Const)
+        inputs.append(g.add(mm.Tensor(f"i{i}", list(data.shape), str(data.dtype), data if fixed else None, quant[i])))
+        if not fixed:
+            g.inputs.append(inputs[-1])
+    outputs = [g.add(mm.Tensor(f"o{o}", list(shape), dtype, None, quant[len(inputs) + o])) for o, (dtype, shape) in enumerate(c.outputs)]
+    g.ops.append(mm.Op(c.op, inputs, outputs, c.options, c.fields))
+    return mm.served(g, **{f"o{o}": v for o, v in enumerate(outputs)}).tobytes()
+
+
+def arguments(c):
+    return {f"i{i}": np.asarray(v) for i, v in enumerate(c.inputs) if not isinstance(v, Const)}
+
+
+def run(interpreter, c):
+    return {name: np.array(value) for name, value in interpreter.get_signature_runner()(**arguments(c)).items()}
+
+
+I32, F32 = "int32", "float32"
+IDS = np.array([1, 0, 2, 0], I32)
+SCATTER = np.array([[1], [3], [1]], I32)
+CASES = [
+    *[case("SCATTER_ND", [SCATTER, ints(t, 3, 2), const([5, 2])], (t, (5, 2)), options="ScatterNdOptions") for t in ("int8", "int64")],
+    case("SCATTER_ND", [SCATTER, ints("uint8", 3, high=1).astype(bool), const([5])], ("bool", (5,)), options="ScatterNdOptions"),
+    case(
+        "SCATTER_ND",
+        [np.array([[5]], I32), real(1), const([5])],
+        (F32, (5,)),
+        options="ScatterNdOptions",
+        bad="index 5 of tuple 0 is outside",
+    ),
+    *[
+        case(
+            "SPARSE_TO_DENSE",
+            [np.array([[0, 1], [2, 0]], t), const([3, 2]), real(2), const(7, F32)],
+            (F32, (3, 2)),
+            options="SparseToDenseOptions",
+        )
+        for t in (I32, "int64")
+    ],
+    case(
+        "SPARSE_TO_DENSE",
+        [np.array([-1], I32), const([3]), real(1), const(7, F32)],
+        (F32, (3,)),
+        options="SparseToDenseOptions",
+        bad="index -1",
+    ),
+    *[case("SEGMENT_SUM", [x, const([0, 0, 1, 2])], (x.dtype.name, (3, 2)), builtin=True) for x in (real(4, 2), ints(I32, 4, 2))],
+    case("SEGMENT_SUM", [real(3), const([0, 2, 3])], (F32, (4,)), bad="segment id 2 follows 0"),
+    *[
+        case(f"UNSORTED_SEGMENT_{f}", [x, IDS, const(4)], (x.dtype.name, (4, 3)), options=f"UnsortedSegment{f.title()}Options")
+        for f in ("SUM", "PROD", "MAX", "MIN")
+        for x in (real(4, 3), ints(I32, 4, 3))
+    ],
+    case("UNSORTED_SEGMENT_SUM", [real(4), IDS, const(2)], (F32, (2,)), bad="segment id 2 at position 2"),
+    *[
+        case("TOPK_V2", [x, const(k, kt)], (x.dtype.name, (2, k)), (kt, (2, k)), options="TopKV2Options")
+        for x, k, kt in [
+            (real(2, 9), 4, I32),
+            (ints("int8", 2, 300), 20, "int16"),
+            (ints("int64", 2, 5), 5, I32),
+            (ints("uint8", 2, 3), 0, I32),
+        ]
+    ],
+    case("TOPK_V2", [real(3), const(4)], (F32, (4,)), (I32, (4,)), bad="k is 4, the rows have 3 elements"),
+    *[
+        case("CUMSUM", [x, const(1)], (x.dtype.name, x.shape), options="CumsumOptions", exclusive=e, reverse=r)
+        for x in (real(2, 5, 3), ints("int64", 2, 4))
+        for e in (False, True)
+        for r in (False, True)
+    ],
+    case("CUMSUM", [real(3), const(2)], (F32, (3,)), options="CumsumOptions", bad="axis 2"),
+    *[
+        case(
+            "ONE_HOT",
+            [np.array([[0, 2], [-1, 5]], t), const(3), const(on, dt), const(off, dt)],
+            (dt, s),
+            options="OneHotOptions",
+            axis=axis,
+        )
+        for t, dt, on, off, axis, s in [
+            (I32, F32, 2, -1, -1, (2, 2, 3)),
+            ("int64", "bool", 1, 0, 0, (3, 2, 2)),
+            (I32, "int8", 5, 1, 1, (2, 3, 2)),
+        ]
+    ],
+    case("ONE_HOT", [IDS, const(-1), const(1, F32), const(0, F32)], (F32, (4, 1)), options="OneHotOptions", axis=-1, bad="depth is -1"),
+    case("BITCAST", [ints("int16", 2, 3)], ("uint8", (2, 3, 2)), options="BitcastOptions"),
+    case("BITCAST", [ints("uint8", 3, 4)], (F32, (3,)), options="BitcastOptions"),
+    case("BITCAST", [ints("uint8", 3, 3)], (F32, (3,)), options="BitcastOptions", bad="expected 4 in its last dimension"),
+    *[case("BITWISE_XOR", [ints(t, 2, 3), ints(t, 3)], (t, (2, 3)), options="BitwiseXorOptions") for t in ("uint8", I32)],
+    *[
+        case("RIGHT_SHIFT", [ints(t, 50), ints(t, 50, low=lo, high=40)], (t, (50,)), options="RightShiftOptions")
+        for t, lo in (("uint8", 0), ("int16", -3), (I32, -3))
+    ],
+    case("REVERSE_V2", [ints("int16", 2, 3, 4), const([1])], ("int16", (2, 3, 4)), options="ReverseV2Options"),
+    case("REVERSE_V2", [real(2), const([1])], (F32, (2,)), options="ReverseV2Options", bad="axis 1"),
+    *[
+        case(
+            "REVERSE_SEQUENCE",
+            [ints(t, 3, 2, 4, 2), np.array(n, lt)],
+            (t, (3, 2, 4, 2)),
+            options="ReverseSequenceOptions",
+            seqDim=s,
+            batchDim=b,
+        )
+        for t, n, lt, s, b in [(I32, [2, 0, 1], I32, 1, 0), ("uint8", [3, 1], "int64", 2, 1), ("int64", [3, 2], "int64", 0, 1)]
+    ],
+    case(
+        "REVERSE_SEQUENCE",
+        [real(2, 3), np.array([1, 4], I32)],
+        (F32, (2, 3)),
+        options="ReverseSequenceOptions",
+        seqDim=1,
+        batchDim=0,
+        bad="length 4 of sequence 1",
+    ),
+    *[
+        case("SPACE_TO_BATCH_ND", [x, const(b), const(pads)], (x.dtype.name, s), options="SpaceToBatchNDOptions", quant=q)
+        for x, b, pads, s, q in [
+            (real(2, 3, 4, 2), [2, 3], [[1, 0], [0, 2]], (12, 2, 2, 2), []),
+            (ints("int64", 1, 4, 3), [2], [[1, 1]], (2, 3, 3), []),
+            (ints("int8", 1, 2, 2, 1), [2, 2], [[1, 1], [2, 0]], (4, 2, 2, 1), [(0.5, 3), (1, 0), (1, 0), (0.5, 3)]),
+        ]
+    ],
+    case("SPACE_TO_BATCH_ND", [real(1, 3, 4, 1), const([2, 2]), const([[0, 0], [0, 0]])], (F32, (4, 1, 2, 1)), bad="in blocks of 2x2"),
+    case("SPACE_TO_BATCH_ND", [real(1, 3, 4, 1), const([0, 2]), const([[0, 0], [0, 0]])], (F32, (4, 1, 2, 1)), bad="block 0"),
+    case(
+        "BATCH_TO_SPACE_ND",
+        [ints(I32, 12, 2, 2, 2), const([2, 3]), const([[1, 0], [0, 2]])],
+        (I32, (2, 3, 4, 2)),
+        options="BatchToSpaceNDOptions",
+    ),
+    case("BATCH_TO_SPACE_ND", [real(3, 2, 2, 2), const([2, 2]), const([[0, 0], [0, 0]])], (F32, (1, 4, 4, 2)), bad="a batch of 3"),
+    case("SPACE_TO_DEPTH", [real(2, 4, 6, 3)], (F32, (2, 2, 3, 12)), options="SpaceToDepthOptions", blockSize=2),
+    case("SPACE_TO_DEPTH", [real(2, 4, 6, 3)], (F32, (2, 2, 3, 12)), options="SpaceToDepthOptions", blockSize=0, bad="a block of 0"),
+    case("DEPTH_TO_SPACE", [ints("int8", 2, 2, 3, 12)], ("int8", (2, 4, 6, 3)), options="DepthToSpaceOptions", blockSize=2),
+    *[case("ADD_N", [x, x * 2, x], (x.dtype.name, x.shape), options="AddNOptions") for x in (real(3, 2), ints(I32, 7))],
+    case("BROADCAST_ARGS", [np.array([4, 1], "int64"), np.array([3, 1, 5], "int64")], ("int64", (3,))),
+    case("BROADCAST_ARGS", [np.array([4, 2], I32), np.array([3], I32)], (I32, (2,)), bad="do not broadcast"),
+    *[case("MATRIX_DIAG", [x], (x.dtype.name, (2, 3, 3)), options="MatrixDiagOptions") for x in (real(2, 3), ints("int64", 2, 3))],
+    *[
+        case("MATRIX_SET_DIAG", [x, x[..., 0, :]], (x.dtype.name, x.shape), options="MatrixSetDiagOptions")
+        for x in (real(2, 4, 3), ints("uint8", 3, 3))
+    ],
+    case("MATRIX_SET_DIAG", [real(2, 2), real(3)], (F32, (2, 2)), options="MatrixSetDiagOptions", bad="diagonals of shape"),
+    case("ATAN2", [real(9), real(9)], (F32, (9,)), builtin=True),
+    *[
+        case("RFFT2D", [real(2, 5, 7), const(n)], ("complex64", (2, n[0], n[1] // 2 + 1)), options="Rfft2dOptions")
+        for n in ([8, 8], [4, 16], [2, 4])
+    ],
+    case("RFFT2D", [real(4, 6), const([4, 6])], ("complex64", (4, 4)), bad="fft_length 6 is no power of two"),
+    *[case(op, [(real(5) + 1j * real(5)).astype("complex64")], (F32, (5,)), builtin=True) for op in ("REAL", "IMAG", "COMPLEX_ABS")],
+    case("EMBEDDING_LOOKUP", [IDS, const(real(3, 4), F32)], (F32, (4, 4))),
+    case("EMBEDDING_LOOKUP", [IDS, const(ints("int8", 3, 4), "int8")], (F32, (4, 4)), quant=[(1, 0), (0.25, 0), (1, 0)]),
+    case("EMBEDDING_LOOKUP", [IDS, const(real(2, 4), F32)], (F32, (4, 4)), bad="row 2 at position 2"),
+    *[
+        case(
+            "EMBEDDING_LOOKUP_SPARSE",
+            [np.array([1, 2, 0], I32), np.array([[0, 0], [0, 1], [2, 0]], I32), const([3, 2]), real(3), const(real(3, 4), F32)],
+            (F32, (3, 4)),
+            options="EmbeddingLookupSparseOptions",
+            combiner=k,
+        )
+        for k in range(3)
+    ],
+    case("HASHTABLE_LOOKUP", [np.array([7, 3, 9], I32), const([1, 3, 9]), const(real(3, 2), F32)], (F32, (3, 2)), ("uint8", (3,))),
+    *[
+        case("LSH_PROJECTION", [const(real(2, 3), F32), ints(I32, 4, n), real(4)], (I32, (s,)), options="LSHProjectionOptions", type=k)
+        for n, s, k in ((1, 2, 1), (3, 6, 2), (6, 2, 1), (11, 6, 2), (16, 6, 2), (40, 6, 2))
+    ],
+    case("BUCKETIZE", [real(20)], (I32, (20,)), options="BucketizeOptions", boundaries=[-1.0, 0.0, 0.5], builtin=True),
+    case("BUCKETIZE", [real(2)], (I32, (2,)), options="BucketizeOptions", boundaries=[1.0, 0.0], bad="not sorted"),
+    *[case("FAKE_QUANT", [real(30)], (F32, (30,)), options="FakeQuantOptions", min=-1.3, max=2.1, numBits=n) for n in (8, 4)],
+    case("FAKE_QUANT", [real(3)], (F32, (3,)), options="FakeQuantOptions", min=1.0, max=0.0, numBits=8, bad="the range"),
+    case("DILATE", [real(2, 3), const([2, 3]), const(-1, F32)], (F32, (3, 7))),
+    case("DILATE", [real(2), const([0]), const(-1, F32)], (F32, (2,)), bad="dilation 0"),
+    *[case("GELU", [real(40)], (F32, (40,)), options="GeluOptions", approximate=a) for a in (False, True)],
+    case("GELU", [ints("int8", 99)], ("int8", (99,)), options="GeluOptions", quant=[(0.04, 3), (0.02, -100)]),
+    case("PRELU", [real(2, 3, 4, 5), const(real(1, 1, 5), F32)], (F32, (2, 3, 4, 5))),
+    *[
+        case("PRELU", [ints(t, 2, 6, 4, 5), const(ints(t, 1, 1, 5), t)], (t, (2, 6, 4, 5)), quant=[(0.05, 3), (0.01, 7), (0.04, 11)])
+        for t in ("int8", "uint8")
+    ],
+    case("PRELU", [real(2, 3), const(real(4, 3), F32)], (F32, (2, 3)), bad="do not broadcast"),
+    case(
+        "LOCAL_RESPONSE_NORMALIZATION",
+        [real(1, 2, 2, 9)],
+        (F32, (1, 2, 2, 9)),
+        options="LocalResponseNormalizationOptions",
+        radius=2,
+        bias=1.5,
+        alpha=0.3,
+        beta=0.7,
+        builtin=True,
+    ),
+    case("NON_MAX_SUPPRESSION_V4", [real(9, 4), real(9), const(5), const(0.3, F32), const(-0.5, F32)], (I32, (5,)), (I32, ())),
+    case(
+        "NON_MAX_SUPPRESSION_V5",
+        [real(9, 4), real(9), const(6), const(0.6, F32), const(-0.5, F32), const(0.5, F32)],
+        (I32, (6,)),
+        (F32, (6,)),
+        (I32, ()),
+    ),
+    case(
+        "NON_MAX_SUPPRESSION_V4",
+        [real(9, 4), real(9), const(-1), const(0.3, F32), const(0, F32)],
+        (I32, (5,)),
+        (I32, ()),
+        bad="max_output_size is -1",
+    ),
+    *[
+        case(f"RANDOM_{op}", [const([3, 5])], (F32, (3, 5)), options="RandomOptions", seed=s, seed2=3)
+        for op in ("UNIFORM", "STANDARD_NORMAL")
+        for s in (0, -7)
+    ],
+    case("MULTINOMIAL", [real(3, 7), const(5)], ("int64", (3, 5)), options="RandomOptions", seed=5, seed2=0),
+    case("MULTINOMIAL", [real(3, 7), const(-5)], ("int64", (3, 5)), options="RandomOptions", seed=5, bad="-5 samples"),
+    *[
+        case(
+            "CONV_3D",
+            [real(2, 4, 5, 6, 3), const(real(2, 3, 2, 3, 4), F32), const(real(4), F32)],
+            (F32, s),
+            options="Conv3DOptions",
+            padding=p,
+            strideD=1,
+            strideH=2,
+            strideW=2,
+            dilationDFactor=1,
+            dilationHFactor=1,
+            dilationWFactor=1,
+            fusedActivationFunction=mm.RELU,
+        )
+        for p, s in ((mm.SAME, (2, 4, 3, 3, 4)), (mm.VALID, (2, 3, 2, 3, 4)))
+    ],
+    case(
+        "CONV_3D",
+        [real(1, 2, 2, 2, 3), const(real(1, 1, 1, 3, 4), F32)],
+        (F32, (1, 2, 2, 2, 4)),
+        options="Conv3DOptions",
+        padding=mm.SAME,
+        strideD=0,
+        strideH=1,
+        strideW=1,
+        bad="a stride of 0",
+    ),
+    *[
+        case(
+            "CONV_3D_TRANSPOSE",
+            [const(s), const(real(2, 3, 2, 4, 3), F32), real(2, 2, 3, 2, 3), const(real(4), F32)],
+            (F32, tuple(s)),
+            options="Conv3DOptions",
+            padding=p,
+            strideD=2,
+            strideH=2,
+            strideW=2,
+            dilationDFactor=1,
+            dilationHFactor=1,
+            dilationWFactor=1,
+        )
+        for p, s in ((mm.SAME, [2, 4, 6, 4, 4]), (mm.VALID, [2, 4, 7, 4, 4]))
+    ],
+]
+
+
+@pytest.mark.parametrize("c", [c for c in CASES if not c.bad], ids=str)
+def test_against_litert(c):
+    content = build(c)
+    kind = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if c.builtin else litert.OpResolverType.BUILTIN_REF
+    want = run(litert.Interpreter(model_content=content, experimental_op_resolver_type=kind), c)
+    got = run(sigrun.Interpreter(model_content=content), c)
+    for name, value in want.items():
+        assert got[name].shape == value.shape, name
+        assert got[name].dtype == value.dtype, name
+        if value.dtype.kind in "fc":
+            np.testing.assert_allclose(
+                got[name], value, rtol=0, atol=1e-5 * max(float(np.max(np.abs(value), initial=0)), 1e-6), err_msg=name
+            )
+        else:
+            np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("c", [c for c in CASES if c.bad], ids=str)
+def test_bad_data(c):
+    with pytest.raises((RuntimeError, ValueError), match=f"{c.op} #0.*{c.bad}"):
+        run(sigrun.Interpreter(model_content=build(c)), c)
