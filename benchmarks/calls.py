@@ -133,6 +133,7 @@ def main() -> int:
     measure.pin(1)
 
     import ai_edge_litert.interpreter as litert
+
     import sigrun
 
     cases = {"runner": runner_call, "positional": positional_call, "bound": bound_call, "out": out_call, "batches": batches_call}

@@ -1,8 +1,8 @@
 """One engine with one model in a process of its own, at the service of models.py.
 
-The process reads a job as a line of JSON: model, engine, threads, inputs and outputs (name, shape and dtype of each, in the file's order) and
-where to save the outputs. It answers with a line of JSON, then with the median time of an inference for every line that says how long to
-measure.
+The process reads a job as a line of JSON: model, engine, threads, inputs and outputs (name, shape and dtype of each, in the file's order),
+and where to save the outputs. It answers with a line of JSON, then with the median time of an inference for every line that says how long
+to measure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -107,13 +106,12 @@ def start(job: dict[str, Any]) -> tuple[Session, dict[str, float]]:
     module = importlib.import_module(module_name)  # importing is not part of the first inference's time
     if name == "onnxruntime":
         converted_to_onnx(job["model"])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = measure.resident_bytes()
     began = time.perf_counter()
     session = make(module, job)
     session.invoke()
     first = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return session, {"first_ms": first * 1e3, "megabytes": peak / 1024}
+    return session, {"first_ms": first * 1e3, "megabytes": (measure.peak_resident_bytes() - before) / 2**20}
 
 
 def median_time(invoke: Callable[[], object], seconds: float) -> float:

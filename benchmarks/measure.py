@@ -63,12 +63,28 @@ def machine() -> dict[str, Any]:
             name = value.strip()
         elif key.strip() in ("flags", "Features"):
             flags.update(value.split())
-    return {"processor": name, "cores": len(os.sched_getaffinity(0)), "features": [f for f in TELLING_FLAGS if f in flags]}
+    return {"processor": name, "cores": os.cpu_count() or 1, "features": [f for f in TELLING_FLAGS if f in flags]}
 
 
 def machine_line() -> str:
     m = machine()
     return f"{m['processor']}, {m['cores']} cores, {' '.join(m['features'])}"
+
+
+def _status_bytes(field: str) -> int:
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+def resident_bytes() -> int:
+    """What this process holds now; peak_resident_bytes counts from here on."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    return _status_bytes("VmRSS")
+
+
+def peak_resident_bytes() -> int:
+    # Not getrusage: its peak begins with that of the process which started this one.
+    return _status_bytes("VmHWM")
 
 
 def pin(count: int) -> set[int]:

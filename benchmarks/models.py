@@ -6,10 +6,10 @@
 Engines: litert, sigrun, sigrun-TIER (sigrun held to avx2, scalar ...), openvino (its default precision), openvino-f32, onnxruntime (through
 NAME.onnx beside the model, or tf2onnx). The first one is the baseline. Those that are not installed are left out.
 
-Every engine is a process of its own with the same inputs, threads and cores. They take turns, A B A B ..., one running at a time. A speed is
-the median, over all rounds, of the baseline's time in a round over the engine's time in that round: what slows the machine down for a while
-slows both. Timed is one inference with inputs in place. `first` is loading and the first inference, `MB` the memory that both added at their
-peak, `error` the largest difference from the baseline's outputs: as a share of the largest value, or in steps for quantised outputs.
+Every engine is a process of its own with the same inputs, threads and cores. They take turns, A B A B ..., one running at a time. A speed
+is the median, over all rounds, of the baseline's time in a round over the engine's time in that round: what slows the machine down for a
+while slows both. Timed is one inference with inputs in place. `first` is loading and the first inference, `MB` the memory that both added
+at their peak, `error` the largest difference from the baseline: as a share of the largest value, or in steps for quantised outputs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Contestant:
         self.facts: dict[str, Any] = self._ask(job | {"engine": engine, "save": str(save)})
 
     def _ask(self, question: object) -> Any:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
             print(json.dumps(question), file=self.process.stdin, flush=True)
             answer = self.process.stdout.readline()
@@ -154,7 +155,9 @@ def plot(results: dict[str, dict[str, dict[str, Any]]], names: list[str], file: 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", type=pathlib.Path, default=[measure.TEST_MODELS], help="files and folders; default: tests/models")
+    parser.add_argument(
+        "models", nargs="*", type=pathlib.Path, default=[measure.TEST_MODELS], help="files and folders; default: tests/models"
+    )
     parser.add_argument("--engines", default="litert,sigrun")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
@@ -185,12 +188,13 @@ def main() -> int:
             print(f"{path.stem}: {name}: {text}", file=sys.stderr)
 
     header = ["model", f"{names[0]} ms", *(cell for n in names[1:] for cell in (n, "error")), "first ms", "MB"]
-    print(f"{measure.machine_line()}; {args.threads} threads\n")
+    print(f"{measure.machine_line()}; {args.threads} thread{'s' * (args.threads > 1)}\n")
     print(measure.table(header, (row(model, found) for model, found in results.items())))
     print()
     for name in names[1:]:
         speeds = [found[name]["speed"] for found in results.values() if "speed" in found[name]]
-        print(f"geometric mean of {name}: {measure.geometric_mean(speeds):.2f}x over {len(speeds)} of {len(results)} models")
+        if speeds:
+            print(f"geometric mean of {name}: {measure.geometric_mean(speeds):.2f}x over {len(speeds)} of {len(results)} models")
     if args.json:
         args.json.write_text(json.dumps({"machine": measure.machine(), "threads": args.threads, "models": results}, indent=1))
     if args.plot:

@@ -22,7 +22,7 @@ installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx
 # What a package is for may be there without the package: another compiler as c++, Python from elsewhere.
 provided() {
   case "$1" in
-    g++) command -v c++ >/dev/null ;;
+    g++) command -v "${CXX:-c++}" >/dev/null ;;
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     python3-dev) [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)/Python.h" ] ;;
     cmake) command -v cmake >/dev/null ;;

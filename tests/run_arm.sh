@@ -5,11 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=build/aarch64
 
+mkdir -p build
 cmake --preset aarch64 >"$build.log" || { cat "$build.log"; exit 1; }
 cmake --build --preset aarch64
 
 on() { qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu "$@"; }
 
+ctest --preset aarch64 -R sigrun_weak_symbols
 for core_and_tier in cortex-a53:neon cortex-a76:neon_dotprod max:neon_i8mm; do
   core=${core_and_tier%:*} tier=${core_and_tier#*:}
   found=$(on "$core" $build/benchmarks/sigrun_kernel_bench --list | tail -n 1)

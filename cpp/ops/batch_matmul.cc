@@ -23,9 +23,9 @@ constexpr int kLeft = 0, kRight = 1;
 struct Products {
   int32_t m, k, n;
   bool transposes_left;
-  ptrdiff_t stride_n, stride_k;         // of a right matrix
-  int64_t left_count, right_count;      // matrices of the operands
-  std::vector<int32_t> left, right;     // which of them each batch entry takes
+  ptrdiff_t stride_n, stride_k;      // of a right matrix
+  int64_t left_count, right_count;   // matrices of the operands
+  std::vector<int32_t> left, right;  // which of them each batch entry takes
   int32_t batch() const { return static_cast<int32_t>(left.size()); }
   ConvShape shape() const { return ConvShape::MatMul(m, k, n); }
   size_t left_elements() const { return static_cast<size_t>(m) * static_cast<size_t>(k); }
@@ -48,7 +48,8 @@ Products ReadProducts(Prepare& p) {
   p.CheckCounts(2, 2, 1);
   const Shape &x = p.shape(kLeft), &y = p.shape(kRight);
   p.Check(x.size() >= 2 && y.size() >= 2, "operands ", ToString(x), " and ", ToString(y), " must have rank 2 or more");
-  p.Check(p.elements(kLeft) <= INT32_MAX && p.elements(kRight) <= INT32_MAX, "operands ", ToString(x), " and ", ToString(y), " are too large");
+  p.Check(p.elements(kLeft) <= INT32_MAX && p.elements(kRight) <= INT32_MAX, "operands ", ToString(x), " and ", ToString(y),
+          " are too large");
   const bool adj_x = p.options().Bool(kAdjX), adj_y = p.options().Bool(kAdjY);
   const size_t a = x.size(), b = y.size();
   const int32_t k = adj_x ? x[a - 2] : x[a - 1], right_k = adj_y ? y[b - 1] : y[b - 2];
@@ -132,10 +133,11 @@ Packed PackRight(Prepare& p, const Products& b, const std::string& key, size_t b
 void EmitF32(Prepare& p, const Products& b) {
   const auto& kernels = p.kernels();
   const size_t bytes = kernels.pack_f32_bytes(b.k, b.n);
-  const Packed packed = PackRight<float>(p, b, "right", bytes, [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = kernels.pack_f32](
-                                                                   const float* matrix, std::byte* to) {
-    pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
-  });
+  const Packed packed = PackRight<float>(
+      p, b, "right", bytes,
+      [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = kernels.pack_f32](const float* matrix, std::byte* to) {
+        pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
+      });
   p.Emit([=, conv = kernels.conv_f32, clamp = ActivationClamp(p), in = LeftRows<float>(p, b), out = p.out(0)](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
     ForRows(run, b, [&](size_t e, Range rows, int) {
@@ -146,11 +148,11 @@ void EmitF32(Prepare& p, const Products& b) {
 }
 
 Packed PackRightI8(Prepare& p, const Products& b, int32_t left_zero_point, int32_t right_zero_point, size_t bytes) {
-  return PackRight<int8_t>(p, b, Concat("right, zero points ", left_zero_point, " ", right_zero_point), bytes,
-                           [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](const int8_t* matrix,
-                                                                                                                         std::byte* to) {
-                             pack(1, k, n, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
-                           });
+  return PackRight<int8_t>(
+      p, b, Concat("right, zero points ", left_zero_point, " ", right_zero_point), bytes,
+      [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](const int8_t* matrix, std::byte* to) {
+        pack(1, k, n, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
+      });
 }
 
 WeightScales RightScales(const Prepare& p, const Products& b) {
@@ -171,8 +173,8 @@ void EmitI8(Prepare& p, const Products& b) {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
     ForRows(run, b, [&](size_t e, Range rows, int worker) {
       const kernels::InputI8 x{run.get<int8_t>(in) + static_cast<size_t>(b.left[e]) * b.left_elements(), left.zero_point, false};
-      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<int8_t>(out) + e * output_elements, requantize.params(),
-           run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<int8_t>(out) + e * output_elements,
+           requantize.params(), run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
     });
   });
 }
@@ -220,8 +222,8 @@ void EmitHybrid(Prepare& p, const Products& b) {
       const size_t matrix = static_cast<size_t>(b.left[e]), first_row = matrix * static_cast<size_t>(b.m);
       const int32_t* zero_point = left.asymmetric ? run.get<int32_t>(left.zero_point) + first_row : nullptr;
       conv(b.shape(), run.get<int8_t>(left.values) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
-           run.get<float>(out) + e * output_elements, run.get<float>(left.scale) + first_row, zero_point, false, channel_scale.data(), nullptr, clamp,
-           run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+           run.get<float>(out) + e * output_elements, run.get<float>(left.scale) + first_row, zero_point, false, channel_scale.data(),
+           nullptr, clamp, run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
     });
   });
 }

@@ -270,6 +270,9 @@ void PrepareDiv(Prepare& p) {
     case TensorType::kFloat32: return EmitF32(p, Binary::kDiv);
     case TensorType::kInt8: return EmitQuantizedDiv<int8_t>(p);
     case TensorType::kUInt8: return EmitQuantizedDiv<uint8_t>(p);
+    case TensorType::kInt16:
+      if (IsQuantized16(p)) return EmitQuantizedDiv<int16_t>(p);
+      return EmitIntegerDiv<int16_t>(p);
     default: WithInteger(p, [&]<class T>(T) { EmitIntegerDiv<T>(p); });
   }
 }

@@ -4,7 +4,8 @@
 #include "ops/support/gemm.h"
 #include "ops/support/winograd.h"
 
-// CONV_2D: input [batch, height, width, channels], filter [out_channels, kernel_height, kernel_width, channels / groups], bias [out_channels].
+// CONV_2D: input [batch, height, width, channels], filter [out_channels, kernel_height, kernel_width, channels / groups], bias
+// [out_channels].
 namespace sigrun::ops {
 namespace {
 
@@ -18,7 +19,8 @@ ConvShape Geometry(const Prepare& p) {
   CheckRank(p, kInput, 4, "input");
   CheckRank(p, kFilter, 4, "filter");
   const Shape &input = p.shape(kInput), &filter = p.shape(kFilter);
-  p.Check(input[3] > 0 && filter[3] > 0 && input[3] % filter[3] == 0, "filter has ", filter[3], " input channels, the input has ", input[3]);
+  p.Check(input[3] > 0 && filter[3] > 0 && input[3] % filter[3] == 0, "filter has ", filter[3], " input channels, the input has ",
+          input[3]);
   const int32_t groups = input[3] / filter[3];
   p.Check(filter[0] > 0 && filter[0] % groups == 0, "filter has ", filter[0], " output channels for ", groups, " groups");
   Window window = ReadWindow(p);
@@ -46,7 +48,8 @@ void PrepareConv2D(Prepare& p) {
   const int64_t channels = int64_t{shape.out_channels} * shape.groups;
   CheckBias(p, kBias, channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
   p.SetShape(0, OutputShape(shape));
-  const Gemm gemm{.shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = ptrdiff_t{shape.taps()} * shape.in_channels};
+  const Gemm gemm{
+      .shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = ptrdiff_t{shape.taps()} * shape.in_channels};
   if (type != TensorType::kFloat32) {
     p.CheckType(kFilter, {type});
     return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, channels),

@@ -63,15 +63,16 @@ Packed PackF32(Prepare& p, const ConvShape& s) {
 Packed PackDequantized(Prepare& p, const ConvShape& s, const WeightScales& scales) {
   const auto& k = p.kernels();
   const size_t elements = static_cast<size_t>(p.elements(kFilter));
-  return PackWeights(p, kFilter, kBias, Key(s) + " dequantised", k.pack_depthwise_f32_bytes(s), elements * sizeof(float),
-                     [s, scales, elements, pack = k.pack_depthwise_f32](const void* filter, const void* bias, std::byte* to, std::byte* scratch) {
-                       float* floats = reinterpret_cast<float*>(scratch);
-                       for (size_t i = 0; i < elements; ++i) {
-                         const size_t channel = i % static_cast<size_t>(s.out_channels);
-                         floats[i] = static_cast<float>(static_cast<const int8_t*>(filter)[i] - scales.zero_point) * scales.at(channel);
-                       }
-                       pack(s, floats, static_cast<const float*>(bias), to);
-                     });
+  return PackWeights(
+      p, kFilter, kBias, Key(s) + " dequantised", k.pack_depthwise_f32_bytes(s), elements * sizeof(float),
+      [s, scales, elements, pack = k.pack_depthwise_f32](const void* filter, const void* bias, std::byte* to, std::byte* scratch) {
+        float* floats = reinterpret_cast<float*>(scratch);
+        for (size_t i = 0; i < elements; ++i) {
+          const size_t channel = i % static_cast<size_t>(s.out_channels);
+          floats[i] = static_cast<float>(static_cast<const int8_t*>(filter)[i] - scales.zero_point) * scales.at(channel);
+        }
+        pack(s, floats, static_cast<const float*>(bias), to);
+      });
 }
 
 void EmitHybrid(Prepare& p, const ConvShape& s, const WeightScales& scales) {
@@ -86,12 +87,13 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
   const Prepare::Affine input = CheckedAffine(p, kInput);
   Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
   if (p.output_elements(0) == 0) return;
-  const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)), weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
+  const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)),
+                weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
   const std::string key = Concat(Key(s), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
   const Packed packed = PackWeights(p, kFilter, kBias, key, k.pack_depthwise_i8_bytes(s), 0,
                                     [=, pack = k.pack_depthwise_i8](const void* filter, const void* bias, std::byte* to, std::byte*) {
-                                      pack(s, static_cast<const int8_t*>(filter), is_unsigned, static_cast<const int32_t*>(bias), zero_point,
-                                           weight_zero_point, to);
+                                      pack(s, static_cast<const int8_t*>(filter), is_unsigned, static_cast<const int32_t*>(bias),
+                                           zero_point, weight_zero_point, to);
                                     });
   p.Emit([=, kernel = k.depthwise_i8, requantize = std::move(requantize), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};

@@ -1,8 +1,8 @@
 #include "ops/op.h"
 #include "ops/support/gemm.h"
 
-// FULLY_CONNECTED: input [..., k] taken as rows of k, filter [n, k], bias [n]; output [rows, n], or the input's shape with its last dimension
-// replaced if keep_num_dims is set.
+// FULLY_CONNECTED: input [..., k] taken as rows of k, filter [n, k], bias [n]; output [rows, n], or the input's shape with its last
+// dimension replaced if keep_num_dims is set.
 namespace sigrun::ops {
 namespace {
 
@@ -38,7 +38,8 @@ void PrepareFullyConnected(Prepare& p) {
   }
   p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
   if (p.type(kFilter) == TensorType::kFloat32) return EmitGemmF32(p, gemm);
-  EmitGemmHybrid(p, gemm, ReadWeightScales(p, kFilter, 0, n), {.asymmetric = p.options().Bool(kAsymmetricQuantizeInputs), .per_image = false});
+  EmitGemmHybrid(p, gemm, ReadWeightScales(p, kFilter, 0, n),
+                 {.asymmetric = p.options().Bool(kAsymmetricQuantizeInputs), .per_image = false});
 }
 
 constexpr OpDef kOps[] = {{.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation}};

@@ -52,12 +52,13 @@ void PrepareL2Normalization(Prepare& p) {
   p.Check(p.elements(0) <= INT32_MAX, "the input is too large");
   if (p.activation() != schema::Activation::kNone) p.Refuse(StatusCode::kUnimplemented, "a fused activation");
   p.SetShape(0, p.shape(0));
-  if (p.type(0) == TensorType::kFloat32) return EmitRows<float>(p, [](const float* x, float* y, int64_t depth) { NormalizeRow(x, y, depth); });
+  if (p.type(0) == TensorType::kFloat32)
+    return EmitRows<float>(p, [](const float* x, float* y, int64_t depth) { NormalizeRow(x, y, depth); });
   const int32_t zero_point = CheckedAffine(p, 0).zero_point;
   const Prepare::Affine output = CheckedOutputAffine(p, 0);
   const bool is_signed = p.type(0) == TensorType::kInt8;
-  p.Check(output.scale == 1.0f / 128 && output.zero_point == (is_signed ? 0 : 128), "the output has the scale ", output.scale, " and the zero point ",
-          output.zero_point, ", expected 1/128 and ", is_signed ? 0 : 128);
+  p.Check(output.scale == 1.0f / 128 && output.zero_point == (is_signed ? 0 : 128), "the output has the scale ", output.scale,
+          " and the zero point ", output.zero_point, ", expected 1/128 and ", is_signed ? 0 : 128);
   if (is_signed) {
     EmitRows<int8_t>(p, [zero_point](const int8_t* x, int8_t* y, int64_t depth) { NormalizeRow(x, y, depth, zero_point); });
   } else {

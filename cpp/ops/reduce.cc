@@ -192,7 +192,8 @@ void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
 void EmitSumF32(Prepare& p, const Reduction& r, bool mean) {
   if (r.count == 0) return EmitFill(p, mean ? std::numeric_limits<float>::quiet_NaN() : 0.0f);
   const float divisor = mean ? static_cast<float>(r.count) : 1.0f;
-  EmitReduction<float, float>(p, r, SumF32{p.kernels().sum_f32, p.kernels().accumulate_f32}, [divisor](float sum) { return sum / divisor; });
+  EmitReduction<float, float>(p, r, SumF32{p.kernels().sum_f32, p.kernels().accumulate_f32},
+                              [divisor](float sum) { return sum / divisor; });
 }
 
 template <class T>
@@ -206,13 +207,20 @@ void PrepareSumOrMean(Prepare& p, bool mean) {
   const Reduction r = Plan(p);
   CheckSameType(p);
   switch (p.type(0)) {
-    case TensorType::kFloat32: return EmitSumF32(p, r, mean);
-    case TensorType::kInt8: return EmitQuantizedSum<int8_t>(p, r, mean);
-    case TensorType::kUInt8: return EmitQuantizedSum<uint8_t>(p, r, mean);
-    case TensorType::kInt16: return EmitQuantizedSum<int16_t>(p, r, mean);
-    case TensorType::kInt32: return EmitIntegerSum<int32_t>(p, r, mean);
-    case TensorType::kInt64: return EmitIntegerSum<int64_t>(p, r, mean);
-    default: p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+    case TensorType::kFloat32:
+      return EmitSumF32(p, r, mean);
+    case TensorType::kInt8:
+      return EmitQuantizedSum<int8_t>(p, r, mean);
+    case TensorType::kUInt8:
+      return EmitQuantizedSum<uint8_t>(p, r, mean);
+    case TensorType::kInt16:
+      return EmitQuantizedSum<int16_t>(p, r, mean);
+    case TensorType::kInt32:
+      return EmitIntegerSum<int32_t>(p, r, mean);
+    case TensorType::kInt64:
+      return EmitIntegerSum<int64_t>(p, r, mean);
+    default:
+      p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
   }
 }
 
@@ -225,13 +233,20 @@ void PrepareSum(Prepare& p) { PrepareSumOrMean(p, false); }
 template <class F>
 void WithNumber(const Prepare& p, const F& f) {
   switch (p.type(0)) {
-    case TensorType::kFloat32: return f(float{});
-    case TensorType::kInt8: return f(int8_t{});
-    case TensorType::kUInt8: return f(uint8_t{});
-    case TensorType::kInt16: return f(int16_t{});
-    case TensorType::kInt32: return f(int32_t{});
-    case TensorType::kInt64: return f(int64_t{});
-    default: p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+    case TensorType::kFloat32:
+      return f(float{});
+    case TensorType::kInt8:
+      return f(int8_t{});
+    case TensorType::kUInt8:
+      return f(uint8_t{});
+    case TensorType::kInt16:
+      return f(int16_t{});
+    case TensorType::kInt32:
+      return f(int32_t{});
+    case TensorType::kInt64:
+      return f(int64_t{});
+    default:
+      p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
   }
 }
 
@@ -272,7 +287,8 @@ void EmitQuantizedProduct(Prepare& p, const Reduction& r) {
     return a == kNone ? int64_t{b} - zero : int64_t{ScaleWide(a * (b - zero), m)};
   });
   EmitReduction<T, T>(p, r, product, [m, zero = output.zero_point](int64_t y) {
-    return static_cast<T>(kernels::ClampI32(kernels::WrapAdd(ScaleWide(y, m), zero), std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+    return static_cast<T>(
+        kernels::ClampI32(kernels::WrapAdd(ScaleWide(y, m), zero), std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
   });
 }
 
@@ -309,7 +325,8 @@ void PrepareLogical(Prepare& p) {
   p.CheckType(0, {TensorType::kBool});
   CheckSameType(p);
   if (r.count == 0) return EmitFill(p, uint8_t{!kAny});
-  const auto fold = MakeFold(uint8_t{!kAny}, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(kAny ? (a | (b != 0)) : (a & (b != 0))); });
+  const auto fold =
+      MakeFold(uint8_t{!kAny}, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(kAny ? (a | (b != 0)) : (a & (b != 0))); });
   EmitReduction<uint8_t, uint8_t>(p, r, fold, [](uint8_t y) { return y; });
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <type_traits>
 #include <vector>
@@ -108,9 +109,51 @@ void MixPixel(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_
   }
 }
 
+/// Weights that share so many low zero bits that the sum of a pixel fits 16 bits: those of enlarging by 2 or 4.
+struct SmallWeights {
+  int32_t y_bits = 0, x_bits = 0;  // of a weight of 1
+  bool fit() const { return y_bits + x_bits <= 6; }
+};
+
+int32_t WeightBits(const std::vector<Neighbours<int32_t>>& neighbours) {
+  uint32_t any = kOne;
+  for (const auto& n : neighbours) any |= static_cast<uint32_t>(n.weight);
+  return 10 - std::countr_zero(any);
+}
+
+/// The same pixel as MixPixel from weights in units of 2^-y_bits and 2^-x_bits.
+template <class T>
+void MixSmall(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_t wx, SmallWeights bits, T* to, int32_t depth) {
+  const int32_t one_y = 1 << bits.y_bits, one_x = 1 << bits.x_bits, shift = bits.y_bits + bits.x_bits;
+  wy >>= 10 - bits.y_bits;
+  wx >>= 10 - bits.x_bits;
+  const auto wa = static_cast<int16_t>((one_y - wy) * (one_x - wx)), wb = static_cast<int16_t>((one_y - wy) * wx);
+  const auto wc = static_cast<int16_t>(wy * (one_x - wx)), wd = static_cast<int16_t>(wy * wx);
+  const auto half = static_cast<int16_t>((1 << shift) >> 1);
+  for (int32_t i = 0; i < depth; ++i) {
+    const auto sum = static_cast<int16_t>(a[i] * wa + c[i] * wc + b[i] * wb + d[i] * wd);
+    // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
+    const auto below = static_cast<int16_t>(half == 0 ? 0 : sum >> 15);
+    to[i] = static_cast<T>(static_cast<int16_t>(sum + half + below) >> shift);
+  }
+}
+
+template <class T, class Weight>
+constexpr bool kFixed8 = sizeof(T) == 1 && std::is_same_v<Weight, int32_t>;
+
+template <class T, class Weight>
+void Mix(const T* a, const T* b, const T* c, const T* d, Weight wy, Weight wx, [[maybe_unused]] SmallWeights bits, T* to, int32_t depth) {
+  if constexpr (kFixed8<T, Weight>) {
+    if (bits.fit()) return MixSmall(a, b, c, d, wy, wx, bits, to, depth);
+  }
+  MixPixel(a, b, c, d, wy, wx, to, depth);
+}
+
 template <class T, class Weight>
 void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>> ys, std::vector<Neighbours<Weight>> xs) {
-  p.Emit([g, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+  SmallWeights bits;
+  if constexpr (kFixed8<T, Weight>) bits = {WeightBits(ys), WeightBits(xs)};
+  p.Emit([g, bits, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
     run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int) {
       for (int32_t line = lines.begin; line < lines.end; ++line) {
         const auto& y = ys[static_cast<size_t>(line % g.out_height)];
@@ -119,7 +162,7 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>>
         T* to = g.Output(run.get<T>(out), line);
         for (const auto& x : xs) {
           const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-          MixPixel(top + left, top + right, bottom + left, bottom + right, y.weight, x.weight, to, g.depth);
+          Mix(top + left, top + right, bottom + left, bottom + right, y.weight, x.weight, bits, to, g.depth);
           to += g.depth;
         }
       }
@@ -136,10 +179,14 @@ void PrepareResizeBilinear(Prepare& p) {
   const auto in_float = [&](int32_t in, int32_t out) { return FloatNeighbours(in, out, options); };
   const auto in_fixed = [&](int32_t in, int32_t out) { return FixedNeighbours(in, out, options); };
   switch (p.type(kInput)) {
-    case TensorType::kInt8: return EmitBilinear<int8_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
-    case TensorType::kInt16: return EmitBilinear<int16_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
-    case TensorType::kUInt8: return EmitBilinear<uint8_t>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
-    default: return EmitBilinear<float>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+    case TensorType::kInt8:
+      return EmitBilinear<int8_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
+    case TensorType::kInt16:
+      return EmitBilinear<int16_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
+    case TensorType::kUInt8:
+      return EmitBilinear<uint8_t>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+    default:
+      return EmitBilinear<float>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
   }
 }
 

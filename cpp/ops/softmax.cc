@@ -25,8 +25,8 @@ enum Field : int { kBeta };
 constexpr int kInputBits = 5;  // integer bits of a scaled distance
 constexpr int kSumBits = 12;   // integer bits of a sum of exponentials
 
-// exp(x) for x <= 0 with 5 integer bits, as a number with none: a Taylor series around -1/8 for the remainder modulo 1/4, times a factor for
-// every higher bit.
+// exp(x) for x <= 0 with 5 integer bits, as a number with none: a Taylor series around -1/8 for the remainder modulo 1/4, times a factor
+// for every higher bit.
 int32_t ExpOfNegative(int32_t x) {
   if (x == 0) return INT32_MAX;
   constexpr int kFractionBits = 31 - kInputBits;
@@ -194,8 +194,8 @@ template <class T>
 void EmitLogSoftmax(Prepare& p) {
   const Prepare::Affine output = CheckedOutputAffine(p, 0);
   constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
-  p.Check(output.scale == 16.0f / 256 && output.zero_point == kMax, "the output has the scale ", output.scale, " and the zero point ", output.zero_point,
-          ", expected 1/16 and ", kMax);
+  p.Check(output.scale == 16.0f / 256 && output.zero_point == kMax, "the output has the scale ", output.scale, " and the zero point ",
+          output.zero_point, ", expected 1/16 and ", kMax);
   const Scaling scaling = PrepareScaling(p, 1.0f);
   const FixedPoint reverse = QuantizeMultiplier(std::ldexp(1.0, 31 - scaling.factor.shift) / scaling.factor.multiplier);
   EmitRows(p, 4, [scaling, reverse, exps = MakeExpTable(scaling)](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {

@@ -57,7 +57,8 @@ Geometry ReadGeometry(Prepare& p) {
   Window window = ReadWindow(p);
   window.kernel_h = weights[1];
   window.kernel_w = weights[2];
-  p.Check(window.stride_h <= 1 << 15 && window.stride_w <= 1 << 15, "strides ", window.stride_h, " and ", window.stride_w, " are too large");
+  p.Check(window.stride_h <= 1 << 15 && window.stride_w <= 1 << 15, "strides ", window.stride_h, " and ", window.stride_w,
+          " are too large");
   // The convolution that this one transposes goes from the output to the input.
   const ConvShape forward = PlaceWindow(p, window, output);
   Geometry g{weights[1], weights[2], window.stride_h, window.stride_w, output[1], output[2], output[3], {}};
@@ -104,13 +105,14 @@ void GatherTaps(const Geometry& g, const Phase& phase, const From* weights, To z
 }
 
 size_t TapElements(const Phase& phase) {
-  return static_cast<size_t>(phase.shape.taps()) * static_cast<size_t>(phase.shape.in_channels) * static_cast<size_t>(phase.shape.out_channels);
+  return static_cast<size_t>(phase.shape.taps()) * static_cast<size_t>(phase.shape.in_channels) *
+         static_cast<size_t>(phase.shape.out_channels);
 }
 
 std::string Key(const Geometry& g, const Phase& phase) {
   const ConvShape& s = phase.shape;
-  return Concat("transpose ", g.kernel_h, "x", g.kernel_w, " stride ", g.stride_h, "x", g.stride_w, " taps ", s.kernel_height, "x", s.kernel_width, " from ",
-                phase.y.remainder, ",", phase.x.remainder, " ", s.in_channels, " to ", s.out_channels);
+  return Concat("transpose ", g.kernel_h, "x", g.kernel_w, " stride ", g.stride_h, "x", g.stride_w, " taps ", s.kernel_height, "x",
+                s.kernel_width, " from ", phase.y.remainder, ",", phase.x.remainder, " ", s.in_channels, " to ", s.out_channels);
 }
 
 // Where a phase's pixel stands in the output, in pixels.
@@ -133,13 +135,17 @@ void EmitPhase(Prepare& p, const Geometry& g, const Phase& phase, size_t pixel_b
   p.Emit([=, g = std::move(strides), conv = std::move(conv), out = p.out(0)](RunContext& run) noexcept {
     std::byte* y = run.get<std::byte>(out);
     std::byte* own = dense ? y : run.get<std::byte>(scratch);
-    run.Parallel(s.rows(), MacCost(macs), [&](Range rows, int worker) {
-      conv(run, own, rows, worker);
-      if (dense) return;
-      for (int32_t row = rows.begin; row < rows.end; ++row) {
-        std::memcpy(y + static_cast<size_t>(PixelInOutput(g, phase, row)) * pixel_bytes, own + static_cast<size_t>(row) * pixel_bytes, pixel_bytes);
-      }
-    }, kRowGrain);
+    run.Parallel(
+        s.rows(), MacCost(macs),
+        [&](Range rows, int worker) {
+          conv(run, own, rows, worker);
+          if (dense) return;
+          for (int32_t row = rows.begin; row < rows.end; ++row) {
+            std::memcpy(y + static_cast<size_t>(PixelInOutput(g, phase, row)) * pixel_bytes, own + static_cast<size_t>(row) * pixel_bytes,
+                        pixel_bytes);
+          }
+        },
+        kRowGrain);
   });
 }
 
@@ -157,7 +163,8 @@ Packed PackPhaseF32(Prepare& p, const Geometry& g, const Phase& phase, const std
 
 void EmitPhaseF32(Prepare& p, const Geometry& g, const Phase& phase, Slot input, const Packed& packed) {
   EmitPhase(p, g, phase, static_cast<size_t>(g.out_channels) * sizeof(float),
-            [=, s = phase.shape, kernel = p.kernels().conv_f32, clamp = ActivationClamp(p)](const RunContext& run, std::byte* to, Range rows, int) {
+            [=, s = phase.shape, kernel = p.kernels().conv_f32, clamp = ActivationClamp(p)](const RunContext& run, std::byte* to,
+                                                                                            Range rows, int) {
               kernel(s, run.get<float>(input), packed.get(run), reinterpret_cast<float*>(to), clamp, rows);
             });
 }
@@ -181,20 +188,21 @@ void EmitHybrid(Prepare& p, const Geometry& g) {
   }
 }
 
-void EmitPhase8(Prepare& p, const Geometry& g, const Phase& phase, const Requantization& requantize, int32_t zero_point, int32_t weight_zero_point) {
+void EmitPhase8(Prepare& p, const Geometry& g, const Phase& phase, const Requantization& requantize, int32_t zero_point,
+                int32_t weight_zero_point) {
   const ConvShape s = phase.shape;
   const auto& k = p.kernels();
   const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
   const std::string key = Concat(Key(g, phase), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
-  const Packed packed = PackWeights(
-      p, kWeights, kBias, key, k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels), TapElements(phase),
-      [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
-        int8_t* taps = reinterpret_cast<int8_t*>(scratch);
-        const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
-        GatherTaps(g, phase, static_cast<const int8_t*>(weights), zero, taps, [](int8_t w, int32_t) { return w; });
-        pack(s.taps(), s.in_channels, s.out_channels, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
-             static_cast<const int32_t*>(bias), zero_point, weight_zero_point, to);
-      });
+  const Packed packed =
+      PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels), TapElements(phase),
+                  [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
+                    int8_t* taps = reinterpret_cast<int8_t*>(scratch);
+                    const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
+                    GatherTaps(g, phase, static_cast<const int8_t*>(weights), zero, taps, [](int8_t w, int32_t) { return w; });
+                    pack(s.taps(), s.in_channels, s.out_channels, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
+                         static_cast<const int32_t*>(bias), zero_point, weight_zero_point, to);
+                  });
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   EmitPhase(p, g, phase, static_cast<size_t>(g.out_channels),
             [=, kernel = k.conv_i8, scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(kInput)](

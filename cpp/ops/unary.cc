@@ -81,12 +81,16 @@ float Real(float x) {
 
 // --- INT16 LOGISTIC and TANH: a table of the logistic function at multiples of 1/24, interpolated ---
 
-const std::array<uint16_t, 257>& LogisticTable() {
-  static const std::array<uint16_t, 257> table = [] {
-    std::array<uint16_t, 257> t;
+// Every entry but the last is raised by half of what the chord lies below the curve, so that the interpolation errs both ways.
+const std::array<uint16_t, 256>& LogisticTable() {
+  static const std::array<uint16_t, 256> table = [] {
+    std::array<uint16_t, 256> t;
     for (size_t i = 0; i < t.size(); ++i) {
-      t[i] = static_cast<uint16_t>(std::min(65535.0, std::round(65536.0 / (1.0 + std::exp(-static_cast<double>(i) / 24.0)))));
+      const double y = 1.0 / (1.0 + std::exp(-static_cast<double>(i) / 24.0));
+      const double curvature = y * (1.0 - y) * (2.0 * y - 1.0);
+      t[i] = static_cast<uint16_t>(std::round(65536.0 * (y + curvature / (16 * 24 * 24))));
     }
+    t.back() = 65535;
     return t;
   }();
   return table;

@@ -260,6 +260,8 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   plan->subgraphs = std::move(subgraphs_);
   plan->assumed = std::move(assumed_);
   plan->reusable = reusable_;
+  // What was looked at is no constant: it stands where it was computed, or where the caller writes it.
+  for (const Plan::Assumed& a : plan->assumed) constants_[Index(a.value)] = nullptr;
   plan->constants = std::move(constants_);
   plan->owners = std::move(owners_);
   return plan;

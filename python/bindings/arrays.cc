@@ -10,7 +10,7 @@ namespace sigrun::python {
 namespace {
 
 using py::detail::npy_api;
-using Dimensions = std::array<Py_intptr_t, 32>;
+using Dimensions = std::array<Py_intptr_t, 64>;  // numpy's limit; it was 32 before numpy 2
 
 const char* DtypeName(TensorType type) {
   static constexpr const char* kNames[kTensorTypeCount] = {
@@ -107,7 +107,7 @@ py::object FromUntyped(py::handle value, PyObject* dtype, const Tensor& tensor, 
   }
   py::object converted = FromAny(natural, dtype);
   if (KindOrder(target) == 1 && !empty && !Numpy("array_equal")(natural, converted).cast<bool>()) {
-    ThrowValueError("Cannot set tensor: " + std::string(py::repr(value)) + " is out of the range of type " + TensorTypeName(tensor.type()) +
+    ThrowValueError("Cannot set tensor: " + Utf8(py::repr(value)) + " is out of the range of type " + TensorTypeName(tensor.type()) +
                     " for " + Where(tensor, input_name));
   }
   return converted;
@@ -174,7 +174,7 @@ void Unpack(const uint8_t* from, size_t count, int bits, bool is_signed, uint8_t
 }
 
 Dimensions ToDimensions(const Shape& shape) {
-  Dimensions dimensions{};
+  Dimensions dimensions;
   if (shape.size() > dimensions.size()) ThrowValueError("numpy has no arrays of rank " + std::to_string(shape.size()));
   for (size_t i = 0; i < shape.size(); ++i) dimensions[i] = shape[i];
   return dimensions;
@@ -191,12 +191,14 @@ py::object NewArray(TensorType type, const Shape& shape, void* data, int flags) 
   return py::reinterpret_steal<py::object>(array);
 }
 
+[[noreturn]] void ThrowNoMemory(const Tensor& tensor) {
+  ThrowValueError("Tensor data is null. Run allocate_tensors() first, and invoke() if the shape depends on data: tensor " +
+                  std::to_string(tensor.index()) + ", name: " + tensor.name());
+}
+
 void CopyStrings(const Tensor& tensor, PyObject** to) {
   const size_t count = ElementCount(tensor.shape());
-  if (tensor.strings() == nullptr || tensor.strings()->size() != count) {
-    ThrowValueError("Tensor data is null. Run allocate_tensors() first: tensor " + std::to_string(tensor.index()) +
-                    ", name: " + tensor.name());
-  }
+  if (tensor.strings() == nullptr || tensor.strings()->size() != count) ThrowNoMemory(tensor);
   for (size_t i = 0; i < count; ++i) {
     const std::string& element = (*tensor.strings())[i];
     PyObject* bytes = PyBytes_FromStringAndSize(element.data(), static_cast<Py_ssize_t>(element.size()));
@@ -212,8 +214,8 @@ void CopyValues(const Tensor& tensor, PyObject* array) {
   if (tensor.type() == TensorType::kResource || tensor.type() == TensorType::kVariant) {
     ThrowValueError("tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", is a handle and has no values");
   }
-  if (tensor.bytes() == 0) return;
-  if (tensor.data() == nullptr) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  if (ElementCount(tensor.shape()) == 0) return;
+  if (tensor.data() == nullptr) ThrowNoMemory(tensor);
   if (IsPacked(tensor.type())) {
     const bool is_signed = tensor.type() != TensorType::kUInt4;
     return Unpack(tensor.data_as<uint8_t>(), ElementCount(tensor.shape()), TensorTypeBits(tensor.type()), is_signed,
@@ -315,7 +317,7 @@ py::object ViewOf(Tensor& tensor, std::shared_ptr<const Model> model) {
     ThrowValueError("tensor " + std::to_string(tensor.index()) + ", name: " + tensor.name() + ", is of type " + what +
                     TensorTypeName(tensor.type()) + ", which numpy cannot show in place; set and get copies instead");
   }
-  if (tensor.data() == nullptr && ElementCount(tensor.shape()) != 0) ThrowValueError("Tensor data is null. Run allocate_tensors() first");
+  if (tensor.data() == nullptr && ElementCount(tensor.shape()) != 0) ThrowNoMemory(tensor);
 
   struct Base {
     std::shared_ptr<const void> lease;

@@ -31,7 +31,7 @@ std::array<PyObject*, count> MatchArguments(const char* function, const char* co
     PyObject* keyword = PyTuple_GET_ITEM(keywords, k);
     size_t at = 0;
     while (at < count && PyUnicode_CompareWithASCIIString(keyword, names[at]) != 0) ++at;
-    if (at == count) fail("got an unexpected keyword argument '" + std::string(py::str(py::handle(keyword))) + "'");
+    if (at == count) fail("got an unexpected keyword argument '" + Utf8(keyword) + "'");
     if (matched[at] != nullptr) fail(std::string("got multiple values for argument '") + names[at] + "'");
     matched[at] = values[positional + k];
   }

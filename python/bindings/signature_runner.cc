@@ -55,8 +55,7 @@ void BoundSignatureRunner::ThrowWrongInputs(PyObject* inputs) const {
     const py::handle key = name;
     const bool known = std::any_of(inputs_.begin(), inputs_.end(), [&](const Port& input) { return input.name.equal(key); });
     if (known) continue;
-    const std::string prefix =
-        "Invalid Input name (" + std::string(py::str(key)) + ") for SignatureDef '" + runner_->signature_key() + "'.";
+    const std::string prefix = "Invalid Input name (" + Utf8(key) + ") for SignatureDef '" + runner_->signature_key() + "'.";
     message = prefix + NameHint(key, runner_->input_names()) + (message.empty() ? "" : " ") + message;
     break;
   }
@@ -127,7 +126,7 @@ std::vector<py::object> BoundSignatureRunner::ParseTargets(PyObject* out) const 
   for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(out)) {
     const py::handle key = name;
     const bool known = std::any_of(outputs_.begin(), outputs_.end(), [&](const Port& output) { return output.name.equal(key); });
-    if (!known) ThrowValueError("out has no output '" + std::string(py::str(key)) + "' to take." + NameHint(key, runner_->output_names()));
+    if (!known) ThrowValueError("out has no output '" + Utf8(key) + "' to take." + NameHint(key, runner_->output_names()));
   }
   return targets;
 }
@@ -174,8 +173,8 @@ BoundSignatureRunner::Port& BoundSignatureRunner::Find(std::vector<Port>& ports,
     if (port.name.equal(name)) return port;
   }
   const bool input = &ports == &inputs_;
-  ThrowValueError(std::string("Invalid ") + kind + " name (" + std::string(name) + ") for SignatureDef '" + runner_->signature_key() +
-                  "'." + NameHint(name, input ? runner_->input_names() : runner_->output_names()));
+  ThrowValueError(std::string("Invalid ") + kind + " name (" + Utf8(name) + ") for SignatureDef '" + runner_->signature_key() + "'." +
+                  NameHint(name, input ? runner_->input_names() : runner_->output_names()));
 }
 
 void BoundSignatureRunner::ResizeInputTensor(py::str name, py::handle shape) {
@@ -319,7 +318,7 @@ void DefineSignatureRunner(py::module_& module) {
   py::class_<BoundSignatureRunner> type(module, "SignatureRunner", callable);
   AddMethods(type, methods);
   type.def(py::init([](const BoundInterpreter& interpreter, const py::object& key) {
-             const auto text = key.is_none() ? std::optional<std::string>() : std::string(py::str(key));
+             const auto text = key.is_none() ? std::optional<std::string>() : Utf8(key);
              return std::make_unique<BoundSignatureRunner>(interpreter.model_pointer(), interpreter.interpreter(), text);
            }),
            py::arg("interpreter"), py::arg("signature_key") = py::none())

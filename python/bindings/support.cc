@@ -70,6 +70,17 @@ void AddMethods(py::handle type, PyMethodDef* methods) {
   }
 }
 
+std::string Utf8(py::handle object) {
+  const py::str text(object);
+  PyObject* bytes = PyUnicode_AsEncodedString(text.ptr(), "utf-8", "surrogateescape");
+  if (bytes == nullptr) {
+    PyErr_Clear();
+    bytes = PyUnicode_AsEncodedString(text.ptr(), "utf-8", "backslashreplace");
+  }
+  if (bytes == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::bytes>(bytes);
+}
+
 Shape ToShape(py::handle sequence) {
   Shape shape;
   for (const py::handle item : py::reinterpret_borrow<py::object>(sequence)) {
@@ -78,7 +89,7 @@ Shape ToShape(py::handle sequence) {
     int overflow = 0;
     const long long dimension = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
     if (overflow != 0 || dimension > std::numeric_limits<int32_t>::max() || dimension < std::numeric_limits<int32_t>::min()) {
-      ThrowValueError("dimension " + std::string(py::str(index)) + " does not fit 32 bits");
+      ThrowValueError("dimension " + Utf8(index) + " does not fit 32 bits");
     }
     shape.push_back(static_cast<int32_t>(dimension));
   }
@@ -102,7 +113,7 @@ std::string NameHint(py::handle name, const std::vector<std::string>& names) {
   std::string hint;
   if (py::isinstance<py::str>(name)) {
     const py::list close = py::module_::import("difflib").attr("get_close_matches")(name, candidates, 1, 0.5);
-    if (!close.empty()) hint = " Did you mean '" + std::string(py::str(close[0])) + "'?";
+    if (!close.empty()) hint = " Did you mean '" + Utf8(close[0]) + "'?";
   }
   return hint + " There " + (names.size() == 1 ? "is: " : "are: ") + all + ".";
 }

@@ -75,6 +75,9 @@ class RunnerLock {
 /// A str; bytes of a file that are not UTF-8 become surrogate escapes.
 py::str Text(std::string_view utf8);
 
+/// The inverse of Text, of an object's str(); what UTF-8 cannot say is escaped.
+std::string Utf8(py::handle object);
+
 /// Dimensions from any sequence of integers. TypeError for other elements, ValueError beyond 32 bits.
 Shape ToShape(py::handle sequence);
 

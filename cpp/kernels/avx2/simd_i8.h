@@ -54,6 +54,57 @@ SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
   return {_mm256_sub_epi32(_mm256_srav_epi32(high, right.v), up)};
 }
 
+/// The same plus a zero point, for a multiplier >= 0 and shift = -right < 0, as IsRescalable says. With x as an unsigned number that
+/// is 2^31 higher, the upper half of twice the product is the high product. The addend takes 2^31 * multiplier away again,
+/// rounds both times, and takes 1 from the high product, which is given back unless x is negative.
+struct Rescale {
+  __m256i even, odd, addend_even, addend_odd, right;
+};
+SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point) {
+  const __m256i one = _mm256_set1_epi32(1), twice = _mm256_slli_epi32(multiplier.v, 1);
+  const __m256i half = _mm256_sub_epi32(_mm256_sllv_epi32(one, _mm256_sub_epi32(right.v, one)), one);
+  const __m256i offset = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(zero_point), right.v), multiplier.v);
+  const __m256i addend = _mm256_add_epi32(half, offset), nudge = _mm256_set1_epi64x(int64_t{1} << 31);
+  return {twice, _mm256_srli_epi64(twice, 32), _mm256_or_si256(_mm256_slli_epi64(addend, 32), nudge),
+          _mm256_blend_epi32(nudge, addend, 0xaa), right.v};
+}
+SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) {
+  const __m256i u = _mm256_xor_si256(x.v, _mm256_set1_epi32(INT32_MIN));
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epu32(u, s.even), s.addend_even);
+  const __m256i odd = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(u, 32), s.odd), s.addend_odd);
+  const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  return {_mm256_srav_epi32(_mm256_add_epi32(high, _mm256_srli_epi32(u, 31)), s.right)};
+}
+
+/// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
+struct SmallScale {
+  __m256i upper, lower, nudge, half;
+  __m128i shift, right, sign;
+};
+SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
+  const int32_t shift = 31 - left;
+  return {_mm256_set1_epi32(multiplier >> shift), _mm256_set1_epi32(multiplier & ((1 << shift) - 1)), _mm256_set1_epi32(1 << (shift - 1)),
+          _mm256_set1_epi32(right > 0 ? 1 << (right - 1) : 0), _mm_cvtsi32_si128(shift), _mm_cvtsi32_si128(right),
+          _mm_cvtsi32_si128(right > 0 ? 31 : 32)};
+}
+SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
+  const __m256i lower = _mm256_sra_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x.v, s.lower), s.nudge), s.shift);
+  const __m256i high = _mm256_add_epi32(_mm256_mullo_epi32(x.v, s.upper), lower);
+  return {_mm256_sra_epi32(_mm256_sub_epi32(_mm256_add_epi32(high, s.half), _mm256_srl_epi32(high, s.sign)), s.right)};
+}
+
+/// common/fixed_point.h's RoundScaled.
+SIGRUN_INLINE __m128i RoundScaled(__m128i x, const double* scale) {
+  const __m256d most = _mm256_set1_pd(1 << 30), half = _mm256_set1_pd(0x1.fffffffffffffp-2);
+  const __m256d y = _mm256_mul_pd(_mm256_cvtepi32_pd(x), _mm256_loadu_pd(scale));
+  const __m256d rounded = _mm256_add_pd(y, _mm256_or_pd(half, _mm256_and_pd(y, _mm256_set1_pd(-0.0))));
+  return _mm256_cvttpd_epi32(_mm256_min_pd(_mm256_max_pd(rounded, _mm256_set1_pd(-(1 << 30))), most));
+}
+SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
+  const __m128i low = RoundScaled(_mm256_castsi256_si128(x.v), scale), high = RoundScaled(_mm256_extracti128_si256(x.v, 1), scale + 4);
+  return {_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)};
+}
+
 SIGRUN_INLINE F32 Set1(float x) { return {_mm256_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm256_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm256_storeu_ps(p, x.v); }
@@ -86,6 +137,13 @@ SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {_mm_set1_epi8(static_cast<char
 SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
 SIGRUN_INLINE Bytes MaxSigned(Bytes a, Bytes b) { return {_mm_max_epi8(a.v, b.v)}; }
 SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) { return {_mm_min_epi8(a.v, b.v)}; }
+/// Lanes saturated to int8, in the first kLanes bytes.
+SIGRUN_INLINE Bytes SaturateBytes(I32 x) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x.v), _mm256_extracti128_si256(x.v, 1));
+  return {_mm_packs_epi16(words, words)};
+}
+SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), x.v); }
+SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x, int32_t n) { WriteFew(p, static_cast<uint64_t>(_mm_cvtsi128_si64(x.v)), n); }
 SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtepi8_epi16(x.v)); }
 
 /// A depthwise step takes two taps at once: their bytes are interleaved, widened to int16 and multiplied in pairs. Weights are

@@ -53,6 +53,57 @@ SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
   return {_mm512_mask_add_epi32(down, up, down, one)};
 }
 
+/// The same plus a zero point, for a multiplier >= 0 and shift = -right < 0, as IsRescalable says. With x as an unsigned number that
+/// is 2^31 higher, the upper half of twice the product is the high product. The addend takes 2^31 * multiplier away again,
+/// rounds both times, and takes 1 from the high product, which is given back unless x is negative.
+struct Rescale {
+  __m512i even, odd, addend_even, addend_odd, right;
+};
+SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point) {
+  const __m512i one = _mm512_set1_epi32(1), twice = _mm512_slli_epi32(multiplier.v, 1);
+  const __m512i half = _mm512_sub_epi32(_mm512_sllv_epi32(one, _mm512_sub_epi32(right.v, one)), one);
+  const __m512i offset = _mm512_sub_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(zero_point), right.v), multiplier.v);
+  const __m512i addend = _mm512_add_epi32(half, offset), nudge = _mm512_set1_epi64(int64_t{1} << 31);
+  return {twice, _mm512_srli_epi64(twice, 32), _mm512_or_si512(_mm512_slli_epi64(addend, 32), nudge),
+          _mm512_mask_blend_epi32(0xaaaa, nudge, addend), right.v};
+}
+SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) {
+  const __m512i u = _mm512_xor_si512(x.v, _mm512_set1_epi32(INT32_MIN));
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epu32(u, s.even), s.addend_even);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(u, 32), s.odd), s.addend_odd);
+  const __m512i high = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+  return {_mm512_srav_epi32(_mm512_add_epi32(high, _mm512_srli_epi32(u, 31)), s.right)};
+}
+
+/// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
+struct SmallScale {
+  __m512i upper, lower, nudge, half, sign;
+  __m128i shift, right;
+};
+SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
+  const int32_t shift = 31 - left;
+  return {_mm512_set1_epi32(multiplier >> shift), _mm512_set1_epi32(multiplier & ((1 << shift) - 1)), _mm512_set1_epi32(1 << (shift - 1)),
+          _mm512_set1_epi32(right > 0 ? 1 << (right - 1) : 0), _mm512_set1_epi32(right > 0 ? 31 : 32), _mm_cvtsi32_si128(shift),
+          _mm_cvtsi32_si128(right)};
+}
+SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
+  const __m512i lower = _mm512_sra_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.lower), s.nudge), s.shift);
+  const __m512i high = _mm512_add_epi32(_mm512_mullo_epi32(x.v, s.upper), lower);
+  return {_mm512_sra_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, s.half), _mm512_srlv_epi32(high, s.sign)), s.right)};
+}
+
+/// common/fixed_point.h's RoundScaled.
+SIGRUN_INLINE __m256i RoundScaled(__m256i x, const double* scale) {
+  const __m512d most = _mm512_set1_pd(1 << 30), half = _mm512_set1_pd(0x1.fffffffffffffp-2);
+  const __m512d y = _mm512_mul_pd(_mm512_cvtepi32_pd(x), _mm512_loadu_pd(scale));
+  const __m512d rounded = _mm512_add_pd(y, _mm512_or_pd(half, _mm512_and_pd(y, _mm512_set1_pd(-0.0))));
+  return _mm512_cvttpd_epi32(_mm512_min_pd(_mm512_max_pd(rounded, _mm512_set1_pd(-(1 << 30))), most));
+}
+SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
+  const __m256i low = RoundScaled(_mm512_castsi512_si256(x.v), scale), high = RoundScaled(_mm512_extracti64x4_epi64(x.v, 1), scale + 8);
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)};
+}
+
 SIGRUN_INLINE F32 Set1(float x) { return {_mm512_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm512_storeu_ps(p, x.v); }
@@ -82,6 +133,10 @@ SIGRUN_INLINE Bytes SetBytes(uint8_t x) { return {_mm_set1_epi8(static_cast<char
 SIGRUN_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm_xor_si128(a.v, b.v)}; }
 SIGRUN_INLINE Bytes MaxSigned(Bytes a, Bytes b) { return {_mm_max_epi8(a.v, b.v)}; }
 SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) { return {_mm_min_epi8(a.v, b.v)}; }
+/// Lanes saturated to int8, in the first kLanes bytes.
+SIGRUN_INLINE Bytes SaturateBytes(I32 x) { return {_mm512_cvtsepi32_epi8(x.v)}; }
+SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x) { Store(p, x); }
+SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x, int32_t n) { _mm_mask_storeu_epi8(p, static_cast<__mmask16>((1u << n) - 1), x.v); }
 SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtepi8_epi16(x.v)); }
 
 /// A depthwise step takes two taps at once: widened to int32 and merged into pairs of int16. Weights are [lanes][2].

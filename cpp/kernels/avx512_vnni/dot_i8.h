@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 #include "kernels/avx512/simd_i8.h"
@@ -26,6 +28,13 @@ SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
   int32_t four;
   std::memcpy(&four, p, sizeof(four));
   return {_mm512_set1_epi32(four)};
+}
+SIGRUN_INLINE void CopyRow(uint8_t* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(mask));
+  for (; n >= 64; n -= 64, src += 64, dst += 64) _mm512_storeu_si512(dst, _mm512_xor_si512(_mm512_loadu_si512(src), flip));
+  if (n <= 0) return;
+  const __m512i tail = _mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - n), src);
+  _mm512_storeu_si512(dst, _mm512_xor_si512(tail, flip));
 }
 SIGRUN_INLINE I32 Dot(I32 acc, Broadcasted a, Weights w) { return {_mm512_dpbusd_epi32(acc.v, a.v, w.v)}; }
 

@@ -1,9 +1,15 @@
 #include "kernels/avx512_vnni/dot_i8.h"
 // The vocabulary above comes first.
+#include "kernels/avx512_vnni/depthwise_i8.h"
 #include "kernels/common/conv_i8.h"
 
 namespace sigrun::kernels::avx512_vnni {
 
-void OverlayI8(Kernels& table) { OverlayConvI8(table); }
+void OverlayI8(Kernels& table) {
+  OverlayConvI8(table);
+  table.pack_depthwise_i8_bytes = PackColumnsBytes;
+  table.pack_depthwise_i8 = PackColumns;
+  table.depthwise_i8 = DepthwiseColumns;
+}
 
 }  // namespace sigrun::kernels::avx512_vnni

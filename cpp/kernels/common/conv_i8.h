@@ -6,6 +6,7 @@
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/inline.h"
+#include "kernels/common/rescale_i8.h"
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
 
@@ -14,7 +15,9 @@
 //   kPanelVectors    the widest panel, in vectors of kLanes output channels,
 //   kTileRows        the tallest register tile,
 //   Activation       what the tile reads: int8_t, uint8_t (value + 128) or int16_t,
-//   Tile<rows, vectors>(a, a_stride, weights, k_groups, bias, sums)   sums[rows][vectors * kLanes].
+//   CopyRow(Activation* dst, src, n, mask)   where the tier has a way of its own to copy n activations; it may store up to 63 bytes beyond,
+//   Tile<rows, vectors>(a, a_stride, weights, k_groups, bias, sums)   sums[rows][vectors * kLanes],
+//   kTilesTakeSegments   whether Tile also takes the number of segments that k lies in and the bytes between them.
 // A block of output pixels is gathered into rows of k = (ky, kx, c), padded with zeros to whole groups; then each panel of weights passes
 // over the block while it is in the cache. Where the input already is such a matrix the tile reads it in place.
 namespace sigrun::kernels {
@@ -101,10 +104,36 @@ SIGRUN_INLINE int32_t BlockRows(const ConvShape& s) {
   return rows < s.rows() ? rows : s.rows();
 }
 
-/// Gathered rows, then the sums of their activations; vectors may be stored beyond the last row.
+// Where the taps of a line of the window lie side by side, the lines of the input are copied once, completed by padding, instead of being
+// gathered for every output pixel. A block holds the input of as many output lines of one image as fit.
+struct LineBlocks {
+  int32_t columns;  // of a completed line
+  ptrdiff_t line_bytes;
+  int32_t lines;  // output lines of a block; 0 where rows are gathered
+  int32_t InputLines(const ConvShape& s, int32_t out_lines) const {
+    return (out_lines - 1) * s.stride_h + (s.kernel_height - 1) * s.dilation_h + 1;
+  }
+  explicit LineBlocks(const ConvShape& s) : columns(0), line_bytes(0), lines(0) {
+    const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + s.kernel_width, depth = s.in_channels;
+    const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
+    const bool side_by_side = kTilesTakeSegments && s.groups == 1 && s.dilation_w == 1 && s.kernel_width * depth % kGroup == 0;
+    if (!side_by_side || s.taps() == 1 || s.out_width < kTileRows / 2 || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
+    const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;
+    if (bytes * height > static_cast<int64_t>(kBlockBytes)) return;
+    columns = static_cast<int32_t>(width);
+    line_bytes = bytes;
+    const int64_t fit = (static_cast<int64_t>(kBlockBytes) / bytes - height) / s.stride_h + 1;
+    lines = fit < s.out_height ? static_cast<int32_t>(fit) : s.out_height;
+  }
+};
+
+/// Gathered rows, then the sums of their activations; vectors may be stored beyond the last row. Or the lines of a block.
 size_t ConvScratchBytes(const ConvShape& s) {
-  const size_t rows = static_cast<size_t>(BlockRows(s));
-  return (rows * (RowBytes(s) + sizeof(int32_t)) + 63) / 64 * 64 + 64;
+  const size_t rows = static_cast<size_t>(BlockRows(s)), gathered = (rows * (RowBytes(s) + sizeof(int32_t)) + 63) / 64 * 64 + 64;
+  const LineBlocks blocks(s);
+  if (blocks.lines == 0) return gathered;
+  const size_t lines = static_cast<size_t>(blocks.InputLines(s, blocks.lines)) * static_cast<size_t>(blocks.line_bytes);
+  return lines > gathered ? lines : gathered;
 }
 
 // n activations from bytes; may store up to a vector beyond them. `mask` makes a byte int8, or uint8 with offset 128 where the tile wants
@@ -112,20 +141,28 @@ size_t ConvScratchBytes(const ConvShape& s) {
 SIGRUN_INLINE void StoreActivations(int16_t* dst, Bytes x) { StoreWide(dst, x); }
 SIGRUN_INLINE void StoreActivations(uint8_t* dst, Bytes x) { Store(dst, x); }
 SIGRUN_INLINE void StoreActivations(int8_t* dst, Bytes x) { Store(reinterpret_cast<uint8_t*>(dst), x); }
-SIGRUN_INLINE Activation* CopyActivations(Activation* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
+template <class T>
+SIGRUN_INLINE void CopyRow(T* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
   const Bytes flip = SetBytes(mask);
   ptrdiff_t i = 0;
   for (; i + kBytes <= n; i += kBytes) StoreActivations(dst + i, Load(src + i) ^ flip);
-  if (i == n) return dst + n;
+  if (i == n) return;
   if (n >= kBytes) {
     StoreActivations(dst + n - kBytes, Load(src + n - kBytes) ^ flip);
   } else {
     StoreActivations(dst, LoadFew(src, static_cast<int32_t>(n)) ^ flip);
   }
+}
+SIGRUN_INLINE Activation* CopyActivations(Activation* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
+  CopyRow(dst, src, n, mask);
   return dst + n;
 }
 SIGRUN_INLINE Activation* FillActivations(Activation* dst, ptrdiff_t n, int32_t zero_point) {
   const Activation value = static_cast<Activation>(zero_point + kActivationOffset);
+  if constexpr (!kWide) {
+    if (n > 0) std::memset(dst, static_cast<uint8_t>(value), static_cast<size_t>(n));
+    return dst + n;
+  }
   for (ptrdiff_t i = 0; i < n; ++i) dst[i] = value;
   return dst + n;
 }
@@ -240,34 +277,39 @@ Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range r
   return block;
 }
 
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, class... Segments>
 SIGRUN_INLINE void RunTile(int32_t rows, const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias,
-                           int32_t* sums) {
+                           int32_t* sums, Segments... segments) {
   if (rows == kRows) {
-    Tile<kRows, kVectors>(a, a_stride, weights, k_groups, bias, sums);
+    Tile<kRows, kVectors>(a, a_stride, weights, k_groups, bias, sums, segments...);
   } else if constexpr (kRows > 1) {
-    RunTile<kRows - 1, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums);
+    RunTile<kRows - 1, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums, segments...);
   }
 }
 
-template <int kVectors>
+template <int kVectors, class... Segments>
 SIGRUN_INLINE void RunPanelTile(int32_t vectors, int32_t rows, const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights,
-                                int32_t k_groups, const int32_t* bias, int32_t* sums) {
+                                int32_t k_groups, const int32_t* bias, int32_t* sums, Segments... segments) {
   if (vectors == kVectors) {
-    RunTile<kTileRows, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums);
+    if (rows == 1) return Tile<1, kVectors>(a, a_stride, weights, k_groups, bias, sums, segments...);
+    RunTile<kTileRows, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums, segments...);
   } else if constexpr (kVectors > 1) {
-    RunPanelTile<kVectors - 1>(vectors, rows, a, a_stride, weights, k_groups, bias, sums);
+    RunPanelTile<kVectors - 1>(vectors, rows, a, a_stride, weights, k_groups, bias, sums, segments...);
   }
+}
+
+// The rows of the next tile when `rows` are left: the last two share what is more than one tile and less than two.
+SIGRUN_INLINE int32_t NextTileRows(int32_t rows) {
+  if (rows <= kTileRows) return rows;
+  return rows >= 2 * kTileRows ? kTileRows : (rows + 1) / 2;
 }
 
 // Every panel over every tile of the block: finish(tile's first row in the block, its rows, sums, their stride) for each.
 template <class Finish>
 SIGRUN_INLINE void RunPanel(const Block& block, const PanelLayout& layout, int32_t k_groups, const std::byte* panel, Finish finish) {
   alignas(64) int32_t sums[kTileRows * kPanel];
-  const int32_t tiles = (block.rows + kTileRows - 1) / kTileRows;
-  for (int32_t tile = 0; tile < tiles; ++tile) {
-    const int32_t first = static_cast<int32_t>(static_cast<int64_t>(block.rows) * tile / tiles);
-    const int32_t rows = static_cast<int32_t>(static_cast<int64_t>(block.rows) * (tile + 1) / tiles) - first;
+  for (int32_t first = 0, rows = 0; first < block.rows; first += rows) {
+    rows = NextTileRows(block.rows - first);
     RunPanelTile<kPanelVectors>(layout.width / kLanes, rows, block.data + first * block.stride, block.stride,
                                 reinterpret_cast<const int8_t*>(panel + layout.weights), k_groups, reinterpret_cast<const int32_t*>(panel),
                                 sums);
@@ -283,12 +325,83 @@ void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t ro
   }
 }
 
+// Input lines [first, first + count) of one image, completed to the columns that the windows of a line see.
+void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, int32_t batch, int32_t first, int32_t count,
+               int32_t zero_point, std::byte* scratch) {
+  const ptrdiff_t depth = s.in_channels, line_bytes = s.in_width * depth;
+  const int32_t left = s.pad_left < blocks.columns ? s.pad_left : blocks.columns;
+  const int32_t inside = blocks.columns - left < s.in_width ? blocks.columns - left : s.in_width;
+  const uint8_t* image = source.data + batch * (s.in_height * line_bytes);
+  for (int32_t y = first; y < first + count; ++y, scratch += blocks.line_bytes) {
+    Activation* dst = reinterpret_cast<Activation*>(scratch);
+    if (y < 0 || y >= s.in_height) {
+      FillActivations(dst, blocks.columns * depth, zero_point);
+      continue;
+    }
+    dst = FillActivations(dst, left * depth, zero_point);
+    if (inside > 0) dst = CopyActivations(dst, image + y * line_bytes, inside * depth, source.mask);
+    FillActivations(dst, (blocks.columns - left - inside) * depth, zero_point);
+  }
+}
+
+// The rows of output of one panel, of lines that CopyLines has copied; `top` is the first of them.
+template <class Epilogue>
+void RunLinesPanel(const ConvShape& s, const LineBlocks& blocks, const std::byte* lines, int32_t top, Range rows, const PanelLayout& layout,
+                   const std::byte* panel, const Epilogue& epilogue) {
+  alignas(64) int32_t sums[kTileRows * kPanel];
+  const ptrdiff_t step = static_cast<ptrdiff_t>(s.stride_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation));
+  const int32_t k_groups = s.kernel_width * s.in_channels / kGroup;
+  for (int32_t row = rows.begin; row < rows.end;) {
+    const int32_t line = row / s.out_width, x = row % s.out_width;
+    const int32_t count = (line + 1) * s.out_width < rows.end ? s.out_width - x : rows.end - row;
+    const uint8_t* a = reinterpret_cast<const uint8_t*>(lines) + (line - top) * s.stride_h * blocks.line_bytes + x * step;
+    for (int32_t first = 0, tile_rows = 0; first < count; first += tile_rows) {
+      tile_rows = NextTileRows(count - first);
+      RunPanelTile<kPanelVectors>(layout.width / kLanes, tile_rows, a + first * step, step,
+                                  reinterpret_cast<const int8_t*>(panel + layout.weights), k_groups,
+                                  reinterpret_cast<const int32_t*>(panel), sums, s.kernel_height, s.dilation_h * blocks.line_bytes);
+      epilogue.Tile({nullptr, 0, nullptr, row, count}, first, tile_rows, layout.width, sums);
+    }
+    row += count;
+  }
+}
+
+template <class Epilogue>
+void RunLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, const std::byte* packed, std::byte* scratch, Range rows,
+              Epilogue& epilogue) {
+  const int32_t k_groups = KGroups(s.taps(), s.in_channels);
+  for (int32_t begin = rows.begin; begin < rows.end;) {
+    const int32_t top = begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
+    const int32_t last = ((rows.end - 1) / s.out_width) + 1, left = s.out_height - y;
+    int32_t lines = blocks.lines < left ? blocks.lines : left;
+    if (last - top < lines) lines = last - top;
+    const int32_t end = (top + lines) * s.out_width < rows.end ? (top + lines) * s.out_width : rows.end;
+    CopyLines(s, blocks, source, batch, y * s.stride_h - s.pad_top, blocks.InputLines(s, lines), source.ZeroPoint(begin, batch), scratch);
+    const std::byte* panel = packed + 64;
+    for (int32_t n = 0; n < s.out_channels; n += kPanel) {
+      const PanelLayout layout(k_groups, s.out_channels - n);
+      epilogue.Panel(n, s.out_channels - n < layout.width ? s.out_channels - n : layout.width,
+                     reinterpret_cast<const int32_t*>(panel + layout.sums));
+      RunLinesPanel(s, blocks, scratch, top, {begin, end}, layout, panel, epilogue);
+      panel += layout.bytes;
+    }
+    begin = end;
+  }
+}
+
 // Runs the blocks of the rows, their groups and panels: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
 // epilogue.Tile(block, first row in it, rows, panel width, sums) takes the sums of a tile.
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
   const int32_t k_groups = KGroups(s.taps(), s.in_channels), step = BlockRows(s);
   const size_t group_bytes = PackBytes(s.taps(), s.in_channels, s.out_channels);
+  if constexpr (kTilesTakeSegments) {
+    const LineBlocks blocks(s);
+    const bool one_zero_point = source.row_zero_point == nullptr || source.per_batch;
+    if (blocks.lines > 0 && one_zero_point && reinterpret_cast<const WeightHeader*>(packed)->weight_zero_point == 0) {
+      return RunLines(s, blocks, source, packed, scratch, rows, epilogue);
+    }
+  }
   for (int32_t begin = rows.begin; begin < rows.end; begin += step) {
     const Range range{begin, rows.end - begin < step ? rows.end : begin + step};
     for (int32_t group = 0; group < s.groups; ++group) {
@@ -310,50 +423,86 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   }
 }
 
-// Requantises to bytes. The parameters of a panel are copied and completed to whole vectors.
+// Requantises to bytes. The parameters of a panel that does not fill its vectors are copied and completed.
 struct RequantizeEpilogue {
   uint8_t* output;
   ptrdiff_t output_stride;
   const RequantizeParams& params;
+  ByteOutput bytes = MakeByteOutput(params);
   int32_t channel = 0, channels = 0;
-  alignas(64) int32_t multiplier[kPanel] = {}, left[kPanel] = {}, right[kPanel] = {};
-  alignas(64) double scale[kPanel] = {};
+  bool rescalable = false;
+  const int32_t *multiplier = nullptr, *shift = nullptr;
+  const double* scale = nullptr;
+  struct {
+    alignas(64) int32_t multiplier[kPanel], shift[kPanel];
+    alignas(64) double scale[kPanel];
+  } completed;
+
+  RequantizeEpilogue(uint8_t* to, ptrdiff_t stride, const RequantizeParams& p) : output(to), output_stride(stride), params(p) {}
 
   void Panel(int32_t first, int32_t n, const int32_t* /*weight_sums*/) {
     channel = first;
     channels = n;
+    const bool whole = n % kLanes == 0;
     if (params.scale != nullptr) {
-      for (int32_t i = 0; i < n; ++i) scale[i] = params.scale[first + i];
+      scale = whole ? params.scale + first : Complete(params.scale + first, completed.scale);
       return;
     }
-    for (int32_t i = 0; i < n; ++i) {
-      const int32_t shift = params.shift[first + i];
-      multiplier[i] = params.multiplier[first + i];
-      left[i] = shift > 0 ? shift : 0;
-      right[i] = shift > 0 ? 0 : -shift;
+    multiplier = whole ? params.multiplier + first : Complete(params.multiplier + first, completed.multiplier);
+    shift = whole ? params.shift + first : Complete(params.shift + first, completed.shift);
+    rescalable = bytes.fits;
+    for (int32_t i = 0; i < n; ++i) rescalable &= IsRescalable(multiplier[i], shift[i], bytes.zero_point);
+  }
+  template <class T>
+  const T* Complete(const T* from, T (&to)[kPanel]) const {
+    for (int32_t i = 0; i < kPanel; ++i) to[i] = i < channels ? from[i] : T{0};
+    return to;
+  }
+
+  /// One vector of channels of every row: n of its lanes.
+  template <class ToOutput>
+  SIGRUN_INLINE void Column(uint8_t* out, int32_t n, int32_t rows, int32_t width, const int32_t* sums, ToOutput to_output) const {
+    const ptrdiff_t stride = output_stride;
+    if (n >= kLanes) {
+      for (int32_t row = 0; row < rows; ++row, out += stride, sums += width) StoreLanes(out, to_output(Load(sums)));
+    } else {
+      for (int32_t row = 0; row < rows; ++row, out += stride, sums += width) StoreLanes(out, to_output(Load(sums)), n);
     }
   }
-  SIGRUN_INLINE I32 RoundScaledLanes(const int32_t* sums, int32_t i) const {
-    int32_t lanes[kLanes];
-    for (int32_t j = 0; j < kLanes; ++j) lanes[j] = RoundScaled(sums[j], scale[i + j]);
-    return Load(lanes);
+  SIGRUN_INLINE I32 Requantized(I32 x, int32_t i) const {
+    const I32 s = Load(shift + i), none = Set1(0), most = Set1(31);
+    return Requantize(x, Load(multiplier + i), Clamp(s, none, most), Clamp(none - s, none, most));
+  }
+  SIGRUN_INLINE void GeneralColumn(uint8_t* out, int32_t i, int32_t rows, int32_t width, const int32_t* sums) const {
+    const I32 zero_point = Set1(params.zero_point), min = Set1(params.min), max = Set1(params.max);
+    for (int32_t row = 0; row < rows; ++row) {
+      const I32 x = Load(sums + row * width);
+      const I32 y = Clamp((params.scale != nullptr ? RoundScaled(x, scale + i) : Requantized(x, i)) + zero_point, min, max);
+      uint8_t* to = out + row * output_stride;
+      if (channels - i >= kLanes) {
+        StoreLow8(to, y);
+      } else {
+        StoreLow8(to, y, channels - i);
+      }
+    }
   }
   void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
-    const I32 zero_point = Set1(params.zero_point), min = Set1(params.min), max = Set1(params.max);
     uint8_t* out = output + static_cast<ptrdiff_t>(block.first + first) * output_stride + channel;
-    for (int32_t i = 0; i < channels; i += kLanes) {
-      const I32 m = Load(multiplier + i), l = Load(left + i), r = Load(right + i);
-      const int32_t n = channels - i;
-      for (int32_t row = 0; row < rows; ++row) {
-        const int32_t* from = sums + row * width + i;
-        const I32 scaled = params.scale != nullptr ? RoundScaledLanes(from, i) : Requantize(Load(from), m, l, r);
-        const I32 y = Clamp(scaled + zero_point, min, max);
-        uint8_t* to = out + row * output_stride + i;
-        if (n >= kLanes) {
-          StoreLow8(to, y);
+    const ByteOutput to = bytes;  // in registers: a store of bytes may change any memory
+    for (int32_t i = 0; i < channels; i += kLanes, out += kLanes, sums += kLanes) {
+      if (params.scale != nullptr && bytes.fits) {
+        const I32 zero_point = Set1(to.zero_point);
+        Column(out, channels - i, rows, width, sums,
+               [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(RoundScaled(x, from) + zero_point, to); });
+      } else if (rescalable && params.scale == nullptr) {
+        const Rescale rescale = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), to.zero_point);
+        if (to.whole) {
+          Column(out, channels - i, rows, width, sums, [=](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(Rescaled(x, rescale)); });
         } else {
-          StoreLow8(to, y, n);
+          Column(out, channels - i, rows, width, sums, [=](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(Rescaled(x, rescale), to); });
         }
+      } else {
+        GeneralColumn(out, i, rows, width, sums);
       }
     }
   }

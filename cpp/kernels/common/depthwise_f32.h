@@ -14,7 +14,7 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr int32_t kMaxChunk = 256;
-constexpr int32_t kMaxLines = 16;  // of a window that takes the fast path
+constexpr int32_t kMaxLines = 16;                 // of a window that takes the fast path
 constexpr int kPixels = F32::lanes == 8 ? 4 : 5;  // AVX2 has but 16 registers
 
 alignas(64) constexpr float kZeroColumn[kMaxChunk] = {};
@@ -212,14 +212,15 @@ const ColumnFunctions* ChooseColumns(const ConvShape& s) {
   return nullptr;
 }
 
-void DepthwiseLineColumns(const ConvShape& s, const DepthwiseLine& line, const ColumnFunctions& functions, const float* packed, int32_t first,
-                          int32_t width, Bounds bounds) {
+void DepthwiseLineColumns(const ConvShape& s, const DepthwiseLine& line, const ColumnFunctions& functions, const float* packed,
+                          int32_t first, int32_t width, Bounds bounds) {
   const ptrdiff_t channels = s.in_channels, tap_stride = s.dilation_w * channels, line_stride = s.dilation_h * s.in_width * channels;
   const int32_t count = s.in_channels - first < width ? s.in_channels - first : width;
   const int32_t groups = (s.out_width + kPixels - 1) / kPixels, step = s.stride_w / s.dilation_w;
   const float* pointers[kMaxLines * ColumnsOf(kPixels, 5, 2)];
-  DepthwiseColumns d = {pointers, line.height, packed, packed + static_cast<ptrdiff_t>(width) * (1 + line.first_tap * s.kernel_width),
-                        width,    line.output + first, channels};
+  DepthwiseColumns d = {
+      pointers, line.height,         packed,  packed + static_cast<ptrdiff_t>(width) * (1 + line.first_tap * s.kernel_width),
+      width,    line.output + first, channels};
   int32_t left = -s.pad_left;
   for (int32_t g = 0; g < groups; ++g) {
     const int32_t pixels = s.out_width / groups + (g < s.out_width % groups ? 1 : 0), columns = ColumnsOf(pixels, s.kernel_width, step);

@@ -5,6 +5,7 @@
 
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
+#include "kernels/common/rescale_i8.h"
 #include "kernels/common/row_params_i8.h"
 #include "kernels/kernels.h"
 
@@ -32,6 +33,11 @@ SIGRUN_INLINE void StoreFew(float* p, F32 x, size_t n) {
   Store(lanes, x);
   for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
+SIGRUN_INLINE void StoreResult(uint8_t* p, I32 x) { StoreLow8(p, x); }
+SIGRUN_INLINE void StoreResult(uint8_t* p, I32 x, int32_t n) { StoreLow8(p, x, n); }
+SIGRUN_INLINE void StoreResult(uint8_t* p, Bytes x) { StoreLanes(p, x); }
+SIGRUN_INLINE void StoreResult(uint8_t* p, Bytes x, int32_t n) { StoreLanes(p, x, n); }
+
 /// y[i] = op(a[i], b[i]) where either may be one value; T says how the bytes are widened.
 template <class T, class Op>
 SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands operands, Op op) {
@@ -43,17 +49,33 @@ SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands 
   const T* pb = b_moves ? b : one;
   uint8_t* out = reinterpret_cast<uint8_t*>(y);
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) StoreLow8(out + i, op(LoadWide(pa + (a_moves ? i : 0)), LoadWide(pb + (b_moves ? i : 0))));
+  for (; i + kLanes <= n; i += kLanes) StoreResult(out + i, op(LoadWide(pa + (a_moves ? i : 0)), LoadWide(pb + (b_moves ? i : 0))));
   if (i == n) return;
   const int32_t few = static_cast<int32_t>(n - i);
   T tail_a[kLanes] = {}, tail_b[kLanes] = {};
   CopyFew(reinterpret_cast<uint8_t*>(tail_a), reinterpret_cast<const uint8_t*>(pa + (a_moves ? i : 0)), few);
   CopyFew(reinterpret_cast<uint8_t*>(tail_b), reinterpret_cast<const uint8_t*>(pb + (b_moves ? i : 0)), few);
-  StoreLow8(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), few);
+  StoreResult(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), few);
+}
+
+// Whether MakeSmallScale is for such an operand.
+SIGRUN_INLINE bool HasSmallScale(int32_t left_shift, int32_t shift, int32_t offset) {
+  return left_shift >= 10 && left_shift <= 20 && shift <= 0 && shift >= -31 && offset >= -255 && offset <= 255;
 }
 
 template <class T>
 void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
+  const ByteOutput bytes = MakeByteOutput(p.output_offset, p.min, p.max);
+  if (bytes.fits && HasSmallScale(p.left_shift, p.a_shift, p.a_offset) && HasSmallScale(p.left_shift, p.b_shift, p.b_offset) &&
+      IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
+    const SmallScale a_small = MakeSmallScale(p.a_multiplier, p.left_shift, -p.a_shift);
+    const SmallScale b_small = MakeSmallScale(p.b_multiplier, p.left_shift, -p.b_shift);
+    const Rescale rescale = MakeRescale(Set1(p.output_multiplier), Set1(-p.output_shift), bytes.zero_point);
+    const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset);
+    return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+      return ToBytes(Rescaled(Scaled(x0 + a_offset, a_small) + Scaled(x1 + b_offset, b_small), rescale), bytes);
+    });
+  }
   const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
   const Scale y_scale = MakeScale(p.output_multiplier, p.output_shift);
   const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset), y_offset = Set1(p.output_offset);
@@ -66,6 +88,14 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
 
 template <class T>
 void MulElements(const T* a, const T* b, T* y, size_t n, const MulI8Params& p, Operands operands) {
+  const ByteOutput bytes = MakeByteOutput(p.output_offset, p.min, p.max);
+  if (bytes.fits && IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
+    const Rescale rescale = MakeRescale(Set1(p.output_multiplier), Set1(-p.output_shift), bytes.zero_point);
+    const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset);
+    return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+      return ToBytes(Rescaled((x0 + a_offset) * (x1 + b_offset), rescale), bytes);
+    });
+  }
   const Scale scale = MakeScale(p.output_multiplier, p.output_shift);
   const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset), y_offset = Set1(p.output_offset);
   const I32 min = Set1(p.min), max = Set1(p.max);

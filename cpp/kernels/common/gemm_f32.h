@@ -151,6 +151,7 @@ float* LinePointers(const Gather& g, const Pass& pass, const Pixel& at, const fl
   const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
   const Range kx = TapsInside(left, 1, s.kernel_width, s.in_width);
   const bool whole = kx.begin == 0 && kx.end == s.kernel_width;
+  const int32_t begin = kx.begin * s.in_channels, end = kx.end * s.in_channels;  // floats inside
   for (int32_t i = 0; i < pass.count; ++i, to += step) {
     const int32_t y = top + (pass.first_ky + i) * s.dilation_h;
     if (y < 0 || y >= s.in_height || kx.begin == kx.end) {
@@ -160,10 +161,10 @@ float* LinePointers(const Gather& g, const Pass& pass, const Pixel& at, const fl
     const float* line = g.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + left) * s.in_channels;
     *to = whole ? line : scratch;
     if (whole) continue;
-    for (int32_t j = 0; j < g.segments.length; ++j) {
-      const bool inside = j >= kx.begin * s.in_channels && j < kx.end * s.in_channels;
-      *scratch++ = inside ? line[j] : 0.0f;
-    }
+    for (int32_t j = 0; j < begin; ++j) scratch[j] = 0.0f;
+    for (int32_t j = begin; j < end; ++j) scratch[j] = line[j];
+    for (int32_t j = end; j < g.segments.length; ++j) scratch[j] = 0.0f;
+    scratch += g.segments.length;
   }
   return scratch;
 }
@@ -329,7 +330,8 @@ void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block
   const ConvShape& s = g.shape;
   const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
   const TapOffsets offsets(g, pass);
-  const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h, last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
+  const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h;
+  const int32_t last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
   for (int32_t tile = 0; tile < block.tiles; ++tile) {
     const int32_t height = block.Height(tile);
     for (int32_t i = 0; i < height; ++i) {

@@ -11,8 +11,11 @@ namespace {
 
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
+/// k may lie in several segments of k_groups, `segment_step` bytes apart in a.
+constexpr bool kTilesTakeSegments = true;
 template <int kRows, int kVectors>
-void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums) {
+void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums,
+          int32_t segments = 1, ptrdiff_t segment_step = 0) {
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
   I32 acc[kSplit][kRows][kVectors];
@@ -36,12 +39,15 @@ void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k
       for (int v = 0; v < kVectors; ++v) to[r][v] = Dot(to[r][v], x, panel[v]);
     }
   };
-  int32_t k = 0;
-  for (; k + kSplit <= k_groups; k += kSplit, a += kSplit * kActivationStep, weights += kSplit * kWeightStep) {
-    SIGRUN_UNROLL
-    for (int i = 0; i < kSplit; ++i) step(acc[i], a + i * kActivationStep, weights + i * kWeightStep);
+  for (; segments > 0; --segments, a += segment_step) {
+    const uint8_t* from = a;
+    int32_t k = 0;
+    for (; k + kSplit <= k_groups; k += kSplit, from += kSplit * kActivationStep, weights += kSplit * kWeightStep) {
+      SIGRUN_UNROLL
+      for (int i = 0; i < kSplit; ++i) step(acc[i], from + i * kActivationStep, weights + i * kWeightStep);
+    }
+    for (; k < k_groups; ++k, from += kActivationStep, weights += kWeightStep) step(acc[0], from, weights);
   }
-  for (; k < k_groups; ++k, a += kActivationStep, weights += kWeightStep) step(acc[0], a, weights);
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL

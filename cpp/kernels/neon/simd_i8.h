@@ -63,6 +63,42 @@ SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
   return {Requantize(x.lo, multiplier.lo, left.lo, right.lo), Requantize(x.hi, multiplier.hi, left.hi, right.hi)};
 }
 
+/// The same plus a zero point, for a multiplier >= 0 and shift = -right < 0.
+struct Rescale {
+  I32 multiplier, shift, zero_point;
+};
+SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point) {
+  return {multiplier, {vnegq_s32(right.lo), vnegq_s32(right.hi)}, Set1(zero_point)};
+}
+SIGRUN_INLINE int32x4_t Rescaled(int32x4_t x, int32x4_t multiplier, int32x4_t shift, int32x4_t zero_point) {
+  const int32x4_t high = vqrdmulhq_s32(x, multiplier);
+  return vaddq_s32(vrshlq_s32(vsraq_n_s32(high, high, 31), shift), zero_point);
+}
+SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) {
+  return {Rescaled(x.lo, s.multiplier.lo, s.shift.lo, s.zero_point.lo), Rescaled(x.hi, s.multiplier.hi, s.shift.hi, s.zero_point.hi)};
+}
+
+/// Requantize by constants for |x| < 2^9 and 10 <= left <= 20.
+struct SmallScale {
+  I32 multiplier, left, right;
+};
+SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
+  return {Set1(multiplier), Set1(left), Set1(right)};
+}
+SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) { return Requantize(x, s.multiplier, s.left, s.right); }
+
+/// common/fixed_point.h's RoundScaled.
+SIGRUN_INLINE int32x2_t RoundScaled(int32x2_t x, const double* scale) {
+  const float64x2_t most = vdupq_n_f64(1 << 30), half = vdupq_n_f64(0x1.fffffffffffffp-2);
+  const float64x2_t y = vmulq_f64(vcvtq_f64_s64(vmovl_s32(x)), vld1q_f64(scale));
+  const float64x2_t rounded = vaddq_f64(y, vbslq_f64(vdupq_n_u64(uint64_t{1} << 63), y, half));
+  return vmovn_s64(vcvtq_s64_f64(vminq_f64(vmaxq_f64(rounded, vnegq_f64(most)), most)));
+}
+SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
+  return {vcombine_s32(RoundScaled(vget_low_s32(x.lo), scale), RoundScaled(vget_high_s32(x.lo), scale + 2)),
+          vcombine_s32(RoundScaled(vget_low_s32(x.hi), scale + 4), RoundScaled(vget_high_s32(x.hi), scale + 6))};
+}
+
 SIGRUN_INLINE F32 Set1(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) {
@@ -100,6 +136,13 @@ SIGRUN_INLINE Bytes MaxSigned(Bytes a, Bytes b) {
 SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) {
   return {vreinterpretq_u8_s8(vminq_s8(vreinterpretq_s8_u8(a.v), vreinterpretq_s8_u8(b.v)))};
 }
+/// Lanes saturated to int8, in the first kLanes bytes.
+SIGRUN_INLINE Bytes SaturateBytes(I32 x) {
+  const int8x8_t bytes = vqmovn_s16(vcombine_s16(vqmovn_s32(x.lo), vqmovn_s32(x.hi)));
+  return {vcombine_u8(vreinterpret_u8_s8(bytes), vdup_n_u8(0))};
+}
+SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x) { vst1_u8(p, vget_low_u8(x.v)); }
+SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x, int32_t n) { WriteFew(p, vgetq_lane_u64(vreinterpretq_u64_u8(x.v), 0), n); }
 SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) {
   const int8x16_t s = vreinterpretq_s8_u8(x.v);
   vst1q_s16(p, vmovl_s8(vget_low_s8(s)));

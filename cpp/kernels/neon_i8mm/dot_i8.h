@@ -17,6 +17,7 @@ using Activation = int8_t;
 constexpr int kGroup = 8;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
+constexpr bool kTilesTakeSegments = false;
 
 template <int kRows, int kVectors>
 void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums) {

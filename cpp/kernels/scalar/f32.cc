@@ -152,7 +152,8 @@ void WinogradInputF32(const ConvShape& s, const float* input, float* to, ptrdiff
   }
 }
 
-void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp, Range tiles) {
+void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp,
+                       Range tiles) {
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const WinogradTile at = WinogradTileAt(s, tile);
     for (int32_t c = 0; c < s.out_channels; ++c, ++from) {

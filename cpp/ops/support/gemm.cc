@@ -26,7 +26,8 @@ struct Placed {
 Placed PlaceAlong(const Prepare& p, Padding padding, int32_t in, int32_t kernel, int32_t stride, int32_t dilation, int64_t fused_before,
                   int64_t fused_after) {
   const int64_t extent = int64_t{kernel - 1} * dilation + 1, padded = in + fused_before + fused_after;
-  p.Check(extent <= kMaxExtent && padded <= kMaxExtent && stride <= kMaxExtent, "a window of ", extent, " over ", padded, " pixels is too large");
+  p.Check(extent <= kMaxExtent && padded <= kMaxExtent && stride <= kMaxExtent, "a window of ", extent, " over ", padded,
+          " pixels is too large");
   if (padding == Padding::kSame) {
     const int32_t out = static_cast<int32_t>((padded + stride - 1) / stride);
     return {out, PaddingBefore(static_cast<int32_t>(padded), out, kernel, stride, dilation) + static_cast<int32_t>(fused_before)};
@@ -43,7 +44,8 @@ uint64_t Hash(const std::byte* bytes, size_t n) {
 }
 
 std::string GemmKey(const Gemm& g) {
-  return Concat("gemm ", g.shape.taps(), "x", g.shape.in_channels, "x", g.shape.out_channels, "x", g.shape.groups, " ", g.stride_n, " ", g.stride_k);
+  return Concat("gemm ", g.shape.taps(), "x", g.shape.in_channels, "x", g.shape.out_channels, "x", g.shape.groups, " ", g.stride_n, " ",
+                g.stride_k);
 }
 
 // The rows' work split among threads. f(rows, worker)
@@ -56,7 +58,8 @@ void ForRows(const RunContext& run, const ConvShape& s, const F& f) {
 // A vector times a matrix has but one row; its output channels are what threads can share. Sums do not depend on the cut.
 constexpr int32_t kPieceChannels = 256;
 bool SplitsChannels(const Prepare& p, const ConvShape& s) {
-  return p.workers() > 1 && s.rows() == 1 && s.groups == 1 && s.out_channels >= 2 * kPieceChannels && int64_t{s.in_channels} * s.out_channels >= 1 << 17;
+  return p.workers() > 1 && s.rows() == 1 && s.groups == 1 && s.out_channels >= 2 * kPieceChannels &&
+         int64_t{s.in_channels} * s.out_channels >= 1 << 17;
 }
 
 struct Pieces {
@@ -84,7 +87,8 @@ void ForPieces(const RunContext& run, const ConvShape& s, const Pieces& pieces, 
 
 }  // namespace
 
-// --- geometry -------------------------------------------------------------------------------------------------------------------------------
+// --- geometry
+// -------------------------------------------------------------------------------------------------------------------------------
 
 Window ReadWindow(const Prepare& p) {
   constexpr int kPadding = 0, kStrideW = 1, kStrideH = 2;
@@ -138,13 +142,14 @@ void CheckBias(const Prepare& p, int i, int64_t n, TensorType type) {
   p.Check(p.elements(i) == n, "the bias has ", p.elements(i), " elements, the output has ", n, " channels");
 }
 
-// --- quantisation ---------------------------------------------------------------------------------------------------------------------------
+// --- quantisation
+// ---------------------------------------------------------------------------------------------------------------------------
 
 namespace {
 Prepare::Affine CheckAffine(const Prepare& p, Prepare::Affine affine, TensorType type, const char* role, int i) {
   const QuantizedRange range = TypeRange(type);
-  p.Check(affine.zero_point >= range.min && affine.zero_point <= range.max, role, " ", i, " has the zero point ", affine.zero_point, ", which is no ",
-          TensorTypeName(type));
+  p.Check(affine.zero_point >= range.min && affine.zero_point <= range.max, role, " ", i, " has the zero point ", affine.zero_point,
+          ", which is no ", TensorTypeName(type));
   return affine;
 }
 }  // namespace
@@ -156,8 +161,8 @@ WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_
   const Quantization& q = p.quantization(i);
   if (q.block_size > 0) p.Refuse(StatusCode::kUnimplemented, "weights quantised by blocks");
   const bool single = q.scale.size() == 1;
-  p.Check(single || static_cast<int64_t>(q.scale.size()) == channels, "the weights have ", q.scale.size(), " quantisation scales for ", channels,
-          " channels");
+  p.Check(single || static_cast<int64_t>(q.scale.size()) == channels, "the weights have ", q.scale.size(), " quantisation scales for ",
+          channels, " channels");
   p.Check(single || q.dimension == dimension, "the weights are quantised along dimension ", q.dimension, ", expected ", dimension);
   for (const float scale : q.scale) p.Check(std::isfinite(scale) && scale >= 0, "the weights have the quantisation scale ", scale);
   const QuantizedRange range = TypeRange(p.type(i));
@@ -174,7 +179,8 @@ WeightScales ReadSymmetricWeightScales(const Prepare& p, int i, int32_t dimensio
   return scales;
 }
 
-Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels, ScaleProduct product) {
+Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels,
+                                     ScaleProduct product) {
   const Prepare::Affine output = CheckedOutputAffine(p, 0);
   const QuantizedRange range = QuantizedActivationRange(p, 0);
   Requantization r;
@@ -196,7 +202,8 @@ Requantization PrepareRequantization(const Prepare& p, float input_scale, const 
   return r;
 }
 
-// --- weights in the kernels' layouts ----------------------------------------------------------------------------------------------------------
+// --- weights in the kernels' layouts
+// ----------------------------------------------------------------------------------------------------------
 
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill) {
   const bool has_bias = bias >= 0 && p.has_input(bias);
@@ -219,7 +226,8 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
   return {nullptr, packed};
 }
 
-// --- products -------------------------------------------------------------------------------------------------------------------------------
+// --- products
+// -------------------------------------------------------------------------------------------------------------------------------
 
 void EmitGemmF32(Prepare& p, const Gemm& g) {
   const ConvShape s = g.shape;
@@ -239,9 +247,10 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
         }
       });
   p.Emit([=, conv = k.conv_f32, clamp = ActivationClamp(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
-    ForPieces(run, s, pieces, packed.get(run), group_bytes, [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int) {
-      conv(piece, run.get<float>(in), w, run.get<float>(out) + first, clamp, rows);
-    });
+    ForPieces(run, s, pieces, packed.get(run), group_bytes,
+              [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int) {
+                conv(piece, run.get<float>(in), w, run.get<float>(out) + first, clamp, rows);
+              });
   });
 }
 
@@ -267,8 +276,9 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_poin
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
           const int32_t* sums = b == nullptr ? nullptr : static_cast<const int32_t*>(b) + first;
-          pack(s.taps(), s.in_channels, pieces.Shape(s, i).out_channels, {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums,
-               input_zero_point, weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
+          pack(s.taps(), s.in_channels, pieces.Shape(s, i).out_channels,
+               {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point, weight_zero_point,
+               to + static_cast<size_t>(i) * group_bytes);
         }
       });
   return {packed, group_bytes, pieces};
@@ -287,7 +297,8 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const PackedI8 packed = PackGemmI8(p, g, g.bias, zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   p.Emit([=, conv = k.conv_i8, requantize = std::move(requantize), is_unsigned = type == TensorType::kUInt8,
-          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(g.input),
+          out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
@@ -307,7 +318,8 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
   std::vector<float> channel_scale;
   for (int32_t c = 0; c < s.out_channels * s.groups; ++c) channel_scale.push_back(scales.at(static_cast<size_t>(c)));
   const Slot quantized = p.Scratch(static_cast<size_t>(p.elements(g.input)));
-  const Slot row_scale = p.Scratch(static_cast<size_t>(runs) * sizeof(float)), row_zero = p.Scratch(static_cast<size_t>(runs) * sizeof(int32_t));
+  const Slot row_scale = p.Scratch(static_cast<size_t>(runs) * sizeof(float)),
+             row_zero = p.Scratch(static_cast<size_t>(runs) * sizeof(int32_t));
   p.Emit([=, symmetric = k.quantize_row_symmetric, asymmetric = k.quantize_row_asymmetric, in = p.in(g.input)](RunContext& run) noexcept {
     const float* x = run.get<float>(in);
     int8_t* q = run.get<int8_t>(quantized);
@@ -342,7 +354,8 @@ Slot EmitRoundedActivations(Prepare& p, int input, int64_t images) {
   const int64_t elements = p.elements(input);
   const size_t length = images == 0 ? 0 : static_cast<size_t>(elements / images);
   const Slot bytes = p.Scratch(static_cast<size_t>(elements)), rounded = p.Scratch(static_cast<size_t>(elements) * sizeof(float));
-  p.Emit([=, quantize = p.kernels().quantize_row_asymmetric, dequantize = p.kernels().dequantize_i8, in = p.in(input)](RunContext& run) noexcept {
+  p.Emit([=, quantize = p.kernels().quantize_row_asymmetric, dequantize = p.kernels().dequantize_i8,
+          in = p.in(input)](RunContext& run) noexcept {
     run.Parallel(static_cast<int32_t>(images), static_cast<int64_t>(length), [&](Range range, int) {
       for (int32_t i = range.begin; i < range.end; ++i) {
         const size_t first = static_cast<size_t>(i) * length;

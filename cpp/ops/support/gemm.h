@@ -14,7 +14,8 @@
 // What convolutions and matrix products share: geometry, scales of weights, packed weights, and the steps that run the GEMM kernels.
 namespace sigrun::ops {
 
-// --- geometry -------------------------------------------------------------------------------------------------------------------------------
+// --- geometry
+// -------------------------------------------------------------------------------------------------------------------------------
 
 /// A sliding window as the options of an operator give it; the field ids of padding, stride_w and stride_h are 0, 1 and 2 in all of them.
 struct Window {
@@ -27,8 +28,8 @@ struct Window {
 /// Padding and strides from the options. Throws if a stride is not positive or the padding unknown.
 Window ReadWindow(const Prepare& p);
 
-/// Everything of the geometry but the channels, for an input [batch, height, width, *]; a padding fused into the node is added. Throws if the
-/// window is empty or does not fit into the input.
+/// Everything of the geometry but the channels, for an input [batch, height, width, *]; a padding fused into the node is added. Throws if
+/// the window is empty or does not fit into the input.
 kernels::ConvShape PlaceWindow(const Prepare& p, const Window& window, const Shape& input);
 
 /// The padding before the first pixel along one dimension.
@@ -43,7 +44,8 @@ void CheckRank(const Prepare& p, int i, size_t rank, const char* what);
 /// Throws unless the optional operand i is a vector of n elements of `type`, or absent.
 void CheckBias(const Prepare& p, int i, int64_t n, TensorType type);
 
-// --- quantisation ---------------------------------------------------------------------------------------------------------------------------
+// --- quantisation
+// ---------------------------------------------------------------------------------------------------------------------------
 
 /// The scale and zero point of an 8-bit operand; throws if the zero point is not a value of its type.
 Prepare::Affine CheckedAffine(const Prepare& p, int i);
@@ -75,13 +77,15 @@ struct Requantization {
     return {multiplier.data() + first, shift.data() + first, zero_point, min, max};
   }
 };
-Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels, ScaleProduct product);
+Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels,
+                                     ScaleProduct product);
 
 inline bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
 /// A zero point in the int8 domain of the kernels.
 inline int32_t ToInt8Domain(int32_t zero_point, TensorType type) { return type == TensorType::kUInt8 ? zero_point - 128 : zero_point; }
 
-// --- weights in the kernels' layouts ----------------------------------------------------------------------------------------------------------
+// --- weights in the kernels' layouts
+// ----------------------------------------------------------------------------------------------------------
 
 /// Packed weights: known while planning, or made by a step of every run.
 struct Packed {
@@ -97,7 +101,8 @@ using FillPacked = std::function<void(const void* weights, const void* bias, std
 /// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch.
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill);
 
-// --- products -------------------------------------------------------------------------------------------------------------------------------
+// --- products
+// -------------------------------------------------------------------------------------------------------------------------------
 
 /// out[row, n] = activation(bias[n] + sum_k in[row, k] * w[n, k]) over the rows of a convolution, into output 0. The input is operand
 /// `input`; weights are read through the strides of a kernels::WeightView.

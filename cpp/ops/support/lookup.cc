@@ -38,7 +38,7 @@ void EmitLookup16(Prepare& p, const Table16& table) {
     ForElements(run, n, 4, [&](int64_t begin, int64_t count) {
       for (int64_t i = begin; i < begin + count; ++i) {
         const size_t piece = static_cast<size_t>(256 + (from[i] >> 7));
-        const int32_t slope = table[piece + 1] - table[piece];
+        const int16_t slope = static_cast<int16_t>(table[piece + 1] - table[piece]);  // wraps, as the reference's does
         to[i] = static_cast<int16_t>(table[piece] + ((slope * (from[i] & 0x7f) + 64) >> 7));
       }
     });

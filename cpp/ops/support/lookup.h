@@ -55,7 +55,7 @@ Table16 MakeRealTable16(const Prepare& p, const F& f) {
   const float step = (last - first) / kSteps;
   const float low = out.scale * static_cast<float>(-32768 - out.zero_point), high = out.scale * static_cast<float>(32767 - out.zero_point);
   const float per_unit = 65536.0f / (high - low);
-  const auto store = [](float x) { return static_cast<int16_t>(x >= 32767.0f ? 32767.0f : x > -32768.0f ? x : -32768.0f); };
+  const auto store = [](float x) { return static_cast<int16_t>(std::isnan(x) ? 0.0f : std::min(std::max(x, -32768.0f), 32767.0f)); };
   Table16 table;
   for (int i = 0; i < kSteps; ++i) {
     const float begin = first + static_cast<float>(i) * step;

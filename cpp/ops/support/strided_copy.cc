@@ -1,5 +1,6 @@
 #include "ops/support/strided_copy.h"
 
+#include <cstring>
 #include <vector>
 
 namespace sigrun::ops {
@@ -16,7 +17,46 @@ void PairForTiles(StridedCopy& copy) {
   }
 }
 
+using Words = uint32_t __attribute__((vector_size(16)));
+
+Words LoadWords(const uint32_t* p) {
+  Words w;
+  std::memcpy(&w, p, sizeof(w));
+  return w;
+}
+
+// Four runs of the input become four runs of the output.
+void TransposeFour(const uint32_t* from, int64_t from_stride, uint32_t* to, int64_t to_stride) {
+  const Words a = LoadWords(from), b = LoadWords(from + from_stride), c = LoadWords(from + 2 * from_stride),
+              d = LoadWords(from + 3 * from_stride);
+  const Words ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Words cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const Words rows[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+                         __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+  for (int64_t i = 0; i < 4; ++i) std::memcpy(to + i * to_stride, &rows[i], sizeof(rows[i]));
+}
+
 }  // namespace
+
+void TransposeWords(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns) {
+  constexpr int64_t kSide = 16;  // elements of a cache line
+  const uint32_t* x = static_cast<const uint32_t*>(from);
+  uint32_t* y = static_cast<uint32_t*>(to);
+  const int64_t whole_rows = rows.extent / 4 * 4, whole_columns = columns.extent / 4 * 4;
+  for (int64_t r0 = 0; r0 < whole_rows; r0 += kSide) {
+    const int64_t r1 = std::min(whole_rows, r0 + kSide);
+    for (int64_t c = 0; c < whole_columns; c += 4) {
+      for (int64_t r = r0; r < r1; r += 4) TransposeFour(x + c * columns.from + r, columns.from, y + r * rows.to + c, rows.to);
+    }
+  }
+  // What is left, along the longer side: the last columns, and the last rows of the others.
+  for (int64_t c = whole_columns; c < columns.extent; ++c) {
+    for (int64_t r = 0; r < rows.extent; ++r) y[r * rows.to + c] = x[c * columns.from + r];
+  }
+  for (int64_t r = whole_rows; r < rows.extent; ++r) {
+    for (int64_t c = 0; c < whole_columns; ++c) y[r * rows.to + c] = x[c * columns.from + r];
+  }
+}
 
 std::vector<int64_t> DenseStrides(const Shape& shape) {
   std::vector<int64_t> strides(shape.size(), 1);

@@ -34,9 +34,15 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
 /// Strides of a dense tensor.
 std::vector<int64_t> DenseStrides(const Shape& shape);
 
+/// A copy of 4-byte elements in which the input is consecutive along the rows and the output along the columns.
+void TransposeWords(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
+
 /// Columns of a copy whose input is not consecutive along the innermost loop: square tiles, so that both sides are used by the cache line.
 template <class T>
 void CopyTile(const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
+  if constexpr (sizeof(T) == 4) {
+    if (rows.from == 1 && columns.to == 1) return TransposeWords(from, to, rows, columns);
+  }
   constexpr int64_t kSide = 16;
   for (int64_t r0 = 0; r0 < rows.extent; r0 += kSide) {
     const int64_t r1 = std::min(rows.extent, r0 + kSide);

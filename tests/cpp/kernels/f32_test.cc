@@ -220,6 +220,77 @@ TEST(ConvF32, NanPassesTheClamp) {
   }
 }
 
+// --- Winograd
+// ------------------------------------------------------------------------------------------------------------------------------
+
+int32_t WinogradTiles(const ConvShape& s) { return s.batch * ((s.out_height + 1) / 2) * ((s.out_width + 1) / 2); }
+
+// Sixteen planes, a little apart, NaN where nothing is to be written.
+struct Planes {
+  ptrdiff_t stride;
+  std::vector<float> values;
+  Planes(int32_t tiles, int32_t channels) : stride(ptrdiff_t{tiles} * channels + 3), values(static_cast<size_t>(16 * stride), kNan) {}
+};
+
+Planes WinogradInput(const Kernels& t, const ConvShape& s, const std::vector<float>& input, bool cut) {
+  Planes all(WinogradTiles(s), s.in_channels);
+  for (const Range& range : cut ? UnevenRanges(WinogradTiles(s)) : std::vector<Range>{{0, WinogradTiles(s)}}) {
+    t.winograd_input_f32(s, input.data(), all.values.data() + range.begin * s.in_channels, all.stride, range);
+  }
+  return all;
+}
+
+std::vector<float> WinogradOutput(const Kernels& t, const ConvShape& s, const Planes& sums, const std::vector<float>& bias, ClampF32 clamp,
+                                  bool cut) {
+  std::vector<float> output(Size(s.batch, s.out_height, s.out_width, s.out_channels), kNan);
+  for (const Range& range : cut ? UnevenRanges(WinogradTiles(s)) : std::vector<Range>{{0, WinogradTiles(s)}}) {
+    t.winograd_output_f32(s, sums.values.data() + range.begin * s.out_channels, sums.stride, bias.data(), output.data(), clamp, range);
+  }
+  return output;
+}
+
+// The products of the transformed tiles and filters, in double.
+Planes WinogradProducts(const ConvShape& s, const Planes& inputs, const std::vector<float>& weights) {
+  constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+  Planes sums(WinogradTiles(s), s.out_channels);
+  for (int32_t i = 0; i < 16 * WinogradTiles(s) * s.out_channels; ++i) {
+    const int32_t n = i % s.out_channels, tile = i / s.out_channels % WinogradTiles(s), point = i / s.out_channels / WinogradTiles(s);
+    double sum = 0;
+    for (int32_t c = 0; c < s.in_channels; ++c) {
+      double filter = 0;
+      for (int32_t tap = 0; tap < 9; ++tap) {
+        filter += kG[point / 4][tap / 3] * kG[point % 4][tap % 3] *
+                  static_cast<double>(weights[static_cast<size_t>((n * 9 + tap) * s.in_channels + c)]);
+      }
+      sum += filter * static_cast<double>(inputs.values[static_cast<size_t>(point * inputs.stride + tile * s.in_channels + c)]);
+    }
+    sums.values[static_cast<size_t>(point * sums.stride + tile * s.out_channels + n)] = static_cast<float>(sum);
+  }
+  return sums;
+}
+
+TEST(WinogradF32, EqualsTheConvolution) {
+  uint32_t seed = 1;
+  for (const Axis axis : {Axis{4, 3}, Axis{7, 3}, Axis{9, 3, 1, 1, false}}) {
+    for (int32_t channels : {1, 5, 16, 20, 37}) {
+      const ConvShape s = Shape(axis, {6, 3}, channels, channels + 3, 1, 2);
+      SCOPED_TRACE(Describe(s));
+      const ConvData data = MakeConvData(s, seed++);
+      const ClampF32 clamp = seed % 2 == 0 ? ClampF32{-0.5f, 1.5f} : kNoClamp;
+      const Planes inputs = WinogradInput(Scalar(), s, data.input, false), sums = WinogradProducts(s, inputs, data.weights);
+      const std::vector<float> expected = WinogradOutput(Scalar(), s, sums, data.bias, clamp, false);
+      ASSERT_NO_FATAL_FAILURE(ExpectNearSum(RunConv(Scalar(), s, data, true, clamp, false), expected, 9 * channels));
+      for (const Kernels* t : TiersToTest()) {
+        SCOPED_TRACE(t->tier);
+        for (bool cut : {false, true}) {
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(inputs.values, WinogradInput(*t, s, data.input, cut).values));
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, WinogradOutput(*t, s, sums, data.bias, clamp, cut)));
+        }
+      }
+    }
+  }
+}
+
 std::vector<float> RunDepthwise(const Kernels& t, const ConvShape& s, const ConvData& data, ClampF32 clamp, bool cut) {
   AlignedBytes packed(t.pack_depthwise_f32_bytes(s));
   t.pack_depthwise_f32(s, data.weights.data(), data.bias.empty() ? nullptr : data.bias.data(), packed.data());

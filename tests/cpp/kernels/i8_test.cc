@@ -71,6 +71,11 @@ std::vector<Geometry> ConvGeometries() {
       {1, 1, 1, 1000, 10, 1, 1},
       {1, 3, 3, 2, 2, 2, 2, 1, 5, 1, 3, 3, 3, 3},
       {1, 40, 40, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      // Several blocks of lines, the windows of whose lines overlap; strides, and padding wider than the image.
+      {2, 12, 300, 64, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      {1, 30, 161, 64, 3, 3, 5, 2, 1, 1, 1, 2, 1, 2},
+      {1, 1, 1, 4, 3, 3, 19, 1, 1, 1, 1, 20, 1, 9},
+      {2, 9, 16, 8, 17, 4, 3, 1, 1, 1, 0, 0, 0, 0},
   };
   for (int32_t rows = 1; rows <= 14; ++rows) all.push_back({1, 1, rows, 20 + 3 * rows, 1 + 5 * rows});
   for (int32_t k = 1; k <= 18; ++k) all.push_back({1, 1, 3, k, 18 - k + 1});
@@ -97,7 +102,9 @@ std::vector<Mode> Modes() {
           {true, true, 3, -7, false, false, 0, 255},
           {true, false, 127, 0, true, true, 10, 200},
           {false, true, 11, 127, true, false, -20, 90},
-          {false, false, -5, -128, false, true, -128, 127}};
+          {false, false, -5, -128, false, true, -128, 127},
+          {false, false, 7, 0, false, true, -9, 127},
+          {true, false, 7, 0, false, true, 0, 255}};
 }
 
 struct Requantization {

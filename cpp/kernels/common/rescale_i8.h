@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/inline.h"
+#include "kernels/kernels.h"
+
+// The short way from sums to bytes, over a tier's simd_i8.h, included before: Rescale takes one sum of roundings instead of two roundings,
+// adds the zero point for nothing, and the bytes are clamped after they are narrowed.
+namespace sigrun::kernels {
+namespace {
+
+/// True if Rescaled(x, MakeRescale(multiplier, -shift, zero_point)) is MultiplyByQuantizedMultiplier(x, multiplier, shift) + zero_point for
+/// every x. The high product is at most `multiplier` in magnitude, so that nothing overflows before the last shift.
+SIGRUN_INLINE bool IsRescalable(int32_t multiplier, int32_t shift, int32_t zero_point) {
+  if (multiplier < 0 || shift >= 0 || shift < -31) return false;
+  const int64_t half = int64_t{1} << (-shift - 1), offset = static_cast<int64_t>(zero_point < 0 ? -zero_point : zero_point) << -shift;
+  return multiplier + half + offset < INT32_MAX;
+}
+
+/// Outputs as int8 that saturate: uint8 ones are 128 lower until they are stored.
+struct ByteOutput {
+  bool fits;
+  bool whole;  // the bounds are int8's
+  int32_t zero_point;
+  Bytes min, max, flip;
+};
+SIGRUN_INLINE ByteOutput MakeByteOutput(int32_t zero_point, int32_t min, int32_t max) {
+  const int32_t offset = max > 127 ? 128 : 0;
+  const bool fits = min >= offset - 128 && max <= offset + 127 && min <= max && zero_point >= -512 && zero_point <= 512;
+  const bool whole = min == -128 && max == 127;
+  const Bytes low = SetBytes(static_cast<uint8_t>(min - offset)), high = SetBytes(static_cast<uint8_t>(max - offset));
+  return {fits, whole, fits ? zero_point - offset : 0, low, high, SetBytes(offset != 0 ? 0x80 : 0)};
+}
+SIGRUN_INLINE ByteOutput MakeByteOutput(const RequantizeParams& p) { return MakeByteOutput(p.zero_point, p.min, p.max); }
+SIGRUN_INLINE Bytes ToBytes(I32 x, const ByteOutput& output) {
+  return MinSigned(MaxSigned(SaturateBytes(x), output.min), output.max) ^ output.flip;
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

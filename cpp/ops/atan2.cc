@@ -1,0 +1,27 @@
+#include <cmath>
+
+#include "ops/op.h"
+#include "ops/support/broadcast.h"
+#include "ops/support/numbers.h"
+
+// ATAN2 of two operands.
+namespace sigrun::ops {
+namespace {
+
+void PrepareAtan2(Prepare& p) {
+  p.CheckCounts(2, 2, 1);
+  p.CheckType(1, {p.type(0)});
+  p.CheckOutputType(0, {p.type(0)});
+  WithType<F32, F64>(p, p.type(0), "operands",
+                     [&]<class T>(std::type_identity<T>) { EmitBinaryOp<T, T>(p, 32, [](T y, T x) { return std::atan2(y, x); }); });
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "ATAN2", .prepare = PrepareAtan2},
+};
+
+}  // namespace
+
+std::span<const OpDef> atan2_ops() { return kOps; }
+
+}  // namespace sigrun::ops

@@ -1,0 +1,81 @@
+"""Shapes that depend on data: the rest of such a graph is planned while it runs, and again only when the deciding data changes."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import sigrun
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+
+
+@pytest.fixture(scope="module")
+def builder(models):
+    sys.path.insert(0, str(models))
+    try:
+        import make_models
+    finally:
+        sys.path.remove(str(models))
+    return make_models
+
+
+def both(model):
+    """The same model in both runtimes, as functions from named inputs to the output."""
+    content = model.tobytes()
+    reference = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    runners = [module.get_signature_runner() for module in (sigrun.Interpreter(model_content=content), reference)]
+    return [lambda runner=runner, **inputs: runner(**inputs)["y"] for runner in runners]
+
+
+def reshaped(builder):
+    g = builder.Graph("reshaped")
+    x, shape = g.input("x", [6]), g.input("shape", [2], "int32")
+    middle = g.op("EXP", [x], [6], "ExpOptions")
+    turned = g.op("RESHAPE", [middle, shape], [-1, -1])
+    return builder.served(g, y=g.op("ADD", [turned, g.const(np.float32(1))], [-1, -1], "AddOptions"))
+
+
+def test_reshape_by_an_input(builder, rng):
+    ours, reference = both(reshaped(builder))
+    x = rng.uniform(-1, 1, 6).astype(np.float32)
+    for shape in ([2, 3], [3, 2], [3, 2], [6, 1], [2, 3], [-1, 3]):
+        inputs = {"x": x, "shape": np.array(shape, np.int32)}
+        got, want = ours(**inputs), reference(**inputs)
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_a_refused_shape_leaves_the_runner_usable(builder, rng):
+    ours, _ = both(reshaped(builder))
+    x = rng.uniform(-1, 1, 6).astype(np.float32)
+    for _ in range(2):
+        with pytest.raises((ValueError, RuntimeError), match="RESHAPE #1"):
+            ours(x=x, shape=np.array([4, 2], np.int32))
+        assert ours(x=x, shape=np.array([3, 2], np.int32)).shape == (3, 2)
+
+
+def test_two_steps_that_wait(builder, rng):
+    g = builder.Graph("two_waits")
+    x, times = g.input("x", [2]), g.input("times", [1], "int32")
+    tiled = g.op("TILE", [x, times], [-1], "TileOptions")
+    size = g.op("SHAPE", [tiled], [1], "ShapeOptions", dtype="int32", outType=2)
+    twice = g.op("ADD", [size, size], [1], "AddOptions")
+    zeros = g.op("FILL", [twice, g.const(np.float32(0.5))], [-1], "FillOptions", dtype="float32")
+    ours, reference = both(builder.served(g, y=zeros))
+    value = rng.uniform(-1, 1, 2).astype(np.float32)
+    for times in (1, 3, 2):
+        inputs = {"x": value, "times": np.array([times], np.int32)}
+        np.testing.assert_array_equal(ours(**inputs), reference(**inputs))
+
+
+def test_views_of_an_output_that_would_move_are_protected(builder):
+    interpreter = sigrun.Interpreter(model_content=reshaped(builder).tobytes())
+    runner = interpreter.get_signature_runner()
+    runner(x=np.zeros(6, np.float32), shape=np.array([2, 3], np.int32))
+    view = runner.output_tensor("y")
+    with pytest.raises(RuntimeError, match="view of"):
+        runner(x=np.zeros(6, np.float32), shape=np.array([3, 2], np.int32))
+    assert view.tolist() == [[2, 2, 2], [2, 2, 2]]
+    del view
+    assert runner(x=np.zeros(6, np.float32), shape=np.array([3, 2], np.int32))["y"].shape == (3, 2)
