@@ -48,6 +48,8 @@ Quantization ReadQuantization(const Table& tensor, const Shape& shape) {
     FailAt(t.path() + ".zero_point", Concat(q.zero_point.size(), " zero points for ", q.scale.size(), " scales"));
   }
   q.dimension = t.Scalar<int32_t>(kDimension);
+  // Old converters gave a depthwise convolution's bias the dimension of its filter; a vector has but one.
+  if (shape.size() == 1) q.dimension = 0;
   if (q.scale.size() > 1) {
     const bool in_rank = q.dimension >= 0 && q.dimension < static_cast<int32_t>(shape.size());
     if (!in_rank || shape[static_cast<size_t>(q.dimension)] != static_cast<int32_t>(q.scale.size())) {
