@@ -141,7 +141,7 @@ TEST_F(Passes, AllTogetherKeepTheResult) {
 
   auto graph = std::make_shared<Graph>(Build("fusable_float32"));
   PackedStore packed;
-  const auto plan = MakePlan(graph, {{1, 9, 9, 3}}, kernels::Best(), packed, 1);
+  const auto plan = MakePlan(graph, {{1, 9, 9, 3}}, {.kernels = &kernels::Best(), .packed = &packed, .workers = 1, .graph_of = nullptr});
   AlignedBytes arena(plan->arena_bytes);
   std::vector<AlignedBytes> boundary(graph->values.size());
   std::vector<std::byte*> slots;
