@@ -55,7 +55,8 @@ bool StillHolds(const Plan& plan, const Prior& prior) {
 }
 
 bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, size_t budget, Folded& result) {
-  PlanBuilder builder(graph, {.kernels = &kernels, .packed = nullptr, .workers = 1, .graph_of = nullptr});
+  const PlanContext context{.kernels = &kernels, .packed = nullptr, .workers = 1, .graph_of = nullptr};
+  PlanBuilder builder(graph, context);
   builder.SetFoldingBudget(budget);
   if (!builder.IsFoldable(node)) return false;
   if (!builder.Add(node, 0)) return false;

@@ -12,7 +12,9 @@ namespace sigrun {
 /// The state behind Prepare: what is known of every value, and the steps, slots and memory asked for so far.
 class PlanBuilder {
  public:
+  /// Both must outlive the builder.
   PlanBuilder(const Graph& graph, const PlanContext& context);
+  PlanBuilder(const Graph& graph, PlanContext&& context) = delete;
 
   void SetInputShape(int32_t value, const Shape& shape);
   /// Starts from what earlier parts of the graph have computed.
