@@ -307,12 +307,15 @@ SignatureInfo DefaultSignature(const FlatModel& model) {
 
 int64_t ElementCount(const Shape& shape, const std::string& what) {
   int64_t count = 1;
+  bool empty = false;
   for (int32_t d : shape) {
     if (d < 0) Fail(StatusCode::kInvalidArgument, what, ": negative dimension in ", ToString(shape));
-    if (d != 0 && count > kMaxElements / d) Fail(StatusCode::kInvalidArgument, what, ": ", ToString(shape), " has more than 2^40 elements");
+    empty = empty || d == 0;
+    if (d == 0) continue;  // the others are still counted: strides are products of some of them
+    if (count > kMaxElements / d) Fail(StatusCode::kInvalidArgument, what, ": ", ToString(shape), " has more than 2^40 elements");
     count *= d;
   }
-  return count;
+  return empty ? 0 : count;
 }
 
 size_t BytesOf(TensorType type, int64_t elements) {

@@ -79,7 +79,7 @@ std::unique_ptr<const FlatModel> ParseModel(std::span<const uint8_t> bytes);
 /// "input0".../"output0"... where a tensor has no name.
 SignatureInfo DefaultSignature(const FlatModel& model);
 
-/// Product of the dimensions; throws (naming `what`) if a dimension is negative or the product exceeds 2^40.
+/// Product of the dimensions; throws (naming `what`) if a dimension is negative or the product, zeros left out, exceeds 2^40.
 int64_t ElementCount(const Shape& shape, const std::string& what);
 
 /// Bytes that `elements` of a fixed-size type take: packed for 4- and 2-bit types.

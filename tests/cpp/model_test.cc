@@ -135,6 +135,7 @@ TEST(Model, CountsElementsWithoutOverflow) {
   EXPECT_EQ(ElementCount({}, "x"), 1);
   EXPECT_EQ(ElementCount({2, 0, 3}, "x"), 0);
   EXPECT_THROW(ElementCount({2, -1}, "x"), Error);
+  EXPECT_THROW(ElementCount({0, INT32_MAX, INT32_MAX}, "x"), Error);
   EXPECT_THROW(ElementCount({INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX}, "x"), Error);
   EXPECT_EQ(BytesOf(TensorType::kInt4, 3), 2u);
   EXPECT_EQ(BytesOf(TensorType::kInt2, 5), 2u);
