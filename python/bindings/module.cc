@@ -5,6 +5,7 @@
 
 #include "bound.h"
 #include "details.h"
+#include "sigrun/c_api.h"
 
 namespace sigrun::python {
 namespace {
@@ -105,6 +106,8 @@ PYBIND11_MODULE(_core, module) {
   python::DefineModel(module);
   python::DefineInterpreter(module);
   python::DefineSignatureRunner(module);
+  // Not from build_info(), which would choose the kernels: importing leaves SIGRUN_MAX_ISA open.
+  module.attr("__version__") = sigrun_version();
   module.def("build_info", python::BuildInfoDict, R"(Returns how this build was made and what it found on this machine.
 
 A dictionary: "version", "compiler", "compiled_tiers" (ISA tiers in this build, lowest first), "supported_tiers" (those that this

@@ -8,11 +8,7 @@
 {'encoded_result': array([b'1.000000', b'2.000000', b'3.000000'], dtype=object)}
 """
 
-from typing import Final
-
-from sigrun._core import InvalidArgumentError, Model, build_info
+from sigrun._core import InvalidArgumentError, Model, __version__, build_info
 from sigrun.interpreter import Interpreter, OpResolverType, SignatureRunner
-
-__version__: Final[str] = build_info()["version"]
 
 __all__ = ["Interpreter", "InvalidArgumentError", "Model", "OpResolverType", "SignatureRunner", "__version__", "build_info"]

@@ -66,4 +66,6 @@ class SignatureRunner:
     @property
     def output_names(self) -> list[str]: ...
 
+__version__: str
+
 def build_info() -> BuildInfo: ...
