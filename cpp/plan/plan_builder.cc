@@ -42,7 +42,7 @@ void PlanBuilder::SetInputShape(int32_t value, const Shape& shape) {
   ElementCount(shape, Concat("input '", graph_.values[Index(value)].name, "'"));
   shapes_[Index(value)] = shape;
   has_shape_[Index(value)] = 1;
-  CheckFitsMachine(BytesOfValue(value), Concat("input '", graph_.values[Index(value)].name, "'"));
+  CheckFitsMachine(FootprintOfValue(value), Concat("input '", graph_.values[Index(value)].name, "'"));
 }
 
 void PlanBuilder::SetPrior(const Prior& prior) {
@@ -65,6 +65,11 @@ const std::byte* PlanBuilder::Known(int32_t value) {
   constants_[at] = copy->data();
   owners_.push_back(std::move(copy));
   return constants_[at];
+}
+
+size_t PlanBuilder::FootprintOfValue(int32_t value) const {
+  if (graph_.values[Index(value)].type != TensorType::kString) return BytesOfValue(value);
+  return static_cast<size_t>(ElementCount(shapes_[Index(value)], "string tensor")) * sizeof(Strings::value_type);
 }
 
 size_t PlanBuilder::BytesOfValue(int32_t value) const {
@@ -364,7 +369,7 @@ void Prepare::SetShape(int o, Shape shape) {
   builder_.shapes_[v] = std::move(shape);
   builder_.has_shape_[v] = 1;
   // Said before the op builds tables for an output that can never be.
-  CheckFitsMachine(builder_.BytesOfValue(node_.outputs[static_cast<size_t>(o)]), graph_.Describe(node_) + ": its output");
+  CheckFitsMachine(builder_.FootprintOfValue(node_.outputs[static_cast<size_t>(o)]), graph_.Describe(node_) + ": its output");
 }
 
 const Shape& Prepare::output_shape(int o) const {

@@ -54,6 +54,7 @@ class PlanBuilder {
   void Share(int32_t output, int32_t storage);
   bool IsBoundary(int32_t value) const { return is_input_[Index(value)] || is_output_[Index(value)]; }
   size_t BytesOfValue(int32_t value) const;
+  size_t FootprintOfValue(int32_t value) const;  // the same, and the least that strings take
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
 
   const Graph& graph_;
