@@ -39,6 +39,8 @@ class Prepare {
   const kernels::Kernels& kernels() const;
   /// How many threads may run a step: scratch that is not shared is asked for this many times.
   int workers() const;
+  /// How exactly float32 products have to be computed.
+  Precision precision() const;
 
   // --- operands: i counts the node's inputs or outputs -----------------------------------------------------------------------------------
   int inputs() const { return static_cast<int>(node_.inputs.size()); }

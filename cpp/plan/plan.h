@@ -64,6 +64,7 @@ struct PlanContext {
   const kernels::Kernels* kernels;
   PackedStore* packed;  // must outlive the plan; null makes packed weights private to the plan
   int workers = 1;
+  Precision precision = Precision::kHighest;
   std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;     // null while folding constants
   std::function<std::shared_ptr<Runner>(uint32_t subgraph)> make_runner = {};  // null unless the model is running
 };

@@ -276,6 +276,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
 
 std::string_view Prepare::op_name() const { return node_.op->name; }
 const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
+Precision Prepare::precision() const { return builder_.context_.precision; }
 int Prepare::workers() const { return builder_.context_.workers; }
 
 bool Prepare::has_input(int i) const { return i >= 0 && i < inputs() && node_.inputs[static_cast<size_t>(i)] >= 0; }

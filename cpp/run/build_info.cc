@@ -19,6 +19,7 @@ BuildInfo GetBuildInfo() {
   }
   info.cpu_features = kernels::DetectedFeatures();
   info.tier_in_use = kernels::Best().tier;
+  info.precisions = {{"highest", "float32"}, {"high", "float32"}, {"medium", "float32"}};
   return info;
 }
 

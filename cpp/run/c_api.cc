@@ -75,8 +75,14 @@ const char* sigrun_model_signature_key(const sigrun_model* model, size_t index) 
 }
 
 sigrun_interpreter* sigrun_interpreter_create(const sigrun_model* model, int num_threads) {
-  Status status;
-  auto interpreter = sigrun::Interpreter::Create(model == nullptr ? nullptr : model->model, {num_threads}, &status);
+  return sigrun_interpreter_create_with_precision(model, num_threads, "highest");
+}
+
+sigrun_interpreter* sigrun_interpreter_create_with_precision(const sigrun_model* model, int num_threads, const char* precision) {
+  sigrun::InterpreterOptions options{.num_threads = num_threads};
+  Status status = sigrun::ParsePrecision(precision == nullptr ? "" : precision, &options.precision);
+  std::unique_ptr<sigrun::Interpreter> interpreter;
+  if (status.ok()) interpreter = sigrun::Interpreter::Create(model == nullptr ? nullptr : model->model, options, &status);
   return Wrap<sigrun_interpreter>(std::move(interpreter), status);
 }
 

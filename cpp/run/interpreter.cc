@@ -77,8 +77,27 @@ const Tensor* SignatureRunner::output_tensor(const char* output_name) const { re
 
 // --- Interpreter --------------------------------------------------------------------------------------------------------------------------
 
+const char* PrecisionName(Precision precision) {
+  switch (precision) {
+    case Precision::kHighest: return "highest";
+    case Precision::kHigh: return "high";
+    case Precision::kMedium: return "medium";
+  }
+  return "";
+}
+
+Status ParsePrecision(std::string_view word, Precision* precision) {
+  for (const Precision p : {Precision::kHighest, Precision::kHigh, Precision::kMedium}) {
+    if (word != PrecisionName(p)) continue;
+    *precision = p;
+    return Status();
+  }
+  return Status(StatusCode::kInvalidArgument, Concat("precision should be 'highest', 'high' or 'medium', got '", word, "'"));
+}
+
 struct Interpreter::Impl {
   std::shared_ptr<const Model> model;
+  Precision precision;
   std::shared_ptr<ThreadPool> pool;
   std::mutex mutex;
   std::unique_ptr<Runner> runner;  // of subgraph 0; made when it is first asked for
@@ -94,6 +113,7 @@ std::unique_ptr<Interpreter> Interpreter::Create(std::shared_ptr<const Model> mo
            if (options.num_threads < 1) Fail(StatusCode::kInvalidArgument, "num_threads should >= 1, got ", options.num_threads);
            auto impl = std::make_unique<Impl>();
            impl->model = std::move(model);
+           impl->precision = options.precision;
            constexpr int kMostThreads = 256;
            impl->pool = std::make_shared<ThreadPool>(std::min(options.num_threads, kMostThreads));
            interpreter.reset(new Interpreter(std::move(impl)));
@@ -103,6 +123,7 @@ std::unique_ptr<Interpreter> Interpreter::Create(std::shared_ptr<const Model> mo
 
 const Model& Interpreter::model() const { return *impl_->model; }
 int Interpreter::num_threads() const { return impl_->pool->threads(); }
+Precision Interpreter::precision() const { return impl_->precision; }
 
 std::vector<const std::string*> Interpreter::signature_keys() const {
   std::vector<const std::string*> keys;
@@ -128,7 +149,7 @@ std::unique_ptr<SignatureRunner> Interpreter::GetSignatureRunner(const char* key
                   " Signatures. None is only allowed when the model has 1 SignatureDef. Its keys are ", Quoted(keys));
            }
            if (found == nullptr) Fail(StatusCode::kInvalidArgument, "Invalid signature_key provided: \"", key, "\". The model's keys are ", Quoted(keys));
-           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool);
+           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool, impl_->precision);
            runner.reset(new SignatureRunner(*found, std::move(made)));
          }));
   return runner;
@@ -141,7 +162,7 @@ Runner* Interpreter::runner(Status* status) {
   Runner* found = nullptr;
   Report(status, Guard([&] {
            const std::lock_guard lock(impl_->mutex);
-           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool);
+           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->precision);
            found = impl_->runner.get();
          }));
   return found;

@@ -17,8 +17,8 @@ constexpr int kMaxDepth = 16;  // of subgraphs that run subgraphs
 
 }  // namespace
 
-Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, int depth)
-    : model_(std::move(model)), pool_(std::move(pool)), depth_(depth) {
+Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, Precision precision, int depth)
+    : model_(std::move(model)), pool_(std::move(pool)), precision_(precision), depth_(depth) {
   if (depth > kMaxDepth) Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", subgraph, "] is nested more than ", kMaxDepth, " deep");
   graph_ = model_->impl().graph(subgraph);
   const SubgraphInfo& info = model_->impl().flat->subgraphs[subgraph];
@@ -92,9 +92,15 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
 }
 
 PlanContext Runner::Context(bool running) {
-  PlanContext context{.kernels = &kernels::Best(), .packed = &model_->impl().packed(), .workers = pool_->threads(), .graph_of = nullptr};
+  PlanContext context{.kernels = &kernels::Best(),
+                      .packed = &model_->impl().packed(),
+                      .workers = pool_->threads(),
+                      .precision = precision_,
+                      .graph_of = nullptr};
   context.graph_of = [this](uint32_t subgraph) { return model_->impl().graph(subgraph); };
-  if (running) context.make_runner = [this](uint32_t subgraph) { return std::make_shared<Runner>(model_, subgraph, pool_, depth_ + 1); };
+  if (running) {
+    context.make_runner = [this](uint32_t subgraph) { return std::make_shared<Runner>(model_, subgraph, pool_, precision_, depth_ + 1); };
+  }
   return context;
 }
 
@@ -158,7 +164,9 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
   for (const Plan::StringsOf& s : plan->strings) {
     part.strings.push_back(s.value >= 0 ? boundary[static_cast<size_t>(s.value)].strings : std::make_shared<Strings>(static_cast<size_t>(s.elements)));
   }
-  for (const uint32_t subgraph : plan->subgraphs) part.subgraphs.push_back(std::make_shared<Runner>(model_, subgraph, pool_, depth_ + 1));
+  for (const uint32_t subgraph : plan->subgraphs) {
+    part.subgraphs.push_back(std::make_shared<Runner>(model_, subgraph, pool_, precision_, depth_ + 1));
+  }
   part.slots.resize(plan->slots.size());
   for (size_t i = 0; i < plan->slots.size(); ++i) {
     const SlotSource& source = plan->slots[i];

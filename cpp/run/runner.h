@@ -15,7 +15,7 @@ namespace sigrun {
 class Runner {
  public:
   /// `depth` counts the runners around a runner of IF or WHILE; throws Error if subgraphs are nested too deep.
-  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, int depth = 0);
+  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, Precision precision, int depth = 0);
   ~Runner();
 
   /// By tensor index; throws Error. Only records: AllocateTensors plans.
@@ -62,6 +62,7 @@ class Runner {
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<ThreadPool> pool_;
+  Precision precision_;
   int depth_;
   std::recursive_mutex mutex_;
 

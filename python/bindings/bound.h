@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "arrays.h"
@@ -16,7 +17,7 @@ namespace sigrun::python {
 /// Tensor calls by index, as LiteRT's interpreter has them: they speak of subgraph 0.
 class BoundInterpreter {
  public:
-  BoundInterpreter(std::shared_ptr<const Model> model, int num_threads);
+  BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision);
 
   const std::shared_ptr<Interpreter>& interpreter() const { return interpreter_; }
   const Model& model() const { return *model_; }

@@ -7,10 +7,12 @@
 
 namespace sigrun::python {
 
-BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads) : model_(std::move(model)) {
-  Status status;
+BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision)
+    : model_(std::move(model)) {
   InterpreterOptions options;
   options.num_threads = num_threads;
+  Status status = ParsePrecision(precision, &options.precision);
+  if (!status.ok()) ThrowValueError(status.message());
   {
     const WithoutGil released;
     interpreter_ = Interpreter::Create(model_, options, &status);
@@ -207,8 +209,10 @@ void DefineInterpreter(py::module_& module) {
   py::class_<BoundInterpreter> type(module, "Interpreter");
   AddMethods(type, methods);
   type.def(py::init(
-               [](const std::shared_ptr<Model>& model, int num_threads) { return std::make_unique<BoundInterpreter>(model, num_threads); }),
-           py::arg("model"), py::arg("num_threads"))
+               [](const std::shared_ptr<Model>& model, int num_threads, std::string_view precision) {
+                 return std::make_unique<BoundInterpreter>(model, num_threads, precision);
+               }),
+           py::arg("model"), py::arg("num_threads"), py::arg("precision") = "highest")
       .def("allocate_tensors", &BoundInterpreter::AllocateTensors, R"(Plans for the current input shapes and takes the memory.
 
 Nothing happens if the shapes have not changed since the last call. On failure the interpreter stays as it was.
@@ -260,7 +264,8 @@ Raises:
       .def(
           "num_subgraphs", [](const BoundInterpreter& self) { return self.model().subgraphs_size(); },
           "Returns the number of subgraphs in the model.")
-      .def_property_readonly("num_threads", [](const BoundInterpreter& self) { return self.interpreter()->num_threads(); });
+      .def_property_readonly("num_threads", [](const BoundInterpreter& self) { return self.interpreter()->num_threads(); })
+      .def_property_readonly("precision", [](const BoundInterpreter& self) { return PrecisionName(self.interpreter()->precision()); });
 }
 
 }  // namespace sigrun::python

@@ -93,6 +93,9 @@ py::dict BuildInfoDict() {
   d["supported_tiers"] = info.supported_tiers;
   d["tier_in_use"] = info.tier_in_use;
   d["cpu_features"] = info.cpu_features;
+  py::dict precisions;
+  for (const auto& [word, meaning] : info.precisions) precisions[py::str(word)] = meaning;
+  d["precisions"] = precisions;
   return d;
 }
 
@@ -111,5 +114,6 @@ PYBIND11_MODULE(_core, module) {
   module.def("build_info", python::BuildInfoDict, R"(Returns how this build was made and what it found on this machine.
 
 A dictionary: "version", "compiler", "compiled_tiers" (ISA tiers in this build, lowest first), "supported_tiers" (those that this
-machine can run), "tier_in_use" (the highest of them, or what SIGRUN_MAX_ISA allows) and "cpu_features" (detected).)");
+machine can run), "tier_in_use" (the highest of them, or what SIGRUN_MAX_ISA allows), "cpu_features" (detected) and "precisions" (what the numbers of
+float products are for each precision: "float32", "bfloat16x3" or "bfloat16").)");
 }

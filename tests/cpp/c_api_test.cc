@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 
 namespace {
@@ -53,6 +54,13 @@ TEST_F(CApi, ReportsErrors) {
   EXPECT_EQ(sigrun_get_signature_runner(interpreter_, "dummy"), nullptr);
   EXPECT_NE(std::string(sigrun_last_error()).find("dummy"), std::string::npos);
   EXPECT_EQ(sigrun_interpreter_create(model_, 0), nullptr);
+  for (const char* word : {"", "lowest", static_cast<const char*>(nullptr)}) {
+    EXPECT_EQ(sigrun_interpreter_create_with_precision(model_, 1, word), nullptr);
+    EXPECT_NE(std::strstr(sigrun_last_error(), "'highest', 'high' or 'medium'"), nullptr) << sigrun_last_error();
+  }
+  sigrun_interpreter* fast = sigrun_interpreter_create_with_precision(model_, 1, "medium");
+  EXPECT_NE(fast, nullptr) << sigrun_last_error();
+  sigrun_interpreter_delete(fast);
 
   sigrun_runner* decode = sigrun_get_signature_runner(interpreter_, "decode");
   ASSERT_NE(decode, nullptr);

@@ -91,6 +91,7 @@ def test_strings(model_path, tmp_path):
         (["{model}", "--signature", "add", "--output", "z=z.npy"], "z=z.npy"),
         (["{model}", "--signature", "add", "--count", "0"], "--count"),
         (["{model}", "--signature", "add", "--threads", "0"], "num_threads should >= 1"),
+        (["{model}", "--signature", "add", "--precision", "low"], "'highest', 'high' or 'medium'"),
         (["missing.tflite"], "Could not open 'missing.tflite'"),
     ],
 )

@@ -270,13 +270,15 @@ def test_ops_details(interpreter):
         ({"model_content": bytes(64)}, "The model is not a valid Flatbuffer buffer"),
         ({"num_threads": 0}, "num_threads should >= 1"),
         ({"num_threads": 2.0}, "type of num_threads should be int"),
+        ({"precision": "higher"}, "precision should be 'highest', 'high' or 'medium', got 'higher'"),
+        ({"precision": None}, "precision should be 'highest', 'high' or 'medium', got 'None'"),
         ({"experimental_op_resolver_type": "test"}, "Unrecognized passed in op resolver type: test"),
         ({"experimental_delegates": [object()]}, "delegates"),
         ({"experimental_preserve_all_tensors": True}, "intermediate tensors"),
     ],
 )
 def test_constructor_refuses(model_path, options, message):
-    if "num_threads" in options or any(name.startswith("experimental") for name in options):
+    if {"num_threads", "precision"} & options.keys() or any(name.startswith("experimental") for name in options):
         options = {"model_path": model_path("dense2_dense1"), **options}
     with pytest.raises(ValueError, match=r".") as error:
         sigrun.Interpreter(**options)
@@ -296,6 +298,7 @@ def test_constructor_takes_what_litert_takes(model_path):
         experimental_disable_delegate_clustering=True,
     )
     assert interpreter.num_threads == 2
+    assert interpreter.precision == "highest"
     with pytest.raises(TypeError, match="unexpected"):
         sigrun.Interpreter(str(path), number_of_threads=2)
 

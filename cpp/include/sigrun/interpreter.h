@@ -153,7 +153,13 @@ class SIGRUN_API SignatureRunner {
 
 struct InterpreterOptions {
   int num_threads = 1;
+  Precision precision = Precision::kHighest;
 };
+
+/// "highest", "high" or "medium".
+SIGRUN_API const char* PrecisionName(Precision precision);
+/// The other way round; kInvalidArgument, and *precision unchanged, for any other word.
+SIGRUN_API Status ParsePrecision(std::string_view word, Precision* precision);
 
 /// A Model ready to run. Its own tensor calls speak of subgraph 0 by tensor index, as TFLite's do; signatures run through runners, each with
 /// memory of its own.
@@ -167,6 +173,7 @@ class SIGRUN_API Interpreter {
 
   const Model& model() const;
   int num_threads() const;
+  Precision precision() const;
   std::vector<const std::string*> signature_keys() const;
 
   /// A new, independent runner. A null key means the model's only signature, or the default one of a model without any. Null on failure.
@@ -202,6 +209,8 @@ struct BuildInfo {
   std::vector<std::string> supported_tiers;  // those that this machine can run
   std::vector<std::string> cpu_features;     // detected
   std::string tier_in_use;                   // after SIGRUN_MAX_ISA
+  /// Each word for a precision with what it comes to here: "float32", "bfloat16x3" or "bfloat16".
+  std::vector<std::pair<std::string, std::string>> precisions;
 };
 SIGRUN_API BuildInfo GetBuildInfo();
 

@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--input", metavar="NAME=FILE.npy", action="append", default=[], help="an input; those not given get random values")
     run.add_argument("--output", metavar="NAME=FILE.npy", action="append", default=[], help="write this output to a file")
     run.add_argument("--threads", type=int, default=1)
+    run.add_argument("--precision", default="highest", help="of float products: highest (the default), high or medium")
     run.add_argument("--count", type=int, default=1, help="run so many times, and print the median time if more than once")
     run.add_argument("--seed", type=int, default=0, help="of the random values")
     run.set_defaults(command=_run)
@@ -87,7 +88,8 @@ def _list(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.count < 1:
         raise ValueError("--count should be at least 1")
-    runner = sigrun.Interpreter(model_path=arguments.model, num_threads=arguments.threads).get_signature_runner(arguments.signature)
+    interpreter = sigrun.Interpreter(model_path=arguments.model, num_threads=arguments.threads, precision=arguments.precision)
+    runner = interpreter.get_signature_runner(arguments.signature)
     files = _named_files(arguments.input, runner.input_names, "input")
     targets = _named_files(arguments.output, runner.output_names, "output")
     inputs = _inputs(runner, files, arguments.seed)

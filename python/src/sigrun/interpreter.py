@@ -86,6 +86,7 @@ class Interpreter(_core.Interpreter):
         experimental_preserve_all_tensors: bool = False,
         *,
         model: _core.Model | None = None,
+        precision: str = "highest",
         **experimental: Any,
     ) -> None:
         """Loads a model: from exactly one of `model_path`, `model_content` and `model`.
@@ -94,6 +95,9 @@ class Interpreter(_core.Interpreter):
             model_path: a .tflite file; it is mapped, not read.
             model_content: an object with a buffer (bytes, bytearray, memoryview, mmap ...), used in place and kept alive.
             model: a `Model` that other interpreters may share, with its packed weights.
+            precision: of the products in float32 matrix products and convolutions, whose sums are always float32: "highest" (float32),
+                "high" (each number as two bfloat16, three products) or "medium" (each number rounded to bfloat16). Where this machine would
+                not gain by it, float32 is used; `build_info()["precisions"]` tells.
             num_threads: how many threads an operator may use; 1 if not given. The results do not depend on it.
             experimental_delegates: must be empty; there are no delegates.
             experimental_op_resolver_type: accepted, without effect.
@@ -101,10 +105,10 @@ class Interpreter(_core.Interpreter):
             experimental: LiteRT's other experimental options: accepted, without effect.
 
         Raises:
-            ValueError: none or several models are given, the model is no valid one, or an option has no place here.
+            ValueError: none or several models are given, the model is no valid one, or an option has no place here or no such value.
         """
         _check_options(num_threads, experimental_delegates, experimental_op_resolver_type, experimental_preserve_all_tensors, experimental)
-        super().__init__(_load(model_path, model_content, model), 1 if num_threads is None else num_threads)
+        super().__init__(_load(model_path, model_content, model), 1 if num_threads is None else num_threads, str(precision))
 
     def get_signature_runner(self, signature_key: str | None = None) -> SignatureRunner:
         """Returns a new, independent runner of a signature.
