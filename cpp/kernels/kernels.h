@@ -95,12 +95,14 @@ struct MulI8Params {
   int32_t min, max;
 };
 
+/// kGelu is x times the normal distribution's function, kGeluTanh its approximation by tanh, kSwish x * logistic(x).
 enum class Unary : uint8_t {
   kAbs, kNeg, kSquare, kSqrt, kRsqrt, kExp, kLog, kSin, kCos, kTanh, kLogistic, kRelu, kRelu6, kReluN1To1, kRelu0To1, kHardSwish,
-  kFloor, kCeil, kRound, kElu, kSign, kCount
+  kFloor, kCeil, kRound, kElu, kSign, kGelu, kGeluTanh, kSwish, kCount
 };
 
-enum class Binary : uint8_t { kAdd, kSub, kMul, kDiv, kMaximum, kMinimum, kSquaredDifference, kCount };
+/// kPrelu is a where a >= 0, else a * b.
+enum class Binary : uint8_t { kAdd, kSub, kMul, kDiv, kMaximum, kMinimum, kSquaredDifference, kPow, kPrelu, kCount };
 
 inline constexpr int32_t kMaxWinogradChannels = 1024;
 
@@ -201,6 +203,13 @@ struct Kernels {
   void (*accumulate_f32)(const float* x, float* y, size_t n);
   /// Rows [rows.begin, rows.end) of [*, depth]: exp(beta * (x - max)) / sum.
   void (*softmax_f32)(const float* x, float* y, int32_t depth, float beta, Range rows);
+  /// Attention's softmax: rows [rows.begin, rows.end) of x * scale + mask. Row r of the mask is at mask + r * mask_stride; null: no mask.
+  void (*masked_softmax_f32)(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows);
+  /// Rows [rows.begin, rows.end) of [*, depth]: (x - mean) / sqrt(variance + epsilon) * scale + shift, scale and shift of depth values.
+  void (*layer_norm_f32)(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows);
+  /// y[i] = a[i] * weights[0] + b[i] * weights[1] + c[i] * weights[2] + d[i] * weights[3], summed in the order a, c, b, d: the four
+  /// neighbours top left, top right, bottom left and bottom right of a resized pixel.
+  void (*mix_f32)(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n);
 };
 
 /// One instruction-set tier, lowest first. `supported` says whether this machine has every feature that the tier's code uses.

@@ -29,14 +29,6 @@ void CheckTypes(Prepare& p) {
 
 bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
 
-void EmitF32(Prepare& p, Binary op) {
-  const kernels::ClampF32 clamp = ActivationClamp(p);
-  const kernels::BinaryF32* row = p.kernels().binary_f32[static_cast<size_t>(op)];
-  EmitBinary<float, float>(p, 1, [row, clamp](const float* a, const float* b, float* y, size_t n, Operands operands) {
-    row[static_cast<size_t>(operands)](a, b, y, n, clamp);
-  });
-}
-
 // Bounds of a fused activation on plain integers.
 template <class T>
 struct Bounds {
@@ -179,7 +171,7 @@ bool IsQuantized16(const Prepare& p) { return p.type(0) == TensorType::kInt16 &&
 template <template <class> class Op>
 void PrepareSum(Prepare& p, Binary kernel, bool subtract) {
   CheckTypes(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kernel);
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, kernel);
   if (Is8Bit(p.type(0))) return EmitQuantizedAdd(p, subtract);
   if (IsQuantized16(p)) return EmitSum16(p, subtract);
   EmitInteger<Op>(p);
@@ -220,7 +212,7 @@ void EmitMul16(Prepare& p) {
 
 void PrepareMul(Prepare& p) {
   CheckTypes(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Binary::kMul);
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, Binary::kMul);
   if (Is8Bit(p.type(0))) return EmitQuantizedMul(p);
   if (IsQuantized16(p)) return EmitMul16(p);
   EmitInteger<Mul>(p);
@@ -267,7 +259,7 @@ void EmitIntegerDiv(Prepare& p) {
 void PrepareDiv(Prepare& p) {
   CheckTypes(p);
   switch (p.type(0)) {
-    case TensorType::kFloat32: return EmitF32(p, Binary::kDiv);
+    case TensorType::kFloat32: return EmitBinaryF32(p, Binary::kDiv);
     case TensorType::kInt8: return EmitQuantizedDiv<int8_t>(p);
     case TensorType::kUInt8: return EmitQuantizedDiv<uint8_t>(p);
     case TensorType::kInt16:
@@ -321,7 +313,7 @@ void PrepareFloorMod(Prepare& p) {
 template <bool kMax>
 void PrepareExtremum(Prepare& p) {
   CheckTypes(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kMax ? Binary::kMaximum : Binary::kMinimum);
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, kMax ? Binary::kMaximum : Binary::kMinimum);
   // Quantised operands are compared as they are: the converter gives all three the same scale.
   const auto emit = [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [](T a, T b) { return kMax ? (a > b ? a : b) : (a < b ? a : b); }); };
   if (p.type(0) == TensorType::kInt16) return emit(int16_t{});
@@ -354,7 +346,7 @@ struct Square {
 
 void PrepareSquaredDifference(Prepare& p) {
   CheckTypes(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Binary::kSquaredDifference);
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, Binary::kSquaredDifference);
   if (p.type(0) == TensorType::kInt8) return EmitQuantizedSquaredDifference(p);
   EmitInteger<Square>(p);
 }
@@ -371,7 +363,7 @@ T IntegerPower(T base, T exponent) {
 
 void PreparePow(Prepare& p) {
   CheckTypes(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitBinaryOp<float, float>(p, 64, [](float a, float b) { return std::pow(a, b); });
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, Binary::kPow);
   if (p.type(0) != TensorType::kInt32) RefuseType(p);
   p.SetShape(0, BroadcastShapes(p, p.shape(0), p.shape(1)));
   p.Emit([n = p.elements(1), b = p.in(1)](RunContext& run) noexcept {

@@ -13,14 +13,13 @@ float Gelu(float x) { return 0.5f * x * (1 + std::erf(x * 0.70710678118654752440
 
 float ApproximateGelu(float x) { return 0.5f * x * (1 + std::tanh(0.79788456080286535588f * (x + 0.044715f * x * x * x))); }
 
-template <class T>
-void EmitReal(Prepare& p, float (*f)(float)) {
+void EmitHalf(Prepare& p, float (*f)(float)) {
   p.MayOverwrite(0, 0);
   p.Emit([f, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    const T* from = run.get<T>(x);
-    T* to = run.get<T>(y);
+    const Half* from = run.get<Half>(x);
+    Half* to = run.get<Half>(y);
     ForElements(run, n, 32, [&](int64_t begin, int64_t count) {
-      for (int64_t i = begin; i < begin + count; ++i) to[i] = static_cast<T>(f(static_cast<float>(from[i])));
+      for (int64_t i = begin; i < begin + count; ++i) to[i] = static_cast<Half>(f(static_cast<float>(from[i])));
     });
   });
 }
@@ -31,8 +30,8 @@ void PrepareGelu(Prepare& p) {
   p.SetShape(0, p.shape(0));
   float (*const f)(float) = p.options().Bool(0) ? ApproximateGelu : Gelu;
   switch (p.type(0)) {
-    case TensorType::kFloat32: return EmitReal<float>(p, f);
-    case TensorType::kFloat16: return EmitReal<Half>(p, f);
+    case TensorType::kFloat32: return EmitUnaryF32(p, p.options().Bool(0) ? kernels::Unary::kGeluTanh : kernels::Unary::kGelu);
+    case TensorType::kFloat16: return EmitHalf(p, f);
     case TensorType::kInt16: return EmitLookup16(p, MakeRealTable16(p, f));
     case TensorType::kInt8:
     case TensorType::kUInt8: return EmitLookup8(p, MakeRealTable8(p, f));

@@ -33,7 +33,7 @@ void PreparePrelu(Prepare& p) {
           ToString(p.shape(0)));
   if (p.type(0) == TensorType::kInt8) return EmitQuantized<int8_t>(p);
   if (p.type(0) == TensorType::kUInt8) return EmitQuantized<uint8_t>(p);
-  EmitBinaryOp<float, float>(p, 2, [](float x, float a) { return x >= 0 ? x : x * a; });
+  EmitBinaryF32(p, kernels::Binary::kPrelu);
 }
 
 constexpr OpDef kOps[] = {

@@ -30,15 +30,6 @@ bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == Tenso
   p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
 }
 
-void EmitF32(Prepare& p, Unary op) {
-  p.MayOverwrite(0, 0);
-  p.Emit([n = p.elements(0), kernel = p.kernels().unary_f32[static_cast<size_t>(op)], x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    const float* from = run.get<float>(x);
-    float* to = run.get<float>(y);
-    ForElements(run, n, 16, [&](int64_t begin, int64_t count) { kernel(from + begin, to + begin, static_cast<size_t>(count)); });
-  });
-}
-
 template <class T, class F>
 void EmitPlain(Prepare& p, F f) {
   p.MayOverwrite(0, 0);
@@ -62,7 +53,7 @@ template <Unary kOp>
 void PrepareF32(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) != TensorType::kFloat32) RefuseType(p);
-  EmitF32(p, kOp);
+  EmitUnaryF32(p, kOp);
 }
 
 // Functions whose 8-bit form is a table of the real function.
@@ -149,7 +140,7 @@ void EmitTanh16(Prepare& p) {
 template <Unary kOp>
 void PrepareReal(Prepare& p) {
   CheckUnary(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kOp);
+  if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, kOp);
   if (p.type(0) == TensorType::kInt16 && kOp == Unary::kLogistic) return EmitLogistic16(p);
   if (p.type(0) == TensorType::kInt16 && kOp == Unary::kTanh) return EmitTanh16(p);
   if (p.type(0) == TensorType::kInt16 && kOp == Unary::kExp) return EmitLookup16(p, MakeRealTable16(p, Real<kOp>));
@@ -166,7 +157,7 @@ void PrepareReal(Prepare& p) {
 
 void PrepareAbs(Prepare& p) {
   CheckUnary(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kAbs);
+  if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, Unary::kAbs);
   if (p.type(0) == TensorType::kInt32) return EmitPlain<int32_t>(p, [](int32_t x) { return x < 0 ? WrappingNeg(x) : x; });
   if (p.type(0) == TensorType::kInt64) return EmitPlain<int64_t>(p, [](int64_t x) { return x < 0 ? WrappingNeg(x) : x; });
   if (p.type(0) == TensorType::kInt16 && p.quantization(0).empty()) {
@@ -188,7 +179,7 @@ void PrepareAbs(Prepare& p) {
 void PrepareNeg(Prepare& p) {
   CheckUnary(p);
   switch (p.type(0)) {
-    case TensorType::kFloat32: return EmitF32(p, Unary::kNeg);
+    case TensorType::kFloat32: return EmitUnaryF32(p, Unary::kNeg);
     case TensorType::kInt32: return EmitPlain<int32_t>(p, WrappingNeg<int32_t>);
     case TensorType::kInt64: return EmitPlain<int64_t>(p, WrappingNeg<int64_t>);
     // The stored numbers are negated: the reference knows no scale here.
@@ -206,7 +197,7 @@ T Sign(T x) {
 void PrepareSign(Prepare& p) {
   CheckUnary(p);
   switch (p.type(0)) {
-    case TensorType::kFloat32: return EmitF32(p, Unary::kSign);
+    case TensorType::kFloat32: return EmitUnaryF32(p, Unary::kSign);
     case TensorType::kFloat64: return EmitPlain<double>(p, Sign<double>);
     case TensorType::kInt32: return EmitPlain<int32_t>(p, Sign<int32_t>);
     case TensorType::kInt64: return EmitPlain<int64_t>(p, Sign<int64_t>);
@@ -225,7 +216,7 @@ void EmitNegativeCheck(Prepare& p) {
 
 void PrepareSqrt(Prepare& p) {
   CheckUnary(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kSqrt);
+  if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, Unary::kSqrt);
   if (p.type(0) != TensorType::kInt8) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
   EmitNegativeCheck<int8_t>(p);
@@ -237,7 +228,7 @@ void PrepareSqrt(Prepare& p) {
 
 void PrepareRsqrt(Prepare& p) {
   CheckUnary(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kRsqrt);
+  if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, Unary::kRsqrt);
   if (p.type(0) == TensorType::kInt16) {
     EmitNegativeCheck<int16_t>(p);
     const float most = 32767 * OutputAffine(p, 0).scale;
@@ -277,7 +268,7 @@ void EmitQuantizedRelu(Prepare& p, float min, float max) {
 template <Unary kOp>
 void PrepareRelu(Prepare& p) {
   CheckUnary(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, kOp);
+  if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, kOp);
   if (!Is8Bit(p.type(0)) && p.type(0) != TensorType::kInt16) RefuseType(p);
   switch (kOp) {
     case Unary::kRelu6: return EmitQuantizedRelu(p, 0.0f, 6.0f);
@@ -287,10 +278,24 @@ void PrepareRelu(Prepare& p) {
   }
 }
 
+void EmitLeakyReluF32(Prepare& p, float alpha) {
+  constexpr size_t kOperands = static_cast<size_t>(kernels::Operands::kVectorScalar);
+  p.MayOverwrite(0, 0);
+  p.Emit([alpha, n = p.elements(0), kernel = p.kernels().binary_f32[static_cast<size_t>(kernels::Binary::kPrelu)][kOperands], x = p.in(0),
+          y = p.out(0)](RunContext& run) noexcept {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float* from = run.get<float>(x);
+    float* to = run.get<float>(y);
+    ForElements(run, n, 1, [&](int64_t begin, int64_t count) {
+      kernel(from + begin, &alpha, to + begin, static_cast<size_t>(count), {-kInfinity, kInfinity});
+    });
+  });
+}
+
 void PrepareLeakyRelu(Prepare& p) {
   CheckUnary(p);
   const float alpha = p.options().Scalar<float>(0);
-  if (p.type(0) == TensorType::kFloat32) return EmitPlain<float>(p, [alpha](float x) { return x > 0 ? x : x * alpha; });
+  if (p.type(0) == TensorType::kFloat32) return EmitLeakyReluF32(p, alpha);
   if (!Is8Bit(p.type(0)) && p.type(0) != TensorType::kInt16) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0);
   const Prepare::Affine out = OutputAffine(p, 0);
@@ -337,7 +342,7 @@ struct HardSwish {
 
 void PrepareHardSwish(Prepare& p) {
   CheckUnary(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitF32(p, Unary::kHardSwish);
+  if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, Unary::kHardSwish);
   if (!Is8Bit(p.type(0))) RefuseType(p);
   const Prepare::Affine in = InputAffine(p, 0);
   const Prepare::Affine out = OutputAffine(p, 0);

@@ -74,6 +74,15 @@ struct SignOp {
     return Select(Less(x, Set1(0.0f)), Set1(-1.0f), positive);
   }
 };
+struct GeluOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Gelu(x); }
+};
+struct GeluTanhOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return GeluTanh(x); }
+};
+struct SwishOp {
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Swish(x); }
+};
 
 template <class Op>
 void UnaryLoop(const float* x, float* y, size_t n) {
@@ -103,6 +112,9 @@ struct MinimumOp {
 };
 struct SquaredDifferenceOp {
   static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return (a - b) * (a - b); }
+};
+struct PreluOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return Select(Less(a, Set1(0.0f)), a * b, a); }
 };
 
 struct VectorOperand {
@@ -135,6 +147,18 @@ void AccumulateF32(const float* x, float* y, size_t n) {
   for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Load(y + i) + Load(x + i));
   const int rest = static_cast<int>(n - i);
   if (rest > 0) StorePartial(y + i, LoadPartial(y + i, rest) + LoadPartial(x + i, rest), rest);
+}
+
+void MixF32(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n) {
+  const F32 wa = Set1(weights[0]), wb = Set1(weights[1]), wc = Set1(weights[2]), wd = Set1(weights[3]);
+  size_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) {
+    Store(y + i, Load(a + i) * wa + Load(c + i) * wc + Load(b + i) * wb + Load(d + i) * wd);
+  }
+  const int rest = static_cast<int>(n - i);
+  if (rest == 0) return;
+  const F32 left = LoadPartial(a + i, rest) * wa + LoadPartial(c + i, rest) * wc;
+  StorePartial(y + i, left + LoadPartial(b + i, rest) * wb + LoadPartial(d + i, rest) * wd, rest);
 }
 
 void F16ToF32(const uint16_t* x, float* y, size_t n) {
@@ -182,6 +206,9 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<RoundOp>(t, Unary::kRound);
   SetUnary<EluOp>(t, Unary::kElu);
   SetUnary<SignOp>(t, Unary::kSign);
+  SetUnary<GeluOp>(t, Unary::kGelu);
+  SetUnary<GeluTanhOp>(t, Unary::kGeluTanh);
+  SetUnary<SwishOp>(t, Unary::kSwish);
   SetBinary<AddOp>(t, Binary::kAdd);
   SetBinary<SubOp>(t, Binary::kSub);
   SetBinary<MulOp>(t, Binary::kMul);
@@ -189,7 +216,9 @@ void OverlayElementwise(Kernels& t) {
   SetBinary<MaximumOp>(t, Binary::kMaximum);
   SetBinary<MinimumOp>(t, Binary::kMinimum);
   SetBinary<SquaredDifferenceOp>(t, Binary::kSquaredDifference);
+  SetBinary<PreluOp>(t, Binary::kPrelu);
   t.accumulate_f32 = AccumulateF32;
+  t.mix_f32 = MixF32;
   t.f16_to_f32 = F16ToF32;
 }
 

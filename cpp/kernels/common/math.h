@@ -85,6 +85,33 @@ SIGRUN_INLINE F32 Logistic(F32 x) {
   return Select(Less(x, Set1(0.0f)), e, Set1(1.0f)) / (e + Set1(1.0f));
 }
 
+/// Within 3 units in the last place of x, which is what the definition 0.5 * x * (1 + erf(x / sqrt(2))) can give: its left tail cancels.
+/// The middle is x * (0.5 + x * P(x^2) / Q(x^2)), of the fifth degree both; beyond it the error function is 1 in float.
+SIGRUN_INLINE F32 Gelu(F32 x) {
+  const F32 u = x * x;
+  F32 p = Fma(u, Set1(0x1.91c6ecp-26f), Set1(0x1.aacf82p-18f));
+  p = Fma(p, u, Set1(0x1.589b1ap-13f));
+  p = Fma(p, u, Set1(0x1.30cc3cp-8f));
+  p = Fma(p, u, Set1(0x1.11629p-5f));
+  p = Fma(p, u, Set1(0x1.988450p-2f));
+  F32 q = Fma(u, Set1(0x1.4692cap-20f), Set1(0x1.2faa9ap-14f));
+  q = Fma(q, u, Set1(0x1.e751d4p-10f));
+  q = Fma(q, u, Set1(0x1.d0f4b8p-6f));
+  q = Fma(q, u, Set1(0x1.00534ep-2f));
+  q = Fma(q, u, Set1(1.0f));
+  const F32 half = Select(Less(u, Set1(29.16f)), x * p / q, WithSignOf(Set1(0.5f), x));
+  return x * (half + Set1(0.5f));
+}
+
+/// Within 2 units in the last place of x: 0.5 * x * (1 + tanh(t)) is x * logistic(2 t).
+SIGRUN_INLINE F32 GeluTanh(F32 x) {
+  const F32 square = x * x;
+  return x * Logistic(x * Fma(square, Set1(0x1.2444f2p-4f), Set1(0x1.988454p+0f)));
+}
+
+/// Within 2 units in the last place of x.
+SIGRUN_INLINE F32 Swish(F32 x) { return x * Logistic(x); }
+
 // Beyond this many quadrants the reduction by three parts of pi / 2 loses bits; the C library does it right.
 constexpr float kMaxReducible = 65536.0f;
 

@@ -67,10 +67,73 @@ void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows)
   }
 }
 
+void MaskedSoftmaxF32(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows) {
+  const F32 factor = Set1(scale);
+  const size_t n = static_cast<size_t>(depth);
+  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = x + row * depth;
+    float* out = y + row * depth;
+    if (mask == nullptr && scale > 0.0f) {
+      SoftmaxRow(in, out, n, scale);
+      continue;
+    }
+    const float* addend = mask == nullptr ? nullptr : mask + row * mask_stride;
+    size_t i = 0;
+    for (; i + F32::lanes <= n; i += F32::lanes) {
+      Store(out + i, Fma(Load(in + i), factor, addend == nullptr ? Set1(0.0f) : Load(addend + i)));
+    }
+    const int rest = static_cast<int>(n - i);
+    if (rest > 0) {
+      StorePartial(out + i, Fma(LoadPartial(in + i, rest), factor, addend == nullptr ? Set1(0.0f) : LoadPartial(addend + i, rest)), rest);
+    }
+    SoftmaxRow(out, out, n, 1.0f);
+  }
+}
+
+// The sum of (x - mean)^2, in the order of SumF32.
+SIGRUN_INLINE float SumSquares(const float* x, size_t n, F32 mean) {
+  F32 sum[kSums] = {Set1(0.0f), Set1(0.0f), Set1(0.0f), Set1(0.0f)};
+  size_t i = 0;
+  for (; i + kSums * F32::lanes <= n; i += kSums * F32::lanes) {
+    SIGRUN_UNROLL
+    for (int j = 0; j < kSums; ++j) {
+      const F32 d = Load(x + i + j * F32::lanes) - mean;
+      sum[j] = Fma(d, d, sum[j]);
+    }
+  }
+  for (; i + F32::lanes <= n; i += F32::lanes) {
+    const F32 d = Load(x + i) - mean;
+    sum[0] = Fma(d, d, sum[0]);
+  }
+  const int rest = static_cast<int>(n - i);
+  const F32 d = Select(FirstLanes(rest), LoadPartial(x + i, rest) - mean, Set1(0.0f));
+  sum[1] = Fma(d, d, sum[1]);
+  return ReduceAdd(JoinSums(sum));
+}
+
+// Three passes over a row that stays in the first cache.
+void LayerNormF32(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows) {
+  const size_t n = static_cast<size_t>(depth);
+  const float count = static_cast<float>(depth);
+  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = x + row * depth;
+    float* out = y + row * depth;
+    const F32 mean = Set1(SumF32(in, n) / count);
+    const F32 factor = Set1(1.0f) / Sqrt(Set1(SumSquares(in, n, mean) / count + epsilon));
+    size_t i = 0;
+    for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Fma(Load(in + i) - mean, factor * Load(scale + i), Load(shift + i)));
+    const int rest = static_cast<int>(n - i);
+    if (rest == 0) continue;
+    StorePartial(out + i, Fma(LoadPartial(in + i, rest) - mean, factor * LoadPartial(scale + i, rest), LoadPartial(shift + i, rest)), rest);
+  }
+}
+
 void OverlayReduce(Kernels& t) {
   t.sum_f32 = SumF32;
   t.max_f32 = MaxF32;
   t.softmax_f32 = SoftmaxF32;
+  t.masked_softmax_f32 = MaskedSoftmaxF32;
+  t.layer_norm_f32 = LayerNormF32;
 }
 
 }  // namespace

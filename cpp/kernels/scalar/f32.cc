@@ -242,6 +242,9 @@ float Ceil(float x) { return ceilf(x); }
 float Round(float x) { return rintf(x); }  // half to even in the default rounding mode
 float Elu(float x) { return x < 0.0f ? expm1f(x) : x; }
 float Sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+float Gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0x1.6a09e6p-1f)); }
+float GeluTanh(float x) { return 0.5f * x * (1.0f + tanhf(0x1.988454p-1f * (x + 0x1.6e4e26p-5f * x * x * x))); }
+float Swish(float x) { return x * Logistic(x); }
 
 float Add(float a, float b) { return a + b; }
 float Sub(float a, float b) { return a - b; }
@@ -250,6 +253,8 @@ float Div(float a, float b) { return a / b; }
 float Maximum(float a, float b) { return a > b ? a : b; }
 float Minimum(float a, float b) { return a < b ? a : b; }
 float SquaredDifference(float a, float b) { return (a - b) * (a - b); }
+float Pow(float a, float b) { return powf(a, b); }
+float Prelu(float a, float b) { return a >= 0.0f ? a : a * b; }
 
 template <float (*kFunction)(float)>
 void UnaryLoop(const float* x, float* y, size_t n) {
@@ -304,19 +309,45 @@ float MaxF32(const float* x, size_t n) {
   return max;
 }
 
+void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
+  const float max = MaxF32(x, n);
+  float sum = 0.0f;
+  for (size_t i = 0; i < n; ++i) {
+    y[i] = expf((x[i] - max) * beta);
+    sum += y[i];
+  }
+  for (size_t i = 0; i < n; ++i) y[i] /= sum;
+}
+
 void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows) {
   const size_t n = static_cast<size_t>(depth);
-  for (int32_t row = rows.begin; row < rows.end; ++row) {
-    const float* in = x + static_cast<size_t>(row) * n;
-    float* out = y + static_cast<size_t>(row) * n;
-    const float max = MaxF32(in, n);
-    float sum = 0.0f;
-    for (size_t i = 0; i < n; ++i) {
-      out[i] = expf((in[i] - max) * beta);
-      sum += out[i];
-    }
-    for (size_t i = 0; i < n; ++i) out[i] /= sum;
+  for (size_t row = static_cast<size_t>(rows.begin); row < static_cast<size_t>(rows.end); ++row) SoftmaxRow(x + row * n, y + row * n, n, beta);
+}
+
+void MaskedSoftmaxF32(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows) {
+  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = x + row * depth;
+    float* out = y + row * depth;
+    for (ptrdiff_t i = 0; i < depth; ++i) out[i] = in[i] * scale + (mask == nullptr ? 0.0f : mask[row * mask_stride + i]);
+    SoftmaxRow(out, out, static_cast<size_t>(depth), 1.0f);
   }
+}
+
+void LayerNormF32(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows) {
+  const float n = static_cast<float>(depth);
+  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = x + row * depth;
+    float* out = y + row * depth;
+    const float mean = SumF32(in, static_cast<size_t>(depth)) / n;
+    float squares = 0.0f;
+    for (ptrdiff_t i = 0; i < depth; ++i) squares += SquaredDifference(in[i], mean);
+    const float factor = Rsqrt(squares / n + epsilon);
+    for (ptrdiff_t i = 0; i < depth; ++i) out[i] = (in[i] - mean) * (factor * scale[i]) + shift[i];
+  }
+}
+
+void MixF32(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] * weights[0] + c[i] * weights[2] + b[i] * weights[1] + d[i] * weights[3];
 }
 
 template <float (*kFunction)(float)>
@@ -354,6 +385,9 @@ void SetElementwise(Kernels& t) {
   SetUnary<Round>(t, Unary::kRound);
   SetUnary<Elu>(t, Unary::kElu);
   SetUnary<Sign>(t, Unary::kSign);
+  SetUnary<Gelu>(t, Unary::kGelu);
+  SetUnary<GeluTanh>(t, Unary::kGeluTanh);
+  SetUnary<Swish>(t, Unary::kSwish);
   SetBinary<Add>(t, Binary::kAdd);
   SetBinary<Sub>(t, Binary::kSub);
   SetBinary<Mul>(t, Binary::kMul);
@@ -361,6 +395,8 @@ void SetElementwise(Kernels& t) {
   SetBinary<Maximum>(t, Binary::kMaximum);
   SetBinary<Minimum>(t, Binary::kMinimum);
   SetBinary<SquaredDifference>(t, Binary::kSquaredDifference);
+  SetBinary<Pow>(t, Binary::kPow);
+  SetBinary<Prelu>(t, Binary::kPrelu);
 }
 
 }  // namespace
@@ -383,6 +419,9 @@ void OverlayF32(Kernels& t) {
   t.max_f32 = MaxF32;
   t.accumulate_f32 = AccumulateF32;
   t.softmax_f32 = SoftmaxF32;
+  t.masked_softmax_f32 = MaskedSoftmaxF32;
+  t.layer_norm_f32 = LayerNormF32;
+  t.mix_f32 = MixF32;
   SetElementwise(t);
 }
 

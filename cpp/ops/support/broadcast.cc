@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "ops/support/quantization.h"
+
 namespace sigrun::ops {
 namespace {
 
@@ -67,6 +69,14 @@ BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> opera
     plan.extent[groups.size() - 1 - g] = static_cast<int32_t>(groups[g].extent);
   }
   return plan;
+}
+
+void EmitBinaryF32(Prepare& p, kernels::Binary op) {
+  const kernels::ClampF32 clamp = ActivationClamp(p);
+  const kernels::BinaryF32* row = p.kernels().binary_f32[static_cast<size_t>(op)];
+  EmitBinary<float, float>(p, 1, [row, clamp](const float* a, const float* b, float* y, size_t n, kernels::Operands operands) {
+    row[static_cast<size_t>(operands)](a, b, y, n, clamp);
+  });
 }
 
 }  // namespace sigrun::ops

@@ -91,6 +91,9 @@ void EmitBinary(Prepare& p, int64_t cost, F f) {
   });
 }
 
+/// The same for a float32 kernel, with the node's activation.
+void EmitBinaryF32(Prepare& p, kernels::Binary op);
+
 /// The same for an operation on one pair of elements.
 template <class A, class Y, class Op>
 void EmitBinaryOp(Prepare& p, int64_t cost, Op op) {

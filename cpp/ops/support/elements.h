@@ -66,6 +66,16 @@ void ForElements(const RunContext& run, int64_t n, int64_t cost, const F& f) {
   });
 }
 
+/// A step that applies a float32 kernel to input 0. The output's shape is set.
+inline void EmitUnaryF32(Prepare& p, kernels::Unary op) {
+  p.MayOverwrite(0, 0);
+  p.Emit([n = p.elements(0), kernel = p.kernels().unary_f32[static_cast<size_t>(op)], x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    const float* from = run.get<float>(x);
+    float* to = run.get<float>(y);
+    ForElements(run, n, 16, [&](int64_t begin, int64_t count) { kernel(from + begin, to + begin, static_cast<size_t>(count)); });
+  });
+}
+
 /// `axis` counted from the front; throws unless it lies in [-rank, rank).
 inline size_t ResolveAxis(const Prepare& p, int64_t axis, size_t rank) {
   const int64_t r = static_cast<int64_t>(rank);

@@ -408,9 +408,12 @@ struct UnaryCase {
   const char* name;
   double (*exact)(double);  // null: every tier gives the bits of scalar
   double ulps;              // of every tier from the exact value
+  bool of_argument = false;  // the units are those of the argument's last place
 };
 
 double ExactLogistic(double x) { return 1 / (1 + std::exp(-x)); }
+double ExactGelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+double ExactGeluTanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x))); }
 double ExactElu(double x) { return x < 0 ? std::expm1(x) : x; }
 
 constexpr UnaryCase kUnary[] = {
@@ -435,6 +438,9 @@ constexpr UnaryCase kUnary[] = {
     {Unary::kRound, "round", nullptr, 0},
     {Unary::kElu, "elu", ExactElu, 2},
     {Unary::kSign, "sign", nullptr, 0},
+    {Unary::kGelu, "gelu", ExactGelu, 3, true},
+    {Unary::kGeluTanh, "gelu_tanh", ExactGeluTanh, 2, true},
+    {Unary::kSwish, "swish", [](double x) { return x * ExactLogistic(x); }, 2, true},
 };
 static_assert(std::size(kUnary) == static_cast<size_t>(Unary::kCount));
 
@@ -451,12 +457,13 @@ std::vector<float> Arguments() {
   return x;
 }
 
-// The error of y in units in the last place of the exact value.
-double Error(float y, double exact) {
+// The error of y in units in the last place of the exact value, or of `unit` if that is larger.
+double Error(float y, double exact, double unit = 0) {
   if (std::isnan(exact)) return std::isnan(y) ? 0 : 1e30;
   const float rounded = static_cast<float>(exact);
   if (std::isinf(rounded) || std::isinf(y)) return rounded == y ? 0 : Ulps(rounded, y);
-  const int exponent = std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126);
+  const double magnitude = std::max(std::abs(exact), std::abs(unit));
+  const int exponent = std::max(std::ilogb(magnitude == 0 ? 1e-300 : magnitude), -126);
   return std::abs(static_cast<double>(y) - exact) / std::ldexp(1.0, exponent - 23);
 }
 
@@ -475,7 +482,7 @@ TEST(UnaryF32, WithinStatedBounds) {
       }
       double worst = 0, at = 0;
       for (size_t i = 0; i < x.size(); ++i) {
-        const double error = Error(y[i], c.exact(x[i]));
+        const double error = Error(y[i], c.exact(x[i]), c.of_argument ? x[i] : 0);
         if (error > worst) worst = error, at = x[i];
       }
       EXPECT_LE(worst, c.ulps) << t->tier << " " << c.name << " of " << at;
@@ -622,6 +629,56 @@ TEST(RowsF32, Softmax) {
         t->softmax_f32(in_place.data(), in_place.data(), depth, beta, {0, rows});
         ExpectSameBits(y, in_place);
       }
+    }
+  }
+}
+
+TEST(RowsF32, MaskedSoftmax) {
+  constexpr int32_t kRows = 5;
+  for (int32_t depth : {1, 7, 16, 33, 128}) {
+    const size_t size = static_cast<size_t>(kRows * depth);
+    const std::vector<float> x = RandomFloats(size, 1, -8.0f, 8.0f), mask = RandomFloats(size, 2, -4.0f, 4.0f);
+    for (float scale : {0.125f, 1.0f, -0.5f}) {
+      for (ptrdiff_t stride : {ptrdiff_t{-1}, ptrdiff_t{0}, ptrdiff_t{depth}}) {
+        const float* addend = stride < 0 ? nullptr : mask.data();
+        std::vector<float> expected(size), y(size);
+        Scalar().masked_softmax_f32(x.data(), addend, stride, expected.data(), depth, scale, {0, kRows});
+        for (const Kernels* t : TiersToTest()) {
+          SCOPED_TRACE(std::string(t->tier) + " depth " + std::to_string(depth));
+          for (const Range& range : UnevenRanges(kRows)) t->masked_softmax_f32(x.data(), addend, stride, y.data(), depth, scale, range);
+          const double relative = (64 + std::sqrt(static_cast<double>(depth))) * kUnit * 2;
+          for (size_t i = 0; i < size; ++i) ASSERT_NEAR(y[i], expected[i], relative * expected[i]) << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(RowsF32, LayerNorm) {
+  constexpr int32_t kRows = 3;
+  for (int32_t depth : {1, 5, 16, 31, 64, 100, 257}) {
+    const size_t size = static_cast<size_t>(kRows * depth);
+    const std::vector<float> x = RandomFloats(size, 1, 2.0f, 4.0f), scale = RandomFloats(static_cast<size_t>(depth), 2),
+                             shift = RandomFloats(static_cast<size_t>(depth), 3);
+    std::vector<float> expected(size), y(size);
+    Scalar().layer_norm_f32(x.data(), scale.data(), shift.data(), expected.data(), depth, 1e-3f, {0, kRows});
+    for (const Kernels* t : TiersToTest()) {
+      SCOPED_TRACE(std::string(t->tier) + " depth " + std::to_string(depth));
+      for (const Range& range : UnevenRanges(kRows)) t->layer_norm_f32(x.data(), scale.data(), shift.data(), y.data(), depth, 1e-3f, range);
+      for (size_t i = 0; i < size; ++i) ASSERT_NEAR(y[i], expected[i], 1e-5 * (1 + std::sqrt(static_cast<double>(depth)))) << i;
+    }
+  }
+}
+
+TEST(RowsF32, Mix) {
+  const float weights[] = {0.1f, 0.2f, 0.3f, 0.4f};
+  for (size_t n : {1u, 3u, 8u, 17u, 40u}) {
+    const std::vector<float> x = RandomFloats(4 * n, 1);
+    std::vector<float> expected(n), y(n);
+    Scalar().mix_f32(x.data(), x.data() + n, x.data() + 2 * n, x.data() + 3 * n, weights, expected.data(), n);
+    for (const Kernels* t : TiersToTest()) {
+      t->mix_f32(x.data(), x.data() + n, x.data() + 2 * n, x.data() + 3 * n, weights, y.data(), n);
+      ExpectSameBits(expected, y);
     }
   }
 }
