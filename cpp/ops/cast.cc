@@ -49,42 +49,62 @@ To Convert(From x) {
   }
 }
 
-template <class F>
-void WithNumber(const Prepare& p, TensorType type, const F& f) {
+using Conversion = void (*)(const void* from, void* to, int64_t begin, int64_t count);
+
+template <class From, class To>
+void ConvertRun(const void* from, void* to, int64_t begin, int64_t count) {
+  const From* x = static_cast<const From*>(from);
+  To* y = static_cast<To*>(to);
+  for (int64_t i = begin; i < begin + count; ++i) y[i] = Convert<To>(x[i]);
+}
+
+// find.Get<T>() for the type's T; null for a type that has no place in a cast.
+template <class Result, class Finder>
+Result WithType(TensorType type, const Finder& find) {
   switch (type) {
-    case TensorType::kFloat32: return f(std::type_identity<float>());
-    case TensorType::kFloat16: return f(std::type_identity<Half>());
-    case TensorType::kFloat64: return f(std::type_identity<double>());
-    case TensorType::kInt8: return f(std::type_identity<int8_t>());
-    case TensorType::kInt16: return f(std::type_identity<int16_t>());
-    case TensorType::kInt32: return f(std::type_identity<int32_t>());
-    case TensorType::kInt64: return f(std::type_identity<int64_t>());
-    case TensorType::kUInt8: return f(std::type_identity<uint8_t>());
-    case TensorType::kUInt16: return f(std::type_identity<uint16_t>());
-    case TensorType::kUInt32: return f(std::type_identity<uint32_t>());
-    case TensorType::kUInt64: return f(std::type_identity<uint64_t>());
-    case TensorType::kBool: return f(std::type_identity<Boolean>());
-    case TensorType::kComplex64: return f(std::type_identity<std::complex<float>>());
-    default:
-      p.Refuse(StatusCode::kUnimplemented, Concat("a cast from ", TensorTypeName(p.type(0)), " to ", TensorTypeName(p.output_type(0))));
+    case TensorType::kFloat32: return find.template Get<float>();
+    case TensorType::kFloat16: return find.template Get<Half>();
+    case TensorType::kFloat64: return find.template Get<double>();
+    case TensorType::kInt8: return find.template Get<int8_t>();
+    case TensorType::kInt16: return find.template Get<int16_t>();
+    case TensorType::kInt32: return find.template Get<int32_t>();
+    case TensorType::kInt64: return find.template Get<int64_t>();
+    case TensorType::kUInt8: return find.template Get<uint8_t>();
+    case TensorType::kUInt16: return find.template Get<uint16_t>();
+    case TensorType::kUInt32: return find.template Get<uint32_t>();
+    case TensorType::kUInt64: return find.template Get<uint64_t>();
+    case TensorType::kBool: return find.template Get<Boolean>();
+    case TensorType::kComplex64: return find.template Get<std::complex<float>>();
+    default: return nullptr;
   }
 }
+
+template <class From>
+struct FindTo {
+  template <class To>
+  Conversion Get() const {
+    return ConvertRun<From, To>;
+  }
+};
+
+struct FindFrom {
+  TensorType to;
+  template <class From>
+  Conversion Get() const {
+    return WithType<Conversion>(to, FindTo<From>{});
+  }
+};
 
 void PrepareCast(Prepare& p) {
   p.CheckCounts(1, 1, 1);
   p.SetShape(0, p.shape(0));
-  if (p.type(0) == p.output_type(0)) return p.Alias(0, 0);
-  WithNumber(p, p.type(0), [&]<class From>(std::type_identity<From>) {
-    WithNumber(p, p.output_type(0), [&]<class To>(std::type_identity<To>) {
-      if (sizeof(From) == sizeof(To)) p.MayOverwrite(0, 0);
-      p.Emit([n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-        const From* from = run.get<From>(x);
-        To* to = run.get<To>(y);
-        ForElements(run, n, 2, [&](int64_t begin, int64_t count) {
-          for (int64_t i = begin; i < begin + count; ++i) to[i] = Convert<To>(from[i]);
-        });
-      });
-    });
+  const TensorType from = p.type(0), to = p.output_type(0);
+  if (from == to) return p.Alias(0, 0);
+  const Conversion convert = WithType<Conversion>(from, FindFrom{to});
+  if (convert == nullptr) p.Refuse(StatusCode::kUnimplemented, Concat("a cast from ", TensorTypeName(from), " to ", TensorTypeName(to)));
+  if (TensorTypeBits(from) == TensorTypeBits(to)) p.MayOverwrite(0, 0);
+  p.Emit([convert, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    ForElements(run, n, 2, [&](int64_t begin, int64_t count) { convert(run.get<std::byte>(x), run.get<std::byte>(y), begin, count); });
   });
 }
 

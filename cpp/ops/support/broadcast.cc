@@ -79,4 +79,25 @@ void EmitBinaryF32(Prepare& p, kernels::Binary op) {
   });
 }
 
+void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64_t cost, BinaryRun f) {
+  const Shape shape = BroadcastShapes(p, p.shape(0), p.shape(1));
+  p.SetShape(0, shape);
+  const bool strings = p.type(0) == TensorType::kString;
+  for (int i = 0; i < 2; ++i) {
+    if (operand_bytes == result_bytes && !strings && p.shape(i) == shape) p.MayOverwrite(0, i);
+  }
+  const BroadcastPlan plan = PlanBroadcast(p, {p.shape(0), p.shape(1)}, shape);
+  const int64_t step = static_cast<int64_t>(operand_bytes), result_step = static_cast<int64_t>(result_bytes);
+  p.Emit([=, f = std::move(f), operands = OperandsOf(plan), a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
+    const auto elements = [&](Slot slot) {
+      return strings ? reinterpret_cast<const std::byte*>(Elements<const std::string>(run, slot)) : run.get<const std::byte>(slot);
+    };
+    const std::byte *pa = elements(a), *pb = elements(b);
+    std::byte* py = run.get<std::byte>(y);
+    ForRuns(run, plan, cost, [&](const Offsets& at, int64_t to, int64_t n) {
+      f(pa + at[0] * step, pb + at[1] * step, py + to * result_step, static_cast<size_t>(n), operands);
+    });
+  });
+}
+
 }  // namespace sigrun::ops

@@ -2,7 +2,8 @@
 
 #include <array>
 #include <cstdint>
-#include <type_traits>
+#include <functional>
+#include <utility>
 
 #include "kernels/kernels.h"
 #include "ops/op.h"
@@ -71,23 +72,18 @@ inline kernels::Operands OperandsOf(const BroadcastPlan& plan) {
                          : kernels::Operands::kVectorVector;
 }
 
-/// A binary operator over inputs 0 and 1: sets the output's shape and emits the step. f(const A* a, const A* b, Y* y, size_t n, Operands)
-/// computes a run; it reads an element before it writes the one in its place.
+/// A run of a binary operator on untyped elements.
+using BinaryRun = std::function<void(const void* a, const void* b, void* y, size_t n, kernels::Operands operands)>;
+
+/// A binary operator over inputs 0 and 1, whose elements take `operand_bytes`: sets the output's shape and emits the step. f reads an element
+/// before it writes the one in its place.
+void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64_t cost, BinaryRun f);
+
+/// The same for f(const A* a, const A* b, Y* y, size_t n, Operands).
 template <class A, class Y, class F>
 void EmitBinary(Prepare& p, int64_t cost, F f) {
-  const Shape shape = BroadcastShapes(p, p.shape(0), p.shape(1));
-  p.SetShape(0, shape);
-  for (int i = 0; i < 2; ++i) {
-    if (sizeof(A) == sizeof(Y) && !std::is_same_v<A, std::string> && p.shape(i) == shape) p.MayOverwrite(0, i);
-  }
-  const BroadcastPlan plan = PlanBroadcast(p, {p.shape(0), p.shape(1)}, shape);
-  const kernels::Operands operands = OperandsOf(plan);
-  p.Emit([=, a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
-    const A* pa = Elements<const A>(run, a);
-    const A* pb = Elements<const A>(run, b);
-    Y* py = run.get<Y>(y);
-    ForRuns(run, plan, cost,
-            [&](const Offsets& at, int64_t to, int64_t n) { f(pa + at[0], pb + at[1], py + to, static_cast<size_t>(n), operands); });
+  EmitBinaryRuns(p, sizeof(A), sizeof(Y), cost, [f = std::move(f)](const void* a, const void* b, void* y, size_t n, kernels::Operands operands) {
+    f(static_cast<const A*>(a), static_cast<const A*>(b), static_cast<Y*>(y), n, operands);
   });
 }
 
