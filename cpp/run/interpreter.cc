@@ -71,6 +71,8 @@ Status SignatureRunner::AllocateTensors() {
 
 Status SignatureRunner::Invoke() { return runner_->Invoke(); }
 
+Status SignatureRunner::ProfileRuns(int count, Profile* profile) { return runner_->ProfileRuns(count, *profile); }
+
 Tensor* SignatureRunner::input_tensor(const char* input_name) { return runner_->tensor(TensorOf(signature_.inputs, input_name)); }
 
 const Tensor* SignatureRunner::output_tensor(const char* output_name) const { return runner_->tensor(TensorOf(signature_.outputs, output_name)); }
@@ -190,6 +192,12 @@ Status Interpreter::Invoke() {
   Status status;
   Runner* r = runner(&status);
   return r == nullptr ? status : r->Invoke();
+}
+
+Status Interpreter::ProfileRuns(int count, Profile* profile) {
+  Status status;
+  Runner* r = runner(&status);
+  return r == nullptr ? status : r->ProfileRuns(count, *profile);
 }
 
 Tensor* Interpreter::tensor(int tensor_index) {

@@ -205,7 +205,21 @@ void Runner::Show(const Plan& plan, const std::shared_ptr<const Plan>& owner) {
   }
 }
 
+void Runner::RunPartTimed(const Part& part) const {
+  RunContext context(part.slots.data(), pool_->threads() > 1 ? pool_.get() : nullptr, part.subgraphs.data());
+  std::vector<Profiler::Clock::time_point> laps;
+  laps.reserve(part.plan->steps.size() + 1);
+  laps.push_back(Profiler::Clock::now());
+  for (const Step& step : part.plan->steps) {
+    step.run(step.self, context);
+    laps.push_back(Profiler::Clock::now());
+    if (context.failed()) Fail(StatusCode::kDataError, graph_->Describe(*static_cast<const Node*>(step.node)), ": ", context.message());
+  }
+  profiler_->Add(*part.plan, laps);
+}
+
 Status Runner::RunPart(const Part& part) const noexcept {
+  if (profiler_ != nullptr) [[unlikely]] return Guard([&] { RunPartTimed(part); });
   RunContext context(part.slots.data(), pool_->threads() > 1 ? pool_.get() : nullptr, part.subgraphs.data());
   for (const Step& step : part.plan->steps) {
     step.run(step.self, context);
@@ -257,6 +271,25 @@ Status Runner::Invoke() noexcept {
   Status status = RunPart(parts_[0]);
   if (status.ok() && parts_[0].plan->next_node < graph_->nodes.size()) status = Guard([&] { RunRest(); });
   return status;
+}
+
+Status Runner::ProfileRuns(int count, Profile& profile) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (count < 1) return Status(StatusCode::kInvalidArgument, "a profile takes at least 1 run");
+  Profiler profiler;
+  Status status = Invoke();
+  for (int i = 0; i < count && status.ok(); ++i) {
+    profiler.Begin(Profiler::Clock::now());
+    profiler_ = &profiler;
+    status = Invoke();
+    profiler_ = nullptr;
+    if (status.ok()) status = Guard([&] { profiler.End(Profiler::Clock::now()); });
+  }
+  if (!status.ok()) return status;
+  return Guard([&] {
+    profile = profiler.Result();
+    profile.threads = pool_->threads();
+  });
 }
 
 }  // namespace sigrun

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "plan/plan.h"
+#include "run/profiler.h"
 #include "run/thread_pool.h"
 #include "sigrun/interpreter.h"
 
@@ -24,6 +25,8 @@ class Runner {
   void AllocateTensors();
   /// Not thread-safe against a live writer of the inputs, but against other calls of this runner.
   Status Invoke() noexcept;
+  /// Invokes once to warm up and then `count` times with an eye on the clock. kInvalidArgument unless count is positive.
+  Status ProfileRuns(int count, Profile& profile) noexcept;
 
   bool allocated() const { return !parts_.empty() && !resized_; }
   /// Null for intermediates.
@@ -56,6 +59,7 @@ class Runner {
   void Show(const Plan& plan, const std::shared_ptr<const Plan>& owner);
   void RefuseMovingHeldTensors(const Plan& plan) const;
   Status RunPart(const Part& part) const noexcept;
+  void RunPartTimed(const Part& part) const;
   void RunRest();
   void LeaveBehind(const Part& part, Prior& prior) const;
 
@@ -72,6 +76,7 @@ class Runner {
   PlanCache plans_;
   std::vector<std::unique_ptr<Tensor>> tensors_;  // by tensor index; null for intermediates
   std::vector<Boundary> boundary_;                // by tensor index
+  Profiler* profiler_ = nullptr;                  // while ProfileRuns is at work
   std::vector<Part> parts_;                       // in the order in which they run; empty before AllocateTensors
 };
 

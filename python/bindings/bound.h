@@ -25,6 +25,7 @@ class BoundInterpreter {
 
   void AllocateTensors();
   void Invoke();
+  py::dict ProfileRuns(int count);
   void SetTensor(int index, py::handle value);
   py::object GetTensor(int index, int subgraph);
   py::object View(int index);
@@ -57,6 +58,7 @@ class BoundSignatureRunner {
   void ResizeInputTensor(py::str name, py::handle shape);
   void AllocateTensors();
   void Invoke();
+  py::dict ProfileRuns(int count);
   py::object InputView(py::str name);
   py::object OutputView(py::str name);
   void SetTensor(py::str name, py::handle value);

@@ -158,4 +158,30 @@ py::dict SignatureIndices(const Model& model) {
   return signatures;
 }
 
+py::dict ProfileFields(const Profile& profile) {
+  py::list operators;
+  for (const OperatorProfile& row : profile.operators) {
+    py::dict d;
+    d["index"] = row.index;
+    d["op"] = Text(row.op);
+    d["name"] = Text(row.name);
+    py::list shape;
+    for (const int32_t dimension : row.shape) shape.append(dimension);
+    d["shape"] = py::tuple(shape);
+    d["calls"] = row.calls;
+    d["seconds"] = row.seconds;
+    d["begin"] = row.begin;
+    d["last"] = row.last;
+    d["multiply_adds"] = row.multiply_adds;
+    d["bytes"] = row.bytes;
+    operators.append(d);
+  }
+  py::dict d;
+  d["operators"] = operators;
+  d["tier"] = Text(profile.tier);
+  d["threads"] = profile.threads;
+  d["seconds"] = profile.seconds;
+  return d;
+}
+
 }  // namespace sigrun::python

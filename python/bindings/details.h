@@ -21,4 +21,7 @@ size_t OperatorCount(const Model& model);
 py::dict SignatureNames(const Model& model);
 py::dict SignatureIndices(const Model& model);
 
+/// A profile's fields, with a list of dictionaries under "operators".
+py::dict ProfileFields(const Profile& profile);
+
 }  // namespace sigrun::python

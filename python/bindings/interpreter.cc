@@ -68,6 +68,18 @@ void BoundInterpreter::Invoke() {
   Check(status);
 }
 
+py::dict BoundInterpreter::ProfileRuns(int count) {
+  Runner& runner = this->runner();
+  Profile profile;
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner.ProfileRuns(count, profile);
+  }
+  Check(status);
+  return ProfileFields(profile);
+}
+
 void BoundInterpreter::SetTensor(int index, py::handle value) {
   Tensor& tensor = TensorAt(index);
   Argument argument(value.ptr(), tensor, nullptr);
@@ -220,6 +232,7 @@ Nothing happens if the shapes have not changed since the last call. On failure t
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: an operator is missing in this build, or memory that a held view shows would have to move.)")
+      .def("_profile", &BoundInterpreter::ProfileRuns, py::arg("count"))
       .def("_view", &BoundInterpreter::View, py::arg("tensor_index"))
       .def("resize_tensor_input", &BoundInterpreter::ResizeTensorInput, py::arg("input_index"), py::arg("tensor_size"),
            py::arg("strict") = false,

@@ -206,6 +206,18 @@ void BoundSignatureRunner::Invoke() {
   Check(status);
 }
 
+py::dict BoundSignatureRunner::ProfileRuns(int count) {
+  Runner& runner = this->runner();
+  Profile profile;
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner.ProfileRuns(count, profile);
+  }
+  Check(status);
+  return ProfileFields(profile);
+}
+
 py::object BoundSignatureRunner::InputView(py::str name) {
   const Port& input = Find(inputs_, name, "Input");
   const RunnerLock lock(runner().mutex());
@@ -332,6 +344,7 @@ Raises:
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: memory that a held view shows would have to move.)")
+      .def("_profile", &BoundSignatureRunner::ProfileRuns, py::arg("count"))
       .def("input_tensor", &BoundSignatureRunner::InputView, py::arg("input_name"),
            R"(Returns a view of an input's memory: an array, no copy.
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sigrun/profile.h"
 #include "sigrun/status.h"
 #include "sigrun/types.h"
 
@@ -136,6 +137,8 @@ class SIGRUN_API SignatureRunner {
   Status AllocateTensors();
   /// kFailedPrecondition before AllocateTensors; kDataError if an op refuses the values it reads.
   Status Invoke();
+  /// Runs once, and then `count` times while timing each operator. Fails as Invoke does.
+  Status ProfileRuns(int count, Profile* profile);
 
   /// Null for an unknown name.
   Tensor* input_tensor(const char* input_name);
@@ -186,6 +189,8 @@ class SIGRUN_API Interpreter {
   Status ResizeInputTensorStrict(int tensor_index, const Shape& shape);
   Status AllocateTensors();
   Status Invoke();
+  /// Like SignatureRunner::ProfileRuns.
+  Status ProfileRuns(int count, Profile* profile);
   /// Input, output or constant `tensor_index` of subgraph 0. Null for others: memory of intermediate tensors is reused while running.
   Tensor* tensor(int tensor_index);
   /// By position in inputs() and outputs().

@@ -2,5 +2,6 @@
 
 // The whole public C++ interface.
 #include "sigrun/interpreter.h"
+#include "sigrun/profile.h"
 #include "sigrun/status.h"
 #include "sigrun/types.h"

@@ -10,5 +10,16 @@
 
 from sigrun._core import InvalidArgumentError, Model, __version__, build_info
 from sigrun.interpreter import Interpreter, OpResolverType, SignatureRunner
+from sigrun.profile import OperatorProfile, Profile
 
-__all__ = ["Interpreter", "InvalidArgumentError", "Model", "OpResolverType", "SignatureRunner", "__version__", "build_info"]
+__all__ = [
+    "Interpreter",
+    "InvalidArgumentError",
+    "Model",
+    "OpResolverType",
+    "OperatorProfile",
+    "Profile",
+    "SignatureRunner",
+    "__version__",
+    "build_info",
+]

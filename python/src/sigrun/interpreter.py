@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sigrun import _core
+from sigrun.profile import Profile
 
 if TYPE_CHECKING:
     import os
@@ -55,6 +56,10 @@ class SignatureRunner(_core.SignatureRunner):
         super().__init__(interpreter, signature_key)
         names = f"{', '.join(self.input_names)} -> {', '.join(self.output_names)}"
         self._text = f"<sigrun.SignatureRunner {self.signature_key!r}: {names}>"
+
+    def profile(self, count: int = 20) -> Profile:
+        """Returns what each operator takes; see `Interpreter.profile`."""
+        return Profile(self._profile(count))
 
     def __repr__(self) -> str:
         return getattr(self, "_text", object.__repr__(self))  # __init__ may have failed
@@ -122,6 +127,19 @@ class Interpreter(_core.Interpreter):
             RuntimeError: the signature needs operators that this build lacks; the message names them all.
         """
         return SignatureRunner(self, signature_key)
+
+    def profile(self, count: int = 20) -> Profile:
+        """Runs subgraph 0 on its inputs as they are, once and then `count` times with a clock, and returns what each operator takes.
+
+        >>> print(interpreter.profile())
+
+        Operators that were folded, or fused into their neighbours, are not listed. Outside of this call no clock is read.
+
+        Raises:
+            ValueError: count is below 1.
+            RuntimeError: as for invoke().
+        """
+        return Profile(self._profile(count))
 
     def tensor(self, tensor_index: int) -> Callable[[], NDArray[Any]]:
         """Returns a function that gives a view of an input's, output's or constant's memory: an array, no copy.
