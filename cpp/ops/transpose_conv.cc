@@ -8,7 +8,9 @@
 #include "ops/support/quantization.h"
 
 // TRANSPOSE_CONV with weights [out, height, width, in]. Output pixels whose positions are equal modulo the strides (a phase) are a plain
-// convolution with stride 1 by every stride-th tap, mirrored; each phase is computed densely and its pixels are then dealt out.
+// convolution with stride 1 by every stride-th tap, mirrored. Phases are computed densely, and their pixels then dealt out: one convolution
+// a phase, or all phases side by side as the channels of one, whichever takes fewer vector steps. The latter reads the input once and deals
+// whole runs of pixels; it wins where windows do not overlap or channels are few, and pays with zeros where the phases' windows differ.
 namespace sigrun::ops {
 namespace {
 
@@ -33,15 +35,71 @@ struct PhaseAlong {
   }
 };
 
-struct Phase {
-  PhaseAlong y, x;
+// Neighbouring phases of one dimension under a window that holds all of theirs.
+struct PhasesAlong {
+  std::vector<PhaseAlong> phases;
+  int32_t outputs = 0, taps = 0, pad = 0;
+  explicit PhasesAlong(std::vector<PhaseAlong> all) : phases(std::move(all)) {
+    int32_t behind = 0;
+    for (const PhaseAlong& phase : phases) {
+      outputs = std::max(outputs, phase.outputs);
+      pad = std::max(pad, phase.pad);
+      behind = std::max(behind, phase.taps - phase.pad);
+    }
+    taps = pad + behind;
+  }
+  int32_t size() const { return static_cast<int32_t>(phases.size()); }
+};
+
+// Phases that one convolution computes; a pixel of it is [phase y, phase x, channel].
+struct Group {
+  PhasesAlong y, x;
   ConvShape shape;
 };
 
 struct Geometry {
   int32_t kernel_h, kernel_w, stride_h, stride_w, out_height, out_width, out_channels;
-  std::vector<Phase> phases;
+  std::vector<Group> groups;
 };
+
+Group MakeGroup(const Shape& input, int32_t out_channels, PhasesAlong y, PhasesAlong x) {
+  Group group{std::move(y), std::move(x), {}};
+  ConvShape& s = group.shape;
+  s.batch = input[0];
+  s.in_height = input[1];
+  s.in_width = input[2];
+  s.in_channels = input[3];
+  s.out_height = group.y.outputs;
+  s.out_width = group.x.outputs;
+  s.out_channels = group.y.size() * group.x.size() * out_channels;
+  s.kernel_height = group.y.taps;
+  s.kernel_width = group.x.taps;
+  s.pad_top = group.y.pad;
+  s.pad_left = group.x.pad;
+  return group;
+}
+
+// Rough cost of a convolution: channels fill vectors of 16, and every pixel is written.
+double Cost(const ConvShape& s) {
+  constexpr int32_t kLanes = 16;
+  return static_cast<double>(s.rows()) * ((s.out_channels + kLanes - 1) / kLanes) * (static_cast<double>(s.taps()) * s.in_channels + kLanes);
+}
+
+std::vector<Group> MakeGroups(const Shape& input, int32_t out_channels, const std::vector<PhaseAlong>& y, const std::vector<PhaseAlong>& x) {
+  std::vector<Group> groups, together;
+  if (y.empty() || x.empty()) return groups;
+  double cost = 0;
+  for (const PhaseAlong& py : y) {
+    for (const PhaseAlong& px : x) {
+      groups.push_back(MakeGroup(input, out_channels, PhasesAlong({py}), PhasesAlong({px})));
+      cost += Cost(groups.back().shape);
+    }
+  }
+  constexpr int64_t kMostChannels = 1 << 14;
+  if (static_cast<int64_t>(groups.size()) * out_channels > kMostChannels) return groups;
+  together.push_back(MakeGroup(input, out_channels, PhasesAlong(y), PhasesAlong(x)));
+  return Cost(together[0].shape) <= cost ? together : groups;
+}
 
 Geometry ReadGeometry(Prepare& p) {
   CheckRank(p, kInput, 4, "input");
@@ -61,118 +119,185 @@ Geometry ReadGeometry(Prepare& p) {
           " are too large");
   // The convolution that this one transposes goes from the output to the input.
   const ConvShape forward = PlaceWindow(p, window, output);
-  Geometry g{weights[1], weights[2], window.stride_h, window.stride_w, output[1], output[2], output[3], {}};
-  for (int32_t py = 0; py < std::min(g.stride_h, g.out_height); ++py) {
-    for (int32_t px = 0; px < std::min(g.stride_w, g.out_width); ++px) {
-      Phase phase{{py, output[1], g.kernel_h, g.stride_h, forward.pad_top}, {px, output[2], g.kernel_w, g.stride_w, forward.pad_left}, {}};
-      ConvShape& s = phase.shape;
-      s.batch = input[0];
-      s.in_height = input[1];
-      s.in_width = input[2];
-      s.in_channels = input[3];
-      s.out_height = phase.y.outputs;
-      s.out_width = phase.x.outputs;
-      s.out_channels = output[3];
-      s.kernel_height = phase.y.taps;
-      s.kernel_width = phase.x.taps;
-      s.pad_top = phase.y.pad;
-      s.pad_left = phase.x.pad;
-      g.phases.push_back(phase);
-    }
-  }
+  std::vector<PhaseAlong> y, x;
+  for (int32_t i = 0; i < std::min(window.stride_h, output[1]); ++i) y.emplace_back(i, output[1], weights[1], window.stride_h, forward.pad_top);
+  for (int32_t i = 0; i < std::min(window.stride_w, output[2]); ++i) x.emplace_back(i, output[2], weights[2], window.stride_w, forward.pad_left);
   p.SetShape(0, output);
-  return g;
+  return {weights[1], weights[2], window.stride_h, window.stride_w, output[1], output[2], output[3], MakeGroups(input, output[3], y, x)};
 }
 
-// The taps of a phase as dense weights [out, y, x, in]; `zero` stands for those beyond the kernel. convert(weight, output channel)
+// The weight that tap `j` of a group's window takes in `phase`, or -1 beyond the kernel.
+int64_t KernelTap(const PhasesAlong& phases, const PhaseAlong& phase, int32_t j, int32_t stride, int32_t kernel) {
+  const int32_t own = j - (phases.pad - phase.pad);
+  if (own < 0 || own >= phase.taps) return -1;
+  const int64_t tap = int64_t{phase.taps - 1 - own} * stride + phase.remainder;
+  return tap < kernel ? tap : -1;
+}
+
+// The taps of a group as dense weights [phase y, phase x, out, y, x, in]; `zero` stands for those beyond the kernel.
+// convert(weight, output channel)
 template <class From, class To, class Convert>
-void GatherTaps(const Geometry& g, const Phase& phase, const From* weights, To zero, To* to, Convert convert) {
-  const int32_t depth = phase.shape.in_channels;
-  for (int32_t n = 0; n < g.out_channels; ++n) {
-    for (int32_t jy = 0; jy < phase.y.taps; ++jy) {
-      for (int32_t jx = 0; jx < phase.x.taps; ++jx, to += depth) {
-        const int64_t ky = int64_t{phase.y.taps - 1 - jy} * g.stride_h + phase.y.remainder;
-        const int64_t kx = int64_t{phase.x.taps - 1 - jx} * g.stride_w + phase.x.remainder;
-        if (ky >= g.kernel_h || kx >= g.kernel_w) {
-          std::fill_n(to, depth, zero);
-          continue;
+void GatherTaps(const Geometry& g, const Group& group, const From* weights, To zero, To* to, Convert convert) {
+  const int32_t depth = group.shape.in_channels;
+  const auto gather = [&](const PhaseAlong& y, const PhaseAlong& x, int32_t n, int32_t jy, int32_t jx) {
+    const int64_t ky = KernelTap(group.y, y, jy, g.stride_h, g.kernel_h), kx = KernelTap(group.x, x, jx, g.stride_w, g.kernel_w);
+    if (ky < 0 || kx < 0) {
+      std::fill_n(to, depth, zero);
+    } else {
+      const From* from = weights + ((int64_t{n} * g.kernel_h + ky) * g.kernel_w + kx) * depth;
+      for (int32_t c = 0; c < depth; ++c) to[c] = convert(from[c], n);
+    }
+    to += depth;
+  };
+  for (const PhaseAlong& y : group.y.phases) {
+    for (const PhaseAlong& x : group.x.phases) {
+      for (int32_t n = 0; n < g.out_channels; ++n) {
+        for (int32_t jy = 0; jy < group.y.taps; ++jy) {
+          for (int32_t jx = 0; jx < group.x.taps; ++jx) gather(y, x, n, jy, jx);
         }
-        const From* from = weights + ((int64_t{n} * g.kernel_h + ky) * g.kernel_w + kx) * depth;
-        for (int32_t c = 0; c < depth; ++c) to[c] = convert(from[c], n);
       }
     }
   }
 }
 
-size_t TapElements(const Phase& phase) {
-  return static_cast<size_t>(phase.shape.taps()) * static_cast<size_t>(phase.shape.in_channels) *
-         static_cast<size_t>(phase.shape.out_channels);
+size_t TapElements(const Group& group) {
+  return static_cast<size_t>(group.shape.taps()) * static_cast<size_t>(group.shape.in_channels) *
+         static_cast<size_t>(group.shape.out_channels);
 }
 
-std::string Key(const Geometry& g, const Phase& phase) {
-  const ConvShape& s = phase.shape;
-  return Concat("transpose ", g.kernel_h, "x", g.kernel_w, " stride ", g.stride_h, "x", g.stride_w, " taps ", s.kernel_height, "x",
-                s.kernel_width, " from ", phase.y.remainder, ",", phase.x.remainder, " ", s.in_channels, " to ", s.out_channels);
+// One bias a channel of the group, in memory behind the gathered taps; null if there is none.
+template <class T>
+const T* RepeatBias(const Geometry& g, const Group& group, const void* bias, std::byte* to) {
+  if (bias == nullptr) return nullptr;
+  T* repeated = reinterpret_cast<T*>(to);
+  for (int32_t i = 0; i < group.shape.out_channels; ++i) repeated[i] = static_cast<const T*>(bias)[i % g.out_channels];
+  return repeated;
 }
 
-// Where a phase's pixel stands in the output, in pixels.
-int64_t PixelInOutput(const Geometry& g, const Phase& phase, int32_t row) {
-  const ConvShape& s = phase.shape;
-  const int64_t y = phase.y.first + int64_t{row / s.out_width % s.out_height} * g.stride_h;
-  const int64_t x = phase.x.first + int64_t{row % s.out_width} * g.stride_w;
-  return (int64_t{row / (s.out_width * s.out_height)} * g.out_height + y) * g.out_width + x;
+constexpr size_t kAlignment = 64;
+size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t BiasBytes(const Group& group) { return static_cast<size_t>(group.shape.out_channels) * sizeof(float); }
+
+std::string Key(const Geometry& g, const Group& group) {
+  const ConvShape& s = group.shape;
+  return Concat("transpose ", g.kernel_h, "x", g.kernel_w, " stride ", g.stride_h, "x", g.stride_w, " phases ", group.y.size(), "x",
+                group.x.size(), " from ", group.y.phases[0].remainder, ",", group.x.phases[0].remainder, " pads ", s.pad_top, ",", s.pad_left,
+                " taps ", s.kernel_height, "x", s.kernel_width, " ", s.in_channels, " to ", s.out_channels);
 }
 
-// Computes a phase's rows with conv(output, rows, worker) and deals its pixels of `pixel_bytes` to the output.
+// Where the pixels of a group go. Bytes, so that it serves all types.
+class Dealer {
+ public:
+  Dealer(const Geometry& g, const Group& group, size_t pixel_bytes)
+      : shape_(group.shape),
+        first_y_(group.y.phases[0].first),
+        first_x_(group.x.phases[0].first),
+        phases_y_(group.y.size()),
+        phases_x_(group.x.size()),
+        stride_h_(g.stride_h),
+        stride_w_(g.stride_w),
+        out_height_(g.out_height),
+        out_width_(g.out_width),
+        pixel_bytes_(pixel_bytes) {}
+
+  size_t row_bytes() const { return static_cast<size_t>(phases_y_ * phases_x_) * pixel_bytes_; }
+
+  /// `from` is the first of `rows`.
+  void Deal(const std::byte* from, std::byte* output, Range rows) const {
+    switch (static_cast<size_t>(phases_x_) * pixel_bytes_) {  // a run of known length is a few moves
+      case 4: return DealRuns<4>(from, output, rows);
+      case 8: return DealRuns<8>(from, output, rows);
+      case 16: return DealRuns<16>(from, output, rows);
+      case 32: return DealRuns<32>(from, output, rows);
+      case 64: return DealRuns<64>(from, output, rows);
+      default: return DealRuns<0>(from, output, rows);
+    }
+  }
+
+ private:
+  // kRun: bytes of all phases along x, or 0 for any number.
+  template <size_t kRun>
+  void DealRuns(const std::byte* from, std::byte* output, Range rows) const {
+    const size_t run = kRun != 0 ? kRun : static_cast<size_t>(phases_x_) * pixel_bytes_;
+    const size_t step = static_cast<size_t>(stride_w_) * pixel_bytes_, line = static_cast<size_t>(out_width_) * pixel_bytes_;
+    for (int32_t row = rows.begin; row < rows.end;) {
+      const int32_t x = row % shape_.out_width, count = std::min(shape_.out_width - x, rows.end - row);
+      const int32_t y = first_y_ + row / shape_.out_width % shape_.out_height * stride_h_;
+      const int64_t image = row / (shape_.out_width * shape_.out_height);
+      const int32_t left = first_x_ + x * stride_w_;
+      // The last pixels of a line may have no room for all phases.
+      const int32_t whole = std::clamp((out_width_ - left - phases_x_) / stride_w_ + 1, 0, count);
+      for (int32_t py = 0; py < phases_y_ && y + py < out_height_; ++py) {
+        const std::byte* source = from + static_cast<size_t>(py) * run;
+        std::byte* to = output + static_cast<size_t>(image * out_height_ + y + py) * line + static_cast<size_t>(left) * pixel_bytes_;
+        for (int32_t i = 0; i < whole; ++i) std::memcpy(to + static_cast<size_t>(i) * step, source + static_cast<size_t>(i) * row_bytes(), run);
+        for (int32_t i = whole; i < count; ++i) {
+          const size_t rest = static_cast<size_t>(out_width_ - left - i * stride_w_) * pixel_bytes_;
+          std::memcpy(to + static_cast<size_t>(i) * step, source + static_cast<size_t>(i) * row_bytes(), rest);
+        }
+      }
+      from += static_cast<size_t>(count) * row_bytes();
+      row += count;
+    }
+  }
+
+  ConvShape shape_;
+  int32_t first_y_, first_x_, phases_y_, phases_x_, stride_h_, stride_w_, out_height_, out_width_;
+  size_t pixel_bytes_;
+};
+
+// Computes a group's rows with conv(output, rows, worker) and deals its pixels of `pixel_bytes` to the output, while they are in the cache.
 template <class Conv>
-void EmitPhase(Prepare& p, const Geometry& g, const Phase& phase, size_t pixel_bytes, Conv conv) {
-  const ConvShape s = phase.shape;
+void EmitGroup(Prepare& p, const Geometry& g, const Group& group, size_t pixel_bytes, Conv conv) {
+  const ConvShape s = group.shape;
   const bool dense = g.stride_h == 1 && g.stride_w == 1;
-  const Slot scratch = dense ? Slot{} : p.Scratch(static_cast<size_t>(s.rows()) * pixel_bytes);
+  const Dealer dealer(g, group, pixel_bytes);
+  const Slot scratch = dense ? Slot{} : p.Scratch(static_cast<size_t>(s.rows()) * dealer.row_bytes());
   const int64_t macs = int64_t{s.taps()} * s.in_channels * s.out_channels;
-  Geometry strides = g;
-  strides.phases.clear();
-  p.Emit([=, g = std::move(strides), conv = std::move(conv), out = p.out(0)](RunContext& run) noexcept {
+  constexpr size_t kBlockBytes = 16 << 10;
+  const int32_t block = static_cast<int32_t>(std::max<size_t>(kBlockBytes / dealer.row_bytes() / kRowGrain, 1)) * kRowGrain;
+  p.Emit([=, conv = std::move(conv), out = p.out(0)](RunContext& run) noexcept {
     std::byte* y = run.get<std::byte>(out);
-    std::byte* own = dense ? y : run.get<std::byte>(scratch);
+    if (dense) return run.Parallel(s.rows(), MacCost(macs), [&](Range rows, int worker) { conv(run, y, rows, worker); }, kRowGrain);
+    std::byte* own = run.get<std::byte>(scratch);
     run.Parallel(
         s.rows(), MacCost(macs),
         [&](Range rows, int worker) {
-          conv(run, own, rows, worker);
-          if (dense) return;
-          for (int32_t row = rows.begin; row < rows.end; ++row) {
-            std::memcpy(y + static_cast<size_t>(PixelInOutput(g, phase, row)) * pixel_bytes, own + static_cast<size_t>(row) * pixel_bytes,
-                        pixel_bytes);
+          for (int32_t row = rows.begin; row < rows.end; row += block) {
+            const Range some{row, std::min(row + block, rows.end)};
+            conv(run, own, some, worker);
+            dealer.Deal(own + static_cast<size_t>(row) * dealer.row_bytes(), y, some);
           }
         },
         kRowGrain);
   });
 }
 
-// Weights of a phase through convert(weight, output channel) -> float.
+// Weights of a group through convert(weight, output channel) -> float.
 template <class From, class Convert>
-Packed PackPhaseF32(Prepare& p, const Geometry& g, const Phase& phase, const std::string& key, Convert convert) {
-  const int32_t depth = phase.shape.taps() * phase.shape.in_channels;
-  return PackWeights(p, kWeights, kBias, key, p.kernels().pack_f32_bytes(depth, g.out_channels), TapElements(phase) * sizeof(float),
+Packed PackGroupF32(Prepare& p, const Geometry& g, const Group& group, const std::string& key, Convert convert) {
+  const int32_t depth = group.shape.taps() * group.shape.in_channels, channels = group.shape.out_channels;
+  const size_t tap_bytes = Aligned(TapElements(group) * sizeof(float));
+  return PackWeights(p, kWeights, kBias, key, p.kernels().pack_f32_bytes(depth, channels), tap_bytes + BiasBytes(group),
                      [=, pack = p.kernels().pack_f32](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
                        float* taps = reinterpret_cast<float*>(scratch);
-                       GatherTaps(g, phase, static_cast<const From*>(weights), 0.0f, taps, convert);
-                       pack(depth, g.out_channels, {taps, depth, 1}, static_cast<const float*>(bias), to);
+                       GatherTaps(g, group, static_cast<const From*>(weights), 0.0f, taps, convert);
+                       pack(depth, channels, {taps, depth, 1}, RepeatBias<float>(g, group, bias, scratch + tap_bytes), to);
                      });
 }
 
-void EmitPhaseF32(Prepare& p, const Geometry& g, const Phase& phase, Slot input, const Packed& packed) {
-  EmitPhase(p, g, phase, static_cast<size_t>(g.out_channels) * sizeof(float),
-            [=, s = phase.shape, kernel = p.kernels().conv_f32, clamp = ActivationClamp(p)](const RunContext& run, std::byte* to,
+void EmitGroupF32(Prepare& p, const Geometry& g, const Group& group, Slot input, const Packed& packed) {
+  EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
+            [=, s = group.shape, kernel = p.kernels().conv_f32, clamp = ActivationClamp(p)](const RunContext& run, std::byte* to,
                                                                                             Range rows, int) {
               kernel(s, run.get<float>(input), packed.get(run), reinterpret_cast<float*>(to), clamp, rows);
             });
 }
 
 void EmitF32(Prepare& p, const Geometry& g) {
-  for (const Phase& phase : g.phases) {
-    const Packed packed = PackPhaseF32<float>(p, g, phase, Key(g, phase), [](float w, int32_t) { return w; });
-    EmitPhaseF32(p, g, phase, p.in(kInput), packed);
+  for (const Group& group : g.groups) {
+    const Packed packed = PackGroupF32<float>(p, g, group, Key(g, group), [](float w, int32_t) { return w; });
+    EmitGroupF32(p, g, group, p.in(kInput), packed);
   }
 }
 
@@ -180,31 +305,40 @@ void EmitHybrid(Prepare& p, const Geometry& g) {
   const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
   if (p.output_elements(0) == 0) return;
   const Slot rounded = EmitRoundedActivations(p, kInput, p.shape(kInput)[0]);
-  for (const Phase& phase : g.phases) {
-    const Packed packed = PackPhaseF32<int8_t>(p, g, phase, Key(g, phase) + " dequantised", [scales](int8_t w, int32_t n) {
+  for (const Group& group : g.groups) {
+    const Packed packed = PackGroupF32<int8_t>(p, g, group, Key(g, group) + " dequantised", [scales](int8_t w, int32_t n) {
       return static_cast<float>(w - scales.zero_point) * scales.at(static_cast<size_t>(n));
     });
-    EmitPhaseF32(p, g, phase, rounded, packed);
+    EmitGroupF32(p, g, group, rounded, packed);
   }
 }
 
-void EmitPhase8(Prepare& p, const Geometry& g, const Phase& phase, const Requantization& requantize, int32_t zero_point,
+// The scales of a group's channels.
+WeightScales RepeatScales(const WeightScales& scales, const Group& group) {
+  WeightScales repeated = scales;
+  if (scales.per_channel()) repeated.scale.resize(static_cast<size_t>(group.shape.out_channels));
+  for (size_t i = 0; i < repeated.scale.size(); ++i) repeated.scale[i] = scales.scale[i % scales.scale.size()];
+  return repeated;
+}
+
+void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requantization& requantize, int32_t zero_point,
                 int32_t weight_zero_point) {
-  const ConvShape s = phase.shape;
+  const ConvShape s = group.shape;
   const auto& k = p.kernels();
   const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
-  const std::string key = Concat(Key(g, phase), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
+  const std::string key = Concat(Key(g, group), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
+  const size_t tap_bytes = Aligned(TapElements(group));
   const Packed packed =
-      PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels), TapElements(phase),
+      PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels), tap_bytes + BiasBytes(group),
                   [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
                     int8_t* taps = reinterpret_cast<int8_t*>(scratch);
                     const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
-                    GatherTaps(g, phase, static_cast<const int8_t*>(weights), zero, taps, [](int8_t w, int32_t) { return w; });
+                    GatherTaps(g, group, static_cast<const int8_t*>(weights), zero, taps, [](int8_t w, int32_t) { return w; });
                     pack(s.taps(), s.in_channels, s.out_channels, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
-                         static_cast<const int32_t*>(bias), zero_point, weight_zero_point, to);
+                         RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes), zero_point, weight_zero_point, to);
                   });
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
-  EmitPhase(p, g, phase, static_cast<size_t>(g.out_channels),
+  EmitGroup(p, g, group, static_cast<size_t>(g.out_channels),
             [=, kernel = k.conv_i8, scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(kInput)](
                 const RunContext& run, std::byte* to, Range rows, int worker) {
               const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
@@ -219,10 +353,10 @@ void Emit8(Prepare& p, const Geometry& g) {
   const Prepare::Affine input = CheckedAffine(p, kInput);
   const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
   const auto product = type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble;
-  const Requantization requantize = PrepareRequantization(p, input.scale, scales, g.out_channels, product);
   if (p.output_elements(0) == 0) return;
-  for (const Phase& phase : g.phases) {
-    EmitPhase8(p, g, phase, requantize, ToInt8Domain(input.zero_point, type), ToInt8Domain(scales.zero_point, type));
+  for (const Group& group : g.groups) {
+    const Requantization requantize = PrepareRequantization(p, input.scale, RepeatScales(scales, group), group.shape.out_channels, product);
+    EmitGroup8(p, g, group, requantize, ToInt8Domain(input.zero_point, type), ToInt8Domain(scales.zero_point, type));
   }
 }
 
