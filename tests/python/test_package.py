@@ -35,7 +35,7 @@ def test_imports_nothing_but_numpy():
 
 def test_build_info():
     info = sigrun.build_info()
-    assert set(info) == {"version", "compiler", "compiled_tiers", "supported_tiers", "tier_in_use", "cpu_features"}
+    assert set(info) == {"version", "compiler", "compiled_tiers", "supported_tiers", "tier_in_use", "cpu_features", "precisions"}
     assert info["version"] == sigrun.__version__
     assert info["compiled_tiers"][0] == "scalar"
     assert set(info["supported_tiers"]) <= set(info["compiled_tiers"])
