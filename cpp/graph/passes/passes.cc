@@ -5,6 +5,7 @@ namespace sigrun::passes {
 void Run(Graph& graph, const kernels::Kernels& kernels) {
   RemoveDeadNodes(graph);
   FoldConstants(graph, kernels);
+  FuseLayerNorms(graph);
   FusePads(graph);
   FuseActivations(graph);
   RemoveDeadNodes(graph);

@@ -15,6 +15,9 @@ bool FuseActivations(Graph& graph);
 /// A PAD with zeros (or the zero point) over height and width in front of an unpadded convolution becomes the convolution's own padding.
 bool FusePads(Graph& graph);
 
+/// The operators of which a float32 layer normalisation along the last dimension consists become one.
+bool FuseLayerNorms(Graph& graph);
+
 /// Drops nodes of which no output is used.
 bool RemoveDeadNodes(Graph& graph);
 

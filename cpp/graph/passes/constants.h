@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace sigrun::passes {
+
+/// A new float32 constant of the graph, as a vector; its id is beyond those of the file's tensors.
+inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) {
+  static const Quantization kNone;
+  const size_t bytes = values.size() * sizeof(float);
+  auto owner = std::make_shared<AlignedBytes>(bytes);
+  std::memcpy(owner->data(), values.data(), bytes);
+  Value value;
+  value.name = "fused";
+  value.shape = {static_cast<int32_t>(values.size())};
+  value.quantization = &kNone;
+  value.constant = owner->data();
+  value.constant_bytes = bytes;
+  graph.folded.push_back(std::move(owner));
+  graph.values.push_back(std::move(value));
+  return static_cast<int32_t>(graph.values.size()) - 1;
+}
+
+}  // namespace sigrun::passes
