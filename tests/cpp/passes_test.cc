@@ -130,6 +130,36 @@ TEST_F(Passes, NodesWithoutOperandsAreLeftAlone) {
   }
 }
 
+TEST_F(Passes, LayerNormalisationsBecomeOneOperator) {
+  Graph graph = Build("transformer");
+  passes::RemoveDeadNodes(graph);
+  EXPECT_TRUE(passes::FuseLayerNorms(graph));
+  EXPECT_EQ(Count(graph, "sigrun.layer_norm"), 3);
+  EXPECT_EQ(Count(graph, "MEAN") + Count(graph, "RSQRT") + Count(graph, "SQUARED_DIFFERENCE"), 0);
+  EXPECT_FALSE(passes::FuseLayerNorms(graph));
+}
+
+TEST_F(Passes, AMeanThatIsNotSubtractedWithTheFactorStays) {
+  Graph graph = Build("transformer");
+  passes::RemoveDeadNodes(graph);
+  // Without the centre, what is multiplied is no normalisation.
+  for (Node& node : graph.nodes) {
+    if (graph.Describe(node).rfind("SUB", 0) == 0) node.inputs[1] = node.inputs[0];
+  }
+  EXPECT_FALSE(passes::FuseLayerNorms(graph));
+}
+
+TEST_F(Passes, AttentionBecomesOneOperator) {
+  Graph graph = Build("transformer");
+  passes::RemoveDeadNodes(graph);
+  const int transposes = Count(graph, "TRANSPOSE");
+  EXPECT_TRUE(passes::FuseAttention(graph));
+  EXPECT_EQ(Count(graph, "sigrun.attention"), 1);
+  EXPECT_EQ(Count(graph, "BATCH_MATMUL") + Count(graph, "SOFTMAX"), 0);
+  EXPECT_EQ(Count(graph, "TRANSPOSE"), transposes - 2);  // of the queries and of the result; keys and values go into a cache
+  EXPECT_FALSE(passes::FuseAttention(graph));
+}
+
 TEST_F(Passes, AllTogetherKeepTheResult) {
   // Node by node, without passes, against what a runner gives: it runs them all.
   auto interpreter = MakeInterpreter("fusable_float32");

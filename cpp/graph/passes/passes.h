@@ -18,6 +18,9 @@ bool FusePads(Graph& graph);
 /// The operators of which a float32 layer normalisation along the last dimension consists become one.
 bool FuseLayerNorms(Graph& graph);
 
+/// BATCH_MATMUL, a scale, a mask, SOFTMAX and BATCH_MATMUL in float32 become one operator, with the transpositions of the heads around them.
+bool FuseAttention(Graph& graph);
+
 /// Drops nodes of which no output is used.
 bool RemoveDeadNodes(Graph& graph);
 

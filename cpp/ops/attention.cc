@@ -1,0 +1,192 @@
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "ops/op.h"
+#include "ops/support/attention.h"
+#include "ops/support/elements.h"
+#include "ops/support/gemm.h"
+#include "ops/support/quantization.h"
+
+// softmax(scale * Q K^T + mask) V, which a pass makes of BATCH_MATMUL, MUL, ADD, SOFTMAX and BATCH_MATMUL. A block of queries goes through
+// all of it before the next, so that its scores stay in the cache; heads that lie side by side in a row are taken from there, as the groups
+// of a convolution, without a transposition.
+namespace sigrun::ops {
+namespace {
+
+using kernels::ConvShape;
+using kernels::Range;
+
+constexpr int kQuery = 0, kKey = 1, kValue = 2, kMask = 3, kOptions = 4;
+
+/// The matrices of keys or values: matrix i has the element (token, channel) at Offset(i) + token * token_stride + channel * channel_stride.
+struct Matrices {
+  int64_t count;
+  int32_t tokens, channels;
+  ptrdiff_t token_stride, channel_stride;
+  int64_t heads;  // that lie side by side; 1 if matrices are dense
+
+  ptrdiff_t Offset(int64_t i) const {
+    return heads == 1 ? i * tokens * channels : (i / heads * tokens * heads + i % heads) * channels;
+  }
+};
+
+Matrices ReadMatrices(const Prepare& p, int input, AttentionLayout layout) {
+  const Shape& s = p.shape(input);
+  const size_t r = s.size();
+  p.Check(r >= 2 && (layout != AttentionLayout::kSideBySide || r == 4), "an operand of shape ", ToString(s));
+  switch (layout) {
+    case AttentionLayout::kSideBySide:
+      return {int64_t{s[0]} * s[2], s[1], s[3], static_cast<ptrdiff_t>(s[2]) * s[3], 1, s[2]};
+    case AttentionLayout::kTransposed:
+      return {Product(s, 0, r - 2), s[r - 1], s[r - 2], 1, s[r - 1], 1};
+    default:
+      return {Product(s, 0, r - 2), s[r - 2], s[r - 1], s[r - 1], 1, 1};
+  }
+}
+
+/// How the mask is walked: strides are 0 along dimensions that it does not have.
+struct Mask {
+  ptrdiff_t batch = 0, head = 0, query = 0;
+};
+
+Mask ReadMask(const Prepare& p, const std::array<int32_t, 4>& scores) {
+  const Shape& s = p.shape(kMask);
+  std::array<ptrdiff_t, 4> strides = {};
+  ptrdiff_t stride = 1;
+  for (size_t d = 4; d-- > 0;) {
+    const size_t from_back = 3 - d;
+    const int32_t extent = from_back < s.size() ? s[s.size() - 1 - from_back] : 1;
+    p.Check(extent == scores[d] || (extent == 1 && d != 3), "a mask of shape ", ToString(s), " for scores of shape ",
+            ToString(Shape(scores.begin(), scores.end())));
+    strides[d] = extent == 1 ? 0 : stride;
+    stride *= extent;
+  }
+  p.Check(s.size() <= 4, "a mask of shape ", ToString(s));
+  return {strides[0], strides[1], strides[2]};
+}
+
+/// Everything but the operands. A batch entry has `groups` heads side by side in each row of queries.
+struct Attention {
+  int32_t batch, groups, heads, queries, depth, keys, channels;
+  int32_t block;  // queries that go through all of it at once
+  size_t key_bytes, value_bytes;
+  float scale;
+  bool has_mask;
+  Mask mask;
+
+  int32_t blocks() const { return (queries + block - 1) / block; }
+  size_t scores() const { return static_cast<size_t>(block) * static_cast<size_t>(groups) * static_cast<size_t>(keys); }
+};
+
+// [rows, k] x [k, n] for every group.
+ConvShape Groups(int32_t rows, int32_t k, int32_t n, int32_t groups) {
+  ConvShape s = ConvShape::MatMul(rows, k, n);
+  s.groups = groups;
+  return s;
+}
+
+int32_t ChooseBlock(int32_t groups, int32_t keys) {
+  constexpr int64_t kFloats = 32768, kRows = 24;  // a share of L2; a multiple of every tier's rows of a tile
+  const int64_t row = std::max<int64_t>(1, int64_t{groups} * keys);
+  return static_cast<int32_t>(std::max(kRows, kFloats / row / kRows * kRows));
+}
+
+Attention ReadAttention(Prepare& p, bool side_by_side, const Matrices& keys, const Matrices& values) {
+  const Shape& q = p.shape(kQuery);
+  const size_t r = q.size();
+  p.Check(r >= 2 && (!side_by_side || r == 4), "queries of shape ", ToString(q));
+  Attention a{};
+  a.groups = side_by_side ? q[2] : 1;
+  a.queries = side_by_side ? q[1] : q[r - 2];
+  a.depth = q[r - 1];
+  a.batch = side_by_side ? q[0] : static_cast<int32_t>(Product(q, 0, r - 2));
+  a.heads = side_by_side ? q[2] : r == 4 ? q[1] : a.batch;
+  a.keys = keys.tokens;
+  a.channels = values.channels;
+  const int64_t matrices = int64_t{a.batch} * a.groups;
+  p.Check(keys.count == matrices && values.count == matrices && keys.channels == a.depth && values.tokens == a.keys, "queries ",
+          ToString(q), ", keys ", ToString(p.shape(kKey)), " and values ", ToString(p.shape(kValue)), " do not fit");
+  Shape out = q;
+  out.back() = a.channels;
+  p.SetShape(0, out);
+  a.block = ChooseBlock(a.groups, a.keys);
+  a.key_bytes = p.kernels().pack_f32_bytes(a.depth, a.keys);
+  a.value_bytes = p.kernels().pack_f32_bytes(a.keys, a.channels);
+  a.has_mask = p.has_input(kMask);
+  if (a.has_mask) {
+    a.mask = ReadMask(p, {side_by_side ? a.batch : static_cast<int32_t>(matrices / std::max(a.heads, 1)), a.heads, a.queries, a.keys});
+  }
+  return a;
+}
+
+Slot EmitPack(Prepare& p, int input, const Matrices& m, bool values, size_t bytes) {
+  const Slot packed = p.Scratch(bytes * static_cast<size_t>(m.count));
+  p.Emit([=, pack = p.kernels().pack_f32, in = p.in(input)](RunContext& run) noexcept {
+    run.Parallel(static_cast<int32_t>(m.count), int64_t{m.tokens} * m.channels, [&](Range range, int) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const float* from = run.get<float>(in) + m.Offset(i);
+        std::byte* to = run.get<std::byte>(packed) + static_cast<size_t>(i) * bytes;
+        if (values) {
+          pack(m.tokens, m.channels, {from, m.channel_stride, m.token_stride}, nullptr, to);
+        } else {
+          pack(m.channels, m.tokens, {from, m.token_stride, m.channel_stride}, nullptr, to);
+        }
+      }
+    });
+  });
+  return packed;
+}
+
+// softmax(scale * scores + mask) over rows [query][group] of a block that begins with query `first`.
+void Normalise(const Attention& a, const kernels::Kernels& k, float* scores, const float* mask, int32_t entry, int32_t first, int32_t count) {
+  if (mask == nullptr) return k.masked_softmax_f32(scores, nullptr, 0, scores, a.keys, a.scale, {0, count * a.groups});
+  if (a.groups == 1) {
+    const float* from = mask + entry / a.heads * a.mask.batch + entry % a.heads * a.mask.head + first * a.mask.query;
+    return k.masked_softmax_f32(scores, from, a.mask.query, scores, a.keys, a.scale, {0, count});
+  }
+  for (int32_t i = 0; i < count; ++i) {
+    float* row = scores + static_cast<ptrdiff_t>(i) * a.groups * a.keys;
+    k.masked_softmax_f32(row, mask + entry * a.mask.batch + (first + i) * a.mask.query, a.mask.head, row, a.keys, a.scale, {0, a.groups});
+  }
+}
+
+void PrepareAttention(Prepare& p) {
+  p.CheckCounts(3, 5, 1);
+  for (const int i : {kQuery, kKey, kValue}) p.CheckType(i, {TensorType::kFloat32});
+  p.CheckOutputType(0, {TensorType::kFloat32});
+  p.Check(p.has_input(kOptions) && p.constant(kOptions) != nullptr && p.elements(kOptions) == AttentionOptions::kFields, "options of shape ",
+          ToString(p.shape(kOptions)));
+  const AttentionOptions options = AttentionOptions::Read(p.constant_as<float>(kOptions));
+  const Matrices keys = ReadMatrices(p, kKey, options.key), values = ReadMatrices(p, kValue, options.value);
+  Attention a = ReadAttention(p, options.side_by_side, keys, values);
+  a.scale = options.scale;
+  if (p.output_elements(0) == 0) return;
+  const Slot packed_keys = EmitPack(p, kKey, keys, false, a.key_bytes), packed_values = EmitPack(p, kValue, values, true, a.value_bytes);
+  const Slot scratch = p.Scratch(a.scores() * sizeof(float) * static_cast<size_t>(p.workers()));
+  p.Emit([=, k = &p.kernels(), none = ActivationClamp(p), q = p.in(kQuery), mask = a.has_mask ? p.in(kMask) : Slot{},
+          out = p.out(0)](RunContext& run) noexcept {
+    const int64_t cost = MacCost(int64_t{a.block} * a.groups * a.keys * (a.depth + a.channels));
+    run.Parallel(a.batch * a.blocks(), cost, [&](Range range, int worker) {
+      float* scores = run.get<float>(scratch) + static_cast<size_t>(worker) * a.scores();
+      for (int32_t i = range.begin; i < range.end; ++i) {
+        const int32_t entry = i / a.blocks(), first = i % a.blocks() * a.block, count = std::min(a.block, a.queries - first);
+        const ptrdiff_t row = static_cast<ptrdiff_t>(entry) * a.queries + first, matrix = static_cast<ptrdiff_t>(entry) * a.groups;
+        k->conv_f32(Groups(count, a.depth, a.keys, a.groups), run.get<float>(q) + row * a.groups * a.depth,
+                    run.get<std::byte>(packed_keys) + static_cast<size_t>(matrix) * a.key_bytes, scores, none, {0, count});
+        Normalise(a, *k, scores, run.get<float>(mask), entry, first, count);
+        k->conv_f32(Groups(count, a.keys, a.channels, a.groups), scores,
+                    run.get<std::byte>(packed_values) + static_cast<size_t>(matrix) * a.value_bytes,
+                    run.get<float>(out) + row * a.groups * a.channels, none, {0, count});
+      }
+    });
+  });
+}
+
+constexpr OpDef kOps[] = {{.name = "sigrun.attention", .prepare = PrepareAttention}};
+
+}  // namespace
+
+std::span<const OpDef> attention_ops() { return kOps; }
+
+}  // namespace sigrun::ops
