@@ -44,15 +44,92 @@ T ZeroElement(const Prepare& p) {
   return zero;
 }
 
-// Fills the output's borders, then copies the input into its middle. `value` is the fill, or is read from the slot if that is not null.
+// The output as rows, each a front, a copied middle and a back; or nothing but fill. Dimensions behind the last padded one are part of the
+// elements, those before it are the loops around the rows.
+struct PadRows {
+  int loops = 0;
+  struct {
+    int64_t extent, size, before, stride;  // of the output and the input; elements of the input a step
+  } loop[kMaxLoops] = {};
+  int64_t front = 0, middle = 0, back = 0;
+  int64_t rows = 1;
+};
+
+PadRows PlanRows(const Prepare& p, const Padding& padding) {
+  const Shape& input = p.shape(0);
+  const auto pads = [&](size_t d) { return padding.before[d] + padding.after[d] > 0; };
+  size_t last = input.size() - 1;
+  while (!pads(last)) --last;
+  const int64_t inner = Product(input, last + 1, input.size());
+  PadRows rows;
+  rows.front = padding.before[last] * inner;
+  rows.middle = input[last] * inner;
+  rows.back = padding.after[last] * inner;
+  const std::vector<int64_t> strides = DenseStrides(input);
+  for (size_t d = 0; d < last; ++d) {
+    const int64_t extent = padding.before[d] + input[d] + padding.after[d];
+    rows.rows *= extent;
+    if (d > 0 && !pads(d) && !pads(d - 1)) {  // walked as one
+      auto& joined = rows.loop[rows.loops - 1];
+      joined = {joined.extent * extent, joined.size * extent, 0, strides[d]};
+    } else {
+      if (rows.loops == kMaxLoops) p.Refuse(StatusCode::kUnimplemented, "padding of too many dimensions");
+      rows.loop[rows.loops++] = {extent, input[d], padding.before[d], strides[d]};
+    }
+  }
+  p.Check(rows.rows <= INT32_MAX, "padding of too many rows");
+  return rows;
+}
+
+// Doubles what is filled: the borders of wide rows at the speed of memory, whatever the element.
 template <class T>
-void EmitPad(Prepare& p, const StridedCopy& copy, Slot value_slot, T value) {
+void Fill(T* to, int64_t n, const T& value) {
+  constexpr int64_t kShort = 16, kMostCopied = 4096;
+  int64_t done = std::min(n, kShort);
+  for (int64_t i = 0; i < done; ++i) to[i] = value;
+  while (done < n) {
+    const int64_t count = std::min({done, n - done, kMostCopied});
+    CopyElements(to, to + done, count);
+    done += count;
+  }
+}
+
+template <class T>
+void PadSomeRows(const PadRows& plan, const T* from, T* to, const T& fill, kernels::Range rows) {
+  const int64_t width = plan.front + plan.middle + plan.back;
+  to += rows.begin * width;
+  for (int64_t row = rows.begin; row < rows.end; ++row, to += width) {
+    int64_t rest = row, at = 0;
+    bool inside = true;
+    for (int d = plan.loops - 1; d >= 0; --d) {
+      const auto& loop = plan.loop[d];
+      const int64_t index = (d == 0 ? rest : rest % loop.extent) - loop.before;
+      rest /= loop.extent;
+      inside = inside && index >= 0 && index < loop.size;
+      at += index * loop.stride;
+    }
+    if (inside) {
+      Fill(to, plan.front, fill);
+      CopyShort(from + at, to + plan.front, plan.middle);
+      Fill(to + plan.front + plan.middle, plan.back, fill);
+    } else {
+      Fill(to, width, fill);
+    }
+  }
+}
+
+// `value` is the fill, or is read from the slot if that is not null.
+template <class T>
+void EmitPad(Prepare& p, const PadRows& plan, Slot value_slot, T value) {
+  const bool empty = p.elements(0) == 0;
   p.Emit([=, n = p.output_elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
     T* to = Elements<T>(run, y);
     const T* given = Elements<const T>(run, value_slot);
     const T fill = given == nullptr ? value : *given;
-    ForElements(run, n, 1, [&](int64_t begin, int64_t count) { std::fill_n(to + begin, count, fill); });
-    RunCopy(run, copy, Elements<const T>(run, x), to);
+    if (empty) return Fill(to, n, fill);
+    const T* from = Elements<const T>(run, x);
+    run.Parallel(static_cast<int32_t>(plan.rows), plan.front + plan.middle + plan.back,
+                 [&](kernels::Range rows, int) { PadSomeRows(plan, from, to, fill, rows); });
   });
 }
 
@@ -65,23 +142,13 @@ void PreparePad(Prepare& p) {
     p.Check(p.elements(2) == 1, "the value has ", p.elements(2), " elements, expected 1");
   }
   const Padding padding = ReadPadding(p);
-  const Shape& input = p.shape(0);
-  const std::vector<int64_t> from = DenseStrides(input), to = DenseStrides(p.output_shape(0));
-  std::vector<CopyLoop> loops;
-  int64_t at = 0;
-  bool pads = false;
-  for (size_t d = 0; d < input.size(); ++d) {
-    loops.push_back({input[d], from[d], to[d]});
-    at += padding.before[d] * to[d];
-    pads = pads || padding.before[d] + padding.after[d] > 0;
-  }
-  if (!pads) return p.Alias(0, 0);
-  const StridedCopy copy = PlanCopy(p, loops, 0, at);
+  if (p.output_shape(0) == p.shape(0)) return p.Alias(0, 0);
+  const PadRows rows = PlanRows(p, padding);
   WithElement(p, p.type(0), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, std::string>) {
-      EmitPad<T>(p, copy, has_value ? p.in(2) : Slot{}, T());
+      EmitPad<T>(p, rows, has_value ? p.in(2) : Slot{}, T());
     } else {
-      EmitPad<T>(p, copy, has_value ? p.in(2) : Slot{}, ZeroElement<T>(p));
+      EmitPad<T>(p, rows, has_value ? p.in(2) : Slot{}, ZeroElement<T>(p));
     }
   });
 }

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
+#include <string>
+#include <type_traits>
 
 #include "ops/op.h"
 #include "ops/support/broadcast.h"
@@ -55,6 +58,37 @@ void CopyTile(const T* from, T* to, const CopyLoop& rows, const CopyLoop& column
   }
 }
 
+/// CopyElements for runs that are mostly short: up to 64 bytes by two moves that may overlap, without a call.
+template <class T>
+void CopyShort(const T* from, T* to, int64_t n) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    CopyElements(from, to, n);
+  } else {
+    const auto* x = reinterpret_cast<const std::byte*>(from);
+    auto* y = reinterpret_cast<std::byte*>(to);
+    const size_t bytes = static_cast<size_t>(n) * sizeof(T);
+    const auto ends = [&]<size_t kBytes>(std::integral_constant<size_t, kBytes>) {
+      std::byte last[kBytes];
+      std::memcpy(last, x + bytes - kBytes, kBytes);
+      std::memcpy(y, x, kBytes);
+      std::memcpy(y + bytes - kBytes, last, kBytes);
+    };
+    if (bytes > 64) {
+      std::memcpy(y, x, bytes);
+    } else if (bytes >= 32) {
+      ends(std::integral_constant<size_t, 32>());
+    } else if (bytes >= 16) {
+      ends(std::integral_constant<size_t, 16>());
+    } else if (bytes >= 8) {
+      ends(std::integral_constant<size_t, 8>());
+    } else if (bytes >= 4) {
+      ends(std::integral_constant<size_t, 4>());
+    } else {
+      for (size_t i = 0; i < bytes; ++i) y[i] = x[i];
+    }
+  }
+}
+
 /// Runs the copy. Input and output must not overlap.
 template <class T>
 void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* to) {
@@ -67,8 +101,9 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   }
   const CopyLoop inner = copy.loop[copy.loops - 1];
   const bool rows_of_runs = inner.from == 1 && inner.to == 1;
-  // The two innermost loops are one unit of work; runs are long enough to be one alone.
-  const int outer = copy.loops - (rows_of_runs || copy.loops == 1 ? 1 : 2);
+  // The two innermost loops are one unit of work; a long run is one alone.
+  constexpr int64_t kLongRun = 1024;
+  const int outer = copy.loops - ((rows_of_runs && inner.extent >= kLongRun) || copy.loops == 1 ? 1 : 2);
   const CopyLoop middle = copy.loops - outer == 2 ? copy.loop[outer] : CopyLoop{1, 0, 0};
   int64_t units = 1;
   for (int d = 0; d < outer; ++d) units *= copy.loop[d].extent;
@@ -82,7 +117,7 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
     }
     for (int32_t unit = range.begin; unit < range.end; ++unit) {
       if (rows_of_runs) {
-        CopyElements(from + in, to + out, inner.extent);
+        for (int64_t r = 0; r < middle.extent; ++r) CopyShort(from + in + r * middle.from, to + out + r * middle.to, inner.extent);
       } else {
         CopyTile(from + in, to + out, middle, inner);
       }
