@@ -1,8 +1,8 @@
 """One engine with one model in a process of its own, at the service of models.py.
 
 The process reads a job as a line of JSON: model, engine, threads, inputs and outputs (name, shape and dtype of each, in the file's order),
-and where to save the outputs. It answers with a line of JSON, then with the median time of an inference for every line that says how long
-to measure.
+and where to save the outputs. It answers with a line of JSON. After that it answers every line: a number with the median time of an
+inference, measured so long, and "profile" with what the operators take, if the engine tells.
 """
 
 from __future__ import annotations
@@ -29,15 +29,33 @@ class Session(NamedTuple):
 
     invoke: Callable[[], object]
     outputs: Callable[[], list[np.ndarray]]
+    profile: Callable[[], list[dict[str, Any]]] = list
 
 
 def interpreter_session(module: Any, job: dict[str, Any]) -> Session:
     """LiteRT, and what has its interface."""
-    interpreter = module.Interpreter(model_path=job["model"], num_threads=job["threads"])
+    options = {"precision": job["precision"]} if "precision" in job else {}
+    interpreter = module.Interpreter(model_path=job["model"], num_threads=job["threads"], **options)
     interpreter.allocate_tensors()
     for seed, details in enumerate(interpreter.get_input_details()):
         interpreter.set_tensor(details["index"], measure.seeded_input(details, seed))
-    return Session(interpreter.invoke, lambda: [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()])
+
+    def outputs() -> list[np.ndarray]:
+        return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+
+    return Session(interpreter.invoke, outputs, lambda: operators(interpreter) if hasattr(interpreter, "profile") else [])
+
+
+def operators(interpreter: Any) -> list[dict[str, Any]]:
+    """What each operator takes, and whether it works on 8-bit integers."""
+    details = interpreter._get_ops_details()
+
+    def plain(row: Any) -> dict[str, Any]:
+        types = {np.dtype(t) for t in details[row.index]["operand_types"]}
+        found = {name: getattr(row, name) for name in ("op", "name", "seconds", "multiply_adds", "bytes")}
+        return found | {"integer": bool(types & {np.dtype(np.int8), np.dtype(np.uint8)})}
+
+    return [plain(row) for row in interpreter.profile(30).operators]
 
 
 def openvino_session(module: Any, job: dict[str, Any]) -> Session:
@@ -84,6 +102,7 @@ def onnxruntime_session(module: Any, job: dict[str, Any]) -> Session:
     return Session(lambda: session.run_with_iobinding(binding), binding.copy_outputs_to_cpu)
 
 
+PRECISIONS = ("highest", "high", "medium")
 ENGINES: dict[str, tuple[str, Callable[[Any, dict[str, Any]], Session]]] = {
     "litert": ("ai_edge_litert.interpreter", interpreter_session),
     "sigrun": ("sigrun", interpreter_session),
@@ -100,7 +119,9 @@ def installed(engine: str) -> bool:
 
 def start(job: dict[str, Any]) -> tuple[Session, dict[str, float]]:
     name, _, variant = job["engine"].partition("-")
-    if name == "sigrun" and variant:
+    if name == "sigrun" and variant in PRECISIONS:
+        job["precision"] = variant
+    elif name == "sigrun" and variant:
         os.environ["SIGRUN_MAX_ISA"] = variant
     module_name, make = ENGINES[name]
     module = importlib.import_module(module_name)  # importing is not part of the first inference's time
@@ -139,7 +160,9 @@ def main() -> None:
         return
     print(json.dumps(facts), file=answers)
     for line in sys.stdin:
-        print(json.dumps(median_time(session.invoke, float(line))), file=answers)
+        question = json.loads(line)
+        answer = session.profile() if question == "profile" else median_time(session.invoke, question)
+        print(json.dumps(answer), file=answers)
 
 
 if __name__ == "__main__":

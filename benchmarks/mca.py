@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Estimates what the inner loops of the NEON kernels reach on ARM cores that are not at hand.
 
-    python mca.py [--mca llvm-mca-19] [--cores cortex-a55,neoverse-n1] [--compiler aarch64-linux-gnu-g++] [--count 3] [FILE ...]
+    python mca.py [--mca llvm-mca-19] [--cores cortex-a55,neoverse-n1,neoverse-n2] [--compiler aarch64-linux-gnu-g++]
+                  [--flags=-mtune=...] [FILE ...]
 
-Compiles the kernels of the neon tiers to assembly, takes from every function the innermost loops that multiply, and lets llvm-mca schedule
-them. Printed are the cycles of an iteration, the cycles that its multiply-adds alone would take, and their ratio: the share of the core's
-peak. Caches are not part of it. llvm-mca has no model of Cortex-A76; Neoverse N1 is the same core for servers (modelled from LLVM 17 on).
+Compiles the kernels of the neon tiers to assembly, takes from every function the innermost loop that multiplies most, and lets llvm-mca
+schedule it. Printed are the cycles of an iteration, the cycles that its multiply-adds alone would take, and their ratio: the share of the
+core's peak. Caches are not part of it. llvm-mca has no model of Cortex-A76: Neoverse N1 is the same core for servers (modelled from LLVM 17
+on); N2 has the products of 8-bit matrices.
 """
 
 from __future__ import annotations
@@ -30,7 +32,15 @@ BRANCH = re.compile(r"^\s*(?:b\.?[a-z]{2}|cbn?z\s+\w+,|tbn?z\s+\w+,\s*#?\d+,)\s*
 LABEL = re.compile(r"^(\.L\w+|[\w$.]+):")
 
 # 128-bit multiply-adds a cycle.
-PEAK = {"cortex-a55": 1.0, "cortex-a53": 1.0, "cortex-a76": 2.0, "neoverse-n1": 2.0, "cortex-x1": 4.0, "neoverse-v1": 4.0}
+PEAK = {
+    "cortex-a55": 1.0,
+    "cortex-a53": 1.0,
+    "cortex-a76": 2.0,
+    "neoverse-n1": 2.0,
+    "neoverse-n2": 2.0,
+    "cortex-x1": 4.0,
+    "neoverse-v1": 4.0,
+}
 
 
 class Loop(NamedTuple):
@@ -44,9 +54,9 @@ class Loop(NamedTuple):
         return sum(bool(re.match(r"^\s*ld", line)) for line in self.lines)
 
 
-def assembly(compiler: str, source: pathlib.Path) -> str:
+def assembly(compiler: str, flags: list[str], source: pathlib.Path) -> str:
     feature = FEATURES.get(source.parent.name)
-    command = [compiler, *FLAGS, *([feature] if feature else []), "-S", "-o", "-", str(source)]
+    command = [compiler, *FLAGS, *flags, *([feature] if feature else []), "-S", "-o", "-", str(source)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -95,8 +105,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=pathlib.Path, default=sorted(f for f in KERNELS.glob("neon*/*.cc") if f.stem != "probe"))
     parser.add_argument("--mca", default="llvm-mca-19")
-    parser.add_argument("--cores", default="cortex-a55,neoverse-n1")
+    parser.add_argument("--cores", default="cortex-a55,neoverse-n1,neoverse-n2")
     parser.add_argument("--compiler", default="aarch64-linux-gnu-g++")
+    parser.add_argument("--flags", default="", help="further flags for the compiler")
     parser.add_argument("--count", type=int, default=12, help="loops of a file, those with most multiply-adds first")
     args = parser.parse_args()
     cores = args.cores.split(",")
@@ -104,18 +115,26 @@ def main() -> int:
     rows = []
     for source in args.files:
         seen = set[str]()
-        loops = sorted(innermost_loops(assembly(args.compiler, source)), key=Loop.multiply_adds, reverse=True)
+        loops = sorted(innermost_loops(assembly(args.compiler, args.flags.split(), source)), key=Loop.multiply_adds, reverse=True)
         for loop in loops:
             name = short(readable(loop.function))
-            if loop.multiply_adds() == 0 or len(seen) == args.count or name in seen:
+            family = name.partition("<")[0]
+            if loop.multiply_adds() == 0 or len(seen) == args.count or family in seen:
                 continue
-            seen.add(name)
+            seen.add(family)
             row = [f"{source.parent.name}/{source.stem}", name, str(len(loop.lines)), str(loop.multiply_adds()), str(loop.loads())]
             for core in cores:
                 taken, bound = cycles(args.mca, core, loop), loop.multiply_adds() / PEAK[core]
                 row += [f"{taken:.1f}", f"{bound / taken:.0%}"]
             rows.append(row)
-    header = ["file", "loop of", "instructions", "multiply-adds", "loads", *(cell for core in cores for cell in (f"{core} cycles", "of peak"))]
+    header = [
+        "file",
+        "loop of",
+        "instructions",
+        "multiply-adds",
+        "loads",
+        *(cell for core in cores for cell in (f"{core} cycles", "of peak")),
+    ]
     print(measure.table(header, rows))
     return 0
 

@@ -1,15 +1,22 @@
 #!/usr/bin/env python3
 """Times .tflite models on sigrun beside other engines.
 
-    python models.py [MODEL_OR_FOLDER ...] [--engines litert,sigrun,openvino-f32] [--threads 1] [--json FILE] [--plot FILE]
+    python models.py [MODEL_OR_FOLDER ...] [--engines litert,sigrun,openvino-f32] [--threads 1] [--json FILE] [--plot FILE] [--ops]
+                     [--write]
 
-Engines: litert, sigrun, sigrun-TIER (sigrun held to avx2, scalar ...), openvino (its default precision), openvino-f32, onnxruntime (through
-NAME.onnx beside the model, or tf2onnx). The first one is the baseline. Those that are not installed are left out.
+Engines: litert, sigrun, sigrun-TIER (sigrun held to avx2, scalar ...), sigrun-PRECISION (high, medium), openvino (its default precision),
+openvino-f32, onnxruntime (through NAME.onnx beside the model, or tf2onnx). The first one is the baseline. Those that are not installed are
+left out.
 
 Every engine is a process of its own with the same inputs, threads and cores. They take turns, A B A B ..., one running at a time. A speed
 is the median, over all rounds, of the baseline's time in a round over the engine's time in that round: what slows the machine down for a
 while slows both. Timed is one inference with inputs in place. `first` is loading and the first inference, `MB` the memory that both added
 at their peak, `error` the largest difference from the baseline: as a share of the largest value, or in steps for quantised outputs.
+GFLOP/s are of the whole model. `of limit` is how near sigrun's operators come to what the machine allows: to its peak of multiply-adds or
+to the bandwidth of the cache that holds the operands, whichever binds; peak.cc measures both. --ops says the same of every operator.
+
+--write puts all of it where it is shown: the tables into benchmarks/README.md, their summary into README.md, and operators.md, models.json
+and models.png into benchmarks/results.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ from typing import Any
 import engines
 import measure
 import numpy as np
+import report
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -56,6 +64,11 @@ class Contestant:
             self.facts = answer
         else:
             self.times.append(answer)
+
+    def profile(self) -> None:
+        answer = self._ask("profile")
+        if isinstance(answer, list):
+            self.facts["operators"] = answer
 
     @property
     def running(self) -> bool:
@@ -113,6 +126,8 @@ def compare(model: pathlib.Path, names: list[str], args: argparse.Namespace) -> 
                     time.sleep(0.005)  # so that another engine's threads stop spinning
                     contestant.measure(args.seconds)
         for contestant in contestants:
+            if contestant.running and contestant.engine == "sigrun":
+                contestant.profile()
             contestant.stop()
         return {c.engine: result(c, contestants[0]) for c in contestants}
 
@@ -121,7 +136,7 @@ def error_text(found: dict[str, Any]) -> str:
     return f"{found['error']:.0f} st" if found.get("quantised") else f"{found['error']:.0e}"
 
 
-def row(model: str, found: dict[str, dict[str, Any]]) -> list[str]:
+def row(model: str, found: dict[str, dict[str, Any]], peaks: report.Peaks | None) -> list[str]:
     cells = [model]
     for position, r in enumerate(found.values()):
         if "failed" in r:
@@ -130,27 +145,10 @@ def row(model: str, found: dict[str, dict[str, Any]]) -> list[str]:
             cells.append(f"{r['ms']:.3f}")
         else:
             cells += [f"{r['speed']:.2f}x", error_text(r)] if "speed" in r else [f"{r['ms']:.3f} ms", "-"]
+    cells += report.limit_cells(found, list(found), peaks)
     cells.append(" / ".join(f"{r['first_ms']:.0f}" if "first_ms" in r else "-" for r in found.values()))
     cells.append(" / ".join(f"{r['megabytes']:.0f}" if "megabytes" in r else "-" for r in found.values()))
     return cells
-
-
-def plot(results: dict[str, dict[str, dict[str, Any]]], names: list[str], file: pathlib.Path) -> None:
-    from matplotlib import pyplot
-
-    models = list(results)
-    height = 0.8 / max(len(names) - 1, 1)
-    _, axes = pyplot.subplots(figsize=(9, 1 + 0.3 * len(models) * len(names)), layout="constrained")
-    for position, name in enumerate(names[1:]):
-        speeds = [results[m][name].get("speed", 0.0) for m in models]
-        axes.barh([i + position * height for i in range(len(models))], speeds, height, label=name)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_yticks([i + height * (len(names) - 2) / 2 for i in range(len(models))], models)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"speed, {names[0]} = 1")
-    axes.set_title(measure.machine_line(), fontsize="small")
-    axes.legend()
-    pyplot.savefig(file, dpi=150)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -163,6 +161,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.1, help="how long an engine runs in its turn")
     parser.add_argument("--filter", default="", help="a regular expression that file names match")
+    parser.add_argument("--ops", action="store_true", help="print the operators' table as well")
+    parser.add_argument("--write", action="store_true", help="rewrite the tables and pictures of the documents")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--plot", type=pathlib.Path, help="a picture of the speeds; needs matplotlib")
     return parser.parse_args()
@@ -187,19 +187,48 @@ def main() -> int:
             text = r.get("failed") or f"{r['ms']:.3f} ms"
             print(f"{path.stem}: {name}: {text}", file=sys.stderr)
 
-    header = ["model", f"{names[0]} ms", *(cell for n in names[1:] for cell in (n, "error")), "first ms", "MB"]
-    print(f"{measure.machine_line()}; {args.threads} thread{'s' * (args.threads > 1)}\n")
-    print(measure.table(header, (row(model, found) for model, found in results.items())))
-    print()
-    for name in names[1:]:
-        speeds = [found[name]["speed"] for found in results.values() if "speed" in found[name]]
-        if speeds:
-            print(f"geometric mean of {name}: {measure.geometric_mean(speeds):.2f}x over {len(speeds)} of {len(results)} models")
+    peaks = report.measure_peaks()
+    text = models_text(results, names, args, peaks)
+    print(text)
+    if args.ops:
+        print("\n" + report.operator_tables(results, peaks))
     if args.json:
-        args.json.write_text(json.dumps({"machine": measure.machine(), "threads": args.threads, "models": results}, indent=1))
+        args.json.write_text(facts_text(results, args, peaks))
     if args.plot:
-        plot(results, names, args.plot)
+        report.plot(results, names, args.plot)
+    if args.write:
+        write(results, names, args, peaks, text)
     return 0
+
+
+def models_text(results: report.Results, names: list[str], args: argparse.Namespace, peaks: report.Peaks | None) -> str:
+    header = ["model", f"{names[0]} ms", *(cell for n in names[1:] for cell in (n, "error")), "GFLOP/s", "of limit", "first ms", "MB"]
+    lines = [
+        f"{measure.machine_line()}; {args.threads} thread{'s' * (args.threads > 1)}. Where engines share a column: {' / '.join(names)}."
+    ]
+    if peaks:
+        lines.append(report.peaks_line(peaks))
+    lines += ["", measure.table(header, (row(model, found, peaks) for model, found in results.items())), "", "Geometric means:", ""]
+    return "\n".join([*lines, report.summary(results, names)])
+
+
+def facts_text(results: report.Results, args: argparse.Namespace, peaks: report.Peaks | None) -> str:
+    facts = {"machine": measure.machine(), "threads": args.threads, "peaks": peaks and peaks._asdict(), "models": results}
+    return json.dumps(facts, indent=1) + "\n"
+
+
+def write(results: report.Results, names: list[str], args: argparse.Namespace, peaks: report.Peaks | None, text: str) -> None:
+    """Into the documents of the clone that this file is in."""
+    folder = HERE / "results"
+    folder.mkdir(exist_ok=True)
+    report.plot(results, names, folder / "models.png")
+    (folder / "models.json").write_text(facts_text(results, args, peaks))
+    title = f"# Operators of the benchmark models\n\n{measure.machine_line()}; one thread. Written by `models.py --write`.\n"
+    limits = f"{report.peaks_line(peaks)}\n\n" if peaks else ""
+    (folder / "operators.md").write_text(f"{title}{limits}{report.operator_tables(results, peaks)}\n")
+    report.replace_block(HERE / "README.md", "models", text)
+    short = f"{measure.machine_line()}; {args.threads} thread{'s' * (args.threads > 1)}; speed of an inference, {names[0]} = 1:"
+    report.replace_block(HERE.parent / "README.md", "speed", f"{short}\n\n{report.summary(results, names)}")
 
 
 if __name__ == "__main__":
