@@ -53,7 +53,7 @@ double Seconds(const F& run) {
   return best;
 }
 
-constexpr ClampF32 kNoClamp{-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
+constexpr EpilogueF32 kPlain;
 
 double ConvF32(const Kernels& kernels, const ConvShape& s) {
   const int32_t k = s.taps() * s.in_channels;
@@ -62,7 +62,7 @@ double ConvF32(const Kernels& kernels, const ConvShape& s) {
   std::vector<float> output(static_cast<size_t>(s.rows() * s.out_channels));
   const Bytes packed(kernels.pack_f32_bytes(k, s.out_channels));
   kernels.pack_f32(k, s.out_channels, {weights.data(), k, 1}, nullptr, packed);
-  return Seconds([&] { kernels.conv_f32(s, input.data(), packed, output.data(), kNoClamp, {0, s.rows()}); });
+  return Seconds([&] { kernels.conv_f32(s, input.data(), packed, output.data(), kPlain, {0, s.rows()}); });
 }
 
 double DepthwiseF32(const Kernels& kernels, const ConvShape& s) {
@@ -71,7 +71,7 @@ double DepthwiseF32(const Kernels& kernels, const ConvShape& s) {
   std::vector<float> output(static_cast<size_t>(s.rows() * s.out_channels));
   const Bytes packed(kernels.pack_depthwise_f32_bytes(s));
   kernels.pack_depthwise_f32(s, filter.data(), nullptr, packed);
-  return Seconds([&] { kernels.depthwise_f32(s, input.data(), packed, output.data(), kNoClamp, {0, s.batch * s.out_height}); });
+  return Seconds([&] { kernels.depthwise_f32(s, input.data(), packed, output.data(), kPlain, {0, s.batch * s.out_height}); });
 }
 
 // Scales that keep the outputs of random data inside int8.

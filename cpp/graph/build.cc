@@ -189,6 +189,9 @@ std::string Dump(const Graph& graph) {
     out << " ->";
     list(node.outputs);
     if (node.activation != schema::Activation::kNone) out << " activation=" << static_cast<int>(node.activation);
+    if (node.function != kernels::ActivationF32::kNone) out << " function=" << static_cast<int>(node.function);
+    if (node.slope >= 0) out << " slope=#" << node.slope;
+    if (node.residual >= 0) out << " residual=#" << node.residual;
     if (node.padding) out << " padding=" << ToString(Shape(node.padding->begin(), node.padding->end()));
   }
   out << "\noutputs";

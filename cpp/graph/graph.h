@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "model/flat_model.h"
 #include "model/schema.h"
 
@@ -56,6 +57,11 @@ struct Node {
   const OperatorInfo* info = nullptr;
   schema::Activation activation = schema::Activation::kNone;  // from the options, or fused
   std::optional<std::array<int32_t, 4>> padding;              // a fused PAD: top, bottom, left, right, added to what the op pads itself
+  // What an operator with kFusesEpilogue applies to its float sums: activation(function(sum + residual)). Slopes (of kPrelu, one an output
+  // channel) and residual (of the output's shape) are operands behind the operator's own, of which absent ones are then written as -1.
+  kernels::ActivationF32 function = kernels::ActivationF32::kNone;
+  float alpha = 0.0f;
+  int32_t slope = -1, residual = -1;  // positions in `inputs`, or -1
 };
 
 struct Graph {

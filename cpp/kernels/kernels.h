@@ -17,6 +17,26 @@ struct ClampF32 {
   float max;
 };
 
+/// A function of the sums of a convolution that is more than a clamp. Logistic(x) is 1 / (1 + e^-x).
+enum class ActivationF32 : uint8_t {
+  kNone,
+  kHardSwish,  // x * clamp(x + 3, 0, 6) / 6
+  kSilu,       // x * Logistic(x)
+  kLogistic,
+  kTanh,
+  kLeakyRelu,  // x < 0 ? x * alpha : x
+  kPrelu,      // the same with slope[channel]
+};
+
+/// What becomes of a convolution's sums before they are stored: clamp(activation(sum + residual)).
+struct EpilogueF32 {
+  ClampF32 clamp = {-__builtin_inff(), __builtin_inff()};
+  ActivationF32 activation = ActivationF32::kNone;
+  float alpha = 0.0f;               // of kLeakyRelu
+  const float* slope = nullptr;     // of kPrelu, one an output channel of all groups
+  const float* residual = nullptr;  // null, or laid out as the output; may be the output
+};
+
 /// Half-open range of rows (of output pixels, of matrix rows, of elements: the kernel says which).
 struct Range {
   int32_t begin;
@@ -116,28 +136,30 @@ using BinaryF32 = void (*)(const float* a, const float* b, float* y, size_t n, C
 struct Kernels {
   const char* tier;  // name of the highest tier in the table: also part of the key of packed weights
 
-  // --- float32 GEMM and convolution: out[row, n] = clamp(bias[n] + sum_k in[row, k] * w[n, k]) -----------------------------------------
+  // --- float32 GEMM and convolution: out[row, n] = epilogue(bias[n] + sum_k in[row, k] * w[n, k]) --------------------------------------
   /// Bytes of one group's packed weights with their bias.
   size_t (*pack_f32_bytes)(int32_t k, int32_t n);
   /// Packs group `group` of the view; `bias` points at the group's first bias, or is null for zeros.
   void (*pack_f32)(int32_t k, int32_t n, WeightView<float> weights, const float* bias, std::byte* packed);
   /// Output pixels [rows.begin, rows.end) of all groups; groups' packed weights stand one after the other. Padded taps read as 0.
-  void (*conv_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows);
+  void (*conv_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
+                   Range rows);
 
   // --- Winograd F(2x2, 3x3), float32, for a 3x3 window of strides and dilations 1 and one group. A tile is 2 x 2 pixels of the output; there
   // are batch * ceil(out_height / 2) * ceil(out_width / 2). A transformed tile is 16 points in planes `plane` floats apart, each plane
   // [tile - tiles.begin][channel] ---------------------------------------------------------------------------------------------------------
   /// B^T d B of the inputs of the tiles. in_channels is at most kMaxWinogradChannels. Padded taps read as 0.
   void (*winograd_input_f32)(const ConvShape& shape, const float* input, float* to, ptrdiff_t plane, Range tiles);
-  /// clamp(bias + A^T m A) of the tiles' sums over in_channels; bias is not null.
-  void (*winograd_output_f32)(const ConvShape& shape, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp,
-                              Range tiles);
+  /// epilogue(bias + A^T m A) of the tiles' sums over in_channels; bias is not null.
+  void (*winograd_output_f32)(const ConvShape& shape, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                              const EpilogueF32& epilogue, Range tiles);
 
   // --- float32 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------
   size_t (*pack_depthwise_f32_bytes)(const ConvShape& shape);
   void (*pack_depthwise_f32)(const ConvShape& shape, const float* filter, const float* bias, std::byte* packed);
   /// Output lines [lines.begin, lines.end) of the batch * out_height lines.
-  void (*depthwise_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range lines);
+  void (*depthwise_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
+                        Range lines);
 
   // --- int8 GEMM and convolution, int32 sums ----------------------------------------------------------------------------------------------
   /// Bytes of one group's packed weights with bias, sums and corrections.

@@ -142,7 +142,7 @@ void EmitF32(Prepare& p, const Products& b) {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
     ForRows(run, b, [&](size_t e, Range rows, int) {
       const float* x = run.get<float>(in) + static_cast<size_t>(b.left[e]) * b.left_elements();
-      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<float>(out) + e * output_elements, clamp, rows);
+      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<float>(out) + e * output_elements, {clamp}, rows);
     });
   });
 }

@@ -62,7 +62,7 @@ void PrepareConv2D(Prepare& p) {
   EmitGemmHybrid(p, gemm, scales, {.asymmetric = !HasOneScale(scales), .per_image = true});
 }
 
-constexpr OpDef kOps[] = {{.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding}};
+constexpr OpDef kOps[] = {{.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue}};
 
 }  // namespace
 

@@ -45,9 +45,9 @@ void ForLines(const RunContext& run, const ConvShape& s, const F& f) {
 }
 
 void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
-  p.Emit([=, kernel = p.kernels().depthwise_f32, clamp = ActivationClamp(p), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, kernel = p.kernels().depthwise_f32, epilogue = PrepareEpilogue(p), out = p.out(0)](RunContext& run) noexcept {
     const std::byte* w = packed.get(run);
-    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), clamp, lines); });
+    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
   });
 }
 
@@ -129,7 +129,7 @@ void PrepareDepthwiseConv2D(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "DEPTHWISE_CONV_2D", .prepare = PrepareDepthwiseConv2D, .activation_field = kActivation, .traits = kFusesPadding},
+    {.name = "DEPTHWISE_CONV_2D", .prepare = PrepareDepthwiseConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue},
 };
 
 }  // namespace

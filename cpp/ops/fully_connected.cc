@@ -42,7 +42,7 @@ void PrepareFullyConnected(Prepare& p) {
                  {.asymmetric = p.options().Bool(kAsymmetricQuantizeInputs), .per_image = false});
 }
 
-constexpr OpDef kOps[] = {{.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation}};
+constexpr OpDef kOps[] = {{.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation, .traits = kFusesEpilogue}};
 
 }  // namespace
 

@@ -43,9 +43,10 @@ class Prepare {
   Precision precision() const;
 
   // --- operands: i counts the node's inputs or outputs -----------------------------------------------------------------------------------
-  int inputs() const { return static_cast<int>(node_.inputs.size()); }
+  int inputs() const { return static_cast<int>(node_.inputs.size()) - (node_.slope >= 0) - (node_.residual >= 0); }
   int outputs() const { return static_cast<int>(node_.outputs.size()); }
-  /// False if the input is absent: beyond the list, or -1.
+  /// False if the input is absent: beyond the list, or -1. Fused operands (Node::slope and residual) are not counted by inputs(), but have
+  /// their positions like any other.
   bool has_input(int i) const;
   /// Throws unless the node has between `least` and `most` inputs, the first `least` of them present, and exactly `outputs` outputs.
   void CheckCounts(int least, int most, int outputs) const;
@@ -140,6 +141,7 @@ enum OpTraits : uint32_t {
   kFusesPadding = 1,  // prepare honours Node::padding
   kImpure = 2,        // has state or effects: never folded, never dropped
   kReadsShapes = 4,   // reads no input but its shape, so that the outputs are known while planning
+  kFusesEpilogue = 8,  // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
 };
 
 struct OpDef {

@@ -290,7 +290,7 @@ void EmitGroupF32(Prepare& p, const Geometry& g, const Group& group, Slot input,
   EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
             [=, s = group.shape, kernel = p.kernels().conv_f32, clamp = ActivationClamp(p)](const RunContext& run, std::byte* to,
                                                                                             Range rows, int) {
-              kernel(s, run.get<float>(input), packed.get(run), reinterpret_cast<float*>(to), clamp, rows);
+              kernel(s, run.get<float>(input), packed.get(run), reinterpret_cast<float*>(to), {clamp}, rows);
             });
 }
 

@@ -279,7 +279,7 @@ const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
 Precision Prepare::precision() const { return builder_.context_.precision; }
 int Prepare::workers() const { return builder_.context_.workers; }
 
-bool Prepare::has_input(int i) const { return i >= 0 && i < inputs() && node_.inputs[static_cast<size_t>(i)] >= 0; }
+bool Prepare::has_input(int i) const { return i >= 0 && i < static_cast<int>(node_.inputs.size()) && node_.inputs[static_cast<size_t>(i)] >= 0; }
 
 void Prepare::CheckCounts(int least, int most, int outputs_wanted) const {
   Check(inputs() >= least && inputs() <= most, "it has ", inputs(), " inputs, expected ",

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/common/epilogue_f32.h"
 #include "kernels/common/math.h"
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
@@ -54,8 +55,20 @@ struct DepthwiseTaps {
   int32_t height, width;
 };
 
-struct Bounds {
+/// The bounds of the stores, and where the residual stands from the output, in floats.
+struct DepthwiseEnd {
   F32 low, high;
+  const EpilogueF32& epilogue;
+  ptrdiff_t residual;
+  // Finishes the sum of channel c, which goes to `to`; rest as in DepthwisePixels.
+  SIGRUN_INLINE F32 Finish(F32 sum, const float* to, int rest) const {
+    if (epilogue.residual != nullptr) sum = sum + (rest == 0 ? Load(to + residual) : LoadPartial(to + residual, rest));
+    return Clamp(sum, low, high);
+  }
+  // After the channels from `first` on of some pixels are stored.
+  SIGRUN_INLINE void Activate(float* out, ptrdiff_t stride, int32_t pixels, int32_t channels, int32_t first) const {
+    if (epilogue.activation != ActivationF32::kNone) ActivateRows(epilogue, out, stride, pixels, channels, first);
+  }
 };
 
 // One line of the window, its width known at compile time or not.
@@ -74,7 +87,7 @@ SIGRUN_INLINE void DepthwiseTapLine(const DepthwiseTaps& t, const float* in, con
 
 // kWidth is the number of taps a line if it is known, else 0. rest is the number of channels if they are no whole vector, else 0.
 template <int kCount, int kWidth, bool kPartial>
-SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, float* out, ptrdiff_t out_stride, Bounds bounds, int rest) {
+SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, float* out, ptrdiff_t out_stride, const DepthwiseEnd& end, int rest) {
   F32 sum[kCount];
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) sum[i] = Load(bias);
@@ -85,25 +98,26 @@ SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, fl
   }
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) {
-    const F32 y = Clamp(sum[i], bounds.low, bounds.high);
+    float* to = out + i * out_stride;
+    const F32 y = end.Finish(sum[i], to, kPartial ? rest : 0);
     if (kPartial) {
-      StorePartial(out + i * out_stride, y, rest);
+      StorePartial(to, y, rest);
     } else {
-      Store(out + i * out_stride, y);
+      Store(to, y);
     }
   }
 }
 
 // All channels of a chunk for kCount neighbouring pixels.
 template <int kCount, int kWidth>
-void DepthwiseChunk(DepthwiseTaps t, const float* bias, int32_t channels, float* out, ptrdiff_t out_stride, Bounds bounds) {
+void DepthwiseChunk(DepthwiseTaps t, const float* bias, int32_t channels, float* out, ptrdiff_t out_stride, const DepthwiseEnd& end) {
   int32_t c = 0;
   for (; c + F32::lanes <= channels; c += F32::lanes) {
-    DepthwisePixels<kCount, kWidth, false>(t, bias + c, out + c, out_stride, bounds, 0);
+    DepthwisePixels<kCount, kWidth, false>(t, bias + c, out + c, out_stride, end, 0);
     t.input += F32::lanes;
     t.weights += F32::lanes;
   }
-  if (c < channels) DepthwisePixels<kCount, kWidth, true>(t, bias + c, out + c, out_stride, bounds, channels - c);
+  if (c < channels) DepthwisePixels<kCount, kWidth, true>(t, bias + c, out + c, out_stride, end, channels - c);
 }
 
 /// One line of output pixels and the taps of the window's lines that lie in the image.
@@ -113,7 +127,7 @@ struct DepthwiseLine {
   int32_t first_tap, height;
 };
 
-void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const float* packed, int32_t first, int32_t width, Bounds bounds) {
+void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const float* packed, int32_t first, int32_t width, const DepthwiseEnd& end) {
   const ptrdiff_t channels = s.in_channels, tap_stride = s.dilation_w * channels;
   const int32_t count = s.in_channels - first < width ? s.in_channels - first : width;
   const float* weights = packed + static_cast<ptrdiff_t>(width) * (1 + line.first_tap * s.kernel_width);
@@ -126,7 +140,8 @@ void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const flo
     float* out = line.output + ox * channels + first;
     if (ox >= whole.begin && ox + kPixels <= whole.end) {
       t.input = line.input + left * channels + first;
-      DepthwiseChunk<kPixels, 0>(t, packed, count, out, channels, bounds);
+      DepthwiseChunk<kPixels, 0>(t, packed, count, out, channels, end);
+      end.Activate(out, channels, kPixels, count, first);
       ox += kPixels;
       continue;
     }
@@ -135,7 +150,8 @@ void DepthwiseLineChunk(const ConvShape& s, const DepthwiseLine& line, const flo
     one.input = line.input + left * channels + kx.begin * tap_stride + first;
     one.weights = weights + kx.begin * static_cast<ptrdiff_t>(width);
     one.width = kx.end - kx.begin;
-    DepthwiseChunk<1, 0>(one, packed, count, out, channels, bounds);
+    DepthwiseChunk<1, 0>(one, packed, count, out, channels, end);
+    end.Activate(out, channels, 1, count, first);
     ++ox;
   }
 }
@@ -155,7 +171,7 @@ constexpr int ColumnsOf(int count, int width, int step) { return (count - 1) * s
 
 // kWidth taps a line; pixels are kStep taps apart.
 template <int kCount, int kWidth, int kStep, bool kPartial>
-SIGRUN_INLINE void DepthwiseColumnVector(const DepthwiseColumns& d, ptrdiff_t c, int rest, Bounds bounds) {
+SIGRUN_INLINE void DepthwiseColumnVector(const DepthwiseColumns& d, ptrdiff_t c, int rest, const DepthwiseEnd& end) {
   constexpr int kColumns = ColumnsOf(kCount, kWidth, kStep);
   F32 sum[kCount];
   SIGRUN_UNROLL
@@ -175,8 +191,8 @@ SIGRUN_INLINE void DepthwiseColumnVector(const DepthwiseColumns& d, ptrdiff_t c,
   }
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) {
-    const F32 y = Clamp(sum[i], bounds.low, bounds.high);
     float* to = d.output + i * d.output_stride + c;
+    const F32 y = end.Finish(sum[i], to, kPartial ? rest : 0);
     if (kPartial) {
       StorePartial(to, y, rest);
     } else {
@@ -186,13 +202,13 @@ SIGRUN_INLINE void DepthwiseColumnVector(const DepthwiseColumns& d, ptrdiff_t c,
 }
 
 template <int kCount, int kWidth, int kStep>
-void DepthwiseColumnGroup(const DepthwiseColumns& d, int32_t channels, Bounds bounds) {
+void DepthwiseColumnGroup(const DepthwiseColumns& d, int32_t channels, const DepthwiseEnd& end) {
   ptrdiff_t c = 0;
-  for (; c + F32::lanes <= channels; c += F32::lanes) DepthwiseColumnVector<kCount, kWidth, kStep, false>(d, c, 0, bounds);
-  if (c < channels) DepthwiseColumnVector<kCount, kWidth, kStep, true>(d, c, static_cast<int>(channels - c), bounds);
+  for (; c + F32::lanes <= channels; c += F32::lanes) DepthwiseColumnVector<kCount, kWidth, kStep, false>(d, c, 0, end);
+  if (c < channels) DepthwiseColumnVector<kCount, kWidth, kStep, true>(d, c, static_cast<int>(channels - c), end);
 }
 
-using ColumnFunction = void (*)(const DepthwiseColumns&, int32_t, Bounds);
+using ColumnFunction = void (*)(const DepthwiseColumns&, int32_t, const DepthwiseEnd&);
 struct ColumnFunctions {
   ColumnFunction of_count[kPixels];
 };
@@ -213,7 +229,7 @@ const ColumnFunctions* ChooseColumns(const ConvShape& s) {
 }
 
 void DepthwiseLineColumns(const ConvShape& s, const DepthwiseLine& line, const ColumnFunctions& functions, const float* packed,
-                          int32_t first, int32_t width, Bounds bounds) {
+                          int32_t first, int32_t width, const DepthwiseEnd& end) {
   const ptrdiff_t channels = s.in_channels, tap_stride = s.dilation_w * channels, line_stride = s.dilation_h * s.in_width * channels;
   const int32_t count = s.in_channels - first < width ? s.in_channels - first : width;
   const int32_t groups = (s.out_width + kPixels - 1) / kPixels, step = s.stride_w / s.dilation_w;
@@ -230,14 +246,15 @@ void DepthwiseLineColumns(const ConvShape& s, const DepthwiseLine& line, const C
       const bool inside = at >= 0 && at < s.in_width;
       for (int32_t y = 0; y < line.height; ++y) pointers[y * columns + x] = inside ? column + y * line_stride : kZeroColumn;
     }
-    functions.of_count[pixels - 1](d, count, bounds);
+    functions.of_count[pixels - 1](d, count, end);
+    end.Activate(d.output, channels, pixels, count, first);
     d.output += pixels * channels;
     left += pixels * s.stride_w;
   }
 }
 
 // The outputs of one input channel at one pixel: multiplier sums over the same inputs.
-SIGRUN_INLINE void MultiplyChannel(const DepthwiseTaps& t, const float* bias, float* out, int32_t multiplier, Bounds bounds) {
+SIGRUN_INLINE void MultiplyChannel(const DepthwiseTaps& t, const float* bias, float* out, int32_t multiplier, const DepthwiseEnd& end) {
   for (int32_t m = 0; m < multiplier; m += F32::lanes) {
     const int rest = multiplier - m < F32::lanes ? multiplier - m : F32::lanes;
     F32 sum = LoadPartial(bias + m, rest);
@@ -246,11 +263,11 @@ SIGRUN_INLINE void MultiplyChannel(const DepthwiseTaps& t, const float* bias, fl
       const float* w = t.weights + y * t.weight_line_stride + m;
       for (int32_t x = 0; x < t.width; ++x, in += t.tap_stride, w += t.weight_stride) sum = Fma(Set1(*in), LoadPartial(w, rest), sum);
     }
-    StorePartial(out + m, Clamp(sum, bounds.low, bounds.high), rest);
+    StorePartial(out + m, end.Finish(sum, out + m, rest), rest);
   }
 }
 
-void DepthwiseMultiplierLine(const ConvShape& s, const DepthwiseLine& line, const float* packed, Bounds bounds) {
+void DepthwiseMultiplierLine(const ConvShape& s, const DepthwiseLine& line, const float* packed, const DepthwiseEnd& end) {
   const ptrdiff_t channels = s.in_channels, width = PaddedChannels(s.out_channels), tap_stride = s.dilation_w * channels;
   const int32_t multiplier = s.out_channels / s.in_channels;
   for (int32_t ox = 0; ox < s.out_width; ++ox) {
@@ -267,13 +284,15 @@ void DepthwiseMultiplierLine(const ConvShape& s, const DepthwiseLine& line, cons
                        kx.end - kx.begin};
     float* out = line.output + static_cast<ptrdiff_t>(ox) * s.out_channels;
     for (int32_t c = 0; c < s.in_channels; ++c, ++t.input, t.weights += multiplier) {
-      MultiplyChannel(t, packed + c * multiplier, out + c * multiplier, multiplier, bounds);
+      MultiplyChannel(t, packed + c * multiplier, out + c * multiplier, multiplier, end);
     }
+    end.Activate(out, 0, 1, s.out_channels, 0);
   }
 }
 
-void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range lines) {
-  const Bounds bounds = {Set1(clamp.min), Set1(clamp.max)};
+void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range lines) {
+  const ClampF32 clamp = StoreClamp(epilogue);
+  const DepthwiseEnd end = {Set1(clamp.min), Set1(clamp.max), epilogue, epilogue.residual == nullptr ? 0 : epilogue.residual - output};
   const ptrdiff_t in_line = static_cast<ptrdiff_t>(s.in_width) * s.in_channels;
   const ptrdiff_t out_line = static_cast<ptrdiff_t>(s.out_width) * s.out_channels;
   const ColumnFunctions* columns = ChooseColumns(s);
@@ -284,15 +303,15 @@ void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packe
     const DepthwiseLine line = {input + first_line * in_line, output + row * out_line, ky.begin, ky.end - ky.begin};
     const float* weights = reinterpret_cast<const float*>(packed);
     if (s.in_channels != s.out_channels) {
-      DepthwiseMultiplierLine(s, line, weights, bounds);
+      DepthwiseMultiplierLine(s, line, weights, end);
       continue;
     }
     for (int32_t first = 0; first < s.out_channels;) {
       const int32_t width = ChunkWidth(s, first);
       if (columns != nullptr) {
-        DepthwiseLineColumns(s, line, *columns, weights, first, width, bounds);
+        DepthwiseLineColumns(s, line, *columns, weights, first, width, end);
       } else {
-        DepthwiseLineChunk(s, line, weights, first, width, bounds);
+        DepthwiseLineChunk(s, line, weights, first, width, end);
       }
       weights += static_cast<ptrdiff_t>(width) * (s.kernel_height * s.kernel_width + 1);
       first += width;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/common/epilogue_f32.h"
 #include "kernels/common/math.h"
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
@@ -181,7 +182,9 @@ struct Tile {
   ptrdiff_t output_stride;  // of pixels
   int32_t channels;         // to store
   bool begins, ends;
-  ClampF32 clamp;
+  const EpilogueF32* epilogue;
+  ptrdiff_t residual;  // from the output to the residual, in floats, if there is one
+  int32_t first;       // channel of all groups
 };
 
 // kVectors vectors of channels lie in panels of kTileVectors.
@@ -236,6 +239,20 @@ SIGRUN_INLINE void FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* p
 }
 
 template <int kRows, int kVectors>
+SIGRUN_INLINE void AddResidual(const Tile& t, F32 (&sum)[kRows][kVectors]) {
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = t.channels - v * F32::lanes;
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const float* from = t.output + t.residual + i * t.output_stride + v * F32::lanes;
+      sum[i][v] = sum[i][v] + (rest >= F32::lanes ? Load(from) : LoadPartial(from, rest));
+    }
+  }
+}
+
+// The residual is added first, so that it may be the output even if a sum takes several passes.
+template <int kRows, int kVectors>
 SIGRUN_INLINE void LoadSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
@@ -250,11 +267,13 @@ SIGRUN_INLINE void LoadSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
       }
     }
   }
+  if (t.begins && t.epilogue->residual != nullptr) AddResidual(t, sum);
 }
 
 template <int kRows, int kVectors>
 SIGRUN_INLINE void StoreSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
-  const F32 low = Set1(t.ends ? t.clamp.min : -kInfinity), high = Set1(t.ends ? t.clamp.max : kInfinity);
+  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     const int32_t rest = t.channels - v * F32::lanes;
@@ -268,6 +287,9 @@ SIGRUN_INLINE void StoreSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
         StorePartial(to, y, rest);
       }
     }
+  }
+  if (t.ends && t.epilogue->activation != ActivationF32::kNone) {
+    ActivateRows(*t.epilogue, t.output, t.output_stride, kRows, t.channels, t.first);
   }
 }
 
@@ -356,7 +378,9 @@ struct Group {
   const float* packed;
   float* output;  // at the group's first channel
   ptrdiff_t output_stride;
-  ClampF32 clamp;
+  const EpilogueF32* epilogue;
+  ptrdiff_t residual;
+  int32_t first;  // channel of all groups
 };
 
 // Panels that one or two pixels take side by side: enough independent sums to hide the latency of the FMA, and several streams of weights.
@@ -401,7 +425,9 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
               channels,
               pass.begins,
               pass.ends,
-              g.clamp};
+              g.epilogue,
+              g.residual,
+              g.first + n};
     t.output = g.output + row * g.output_stride + n;
     for (int32_t tile = 0; tile < block.tiles; ++tile) {
       const int32_t height = block.Height(tile);
@@ -445,13 +471,15 @@ int32_t RowsPerBlock(const Segments& cut) {
   return rows / kTileRows * kTileRows;
 }
 
-void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows) {
+void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range rows) {
   const Segments cut = CutK(s);
   const int32_t step = RowsPerBlock(cut);
   const size_t group_bytes = PackF32Bytes(cut.count * cut.length, s.out_channels);
   const ptrdiff_t output_stride = static_cast<ptrdiff_t>(s.out_channels) * s.groups;
+  const ptrdiff_t residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
   for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
-    const Group group = {{s, cut, input}, reinterpret_cast<const float*>(packed), output, output_stride, clamp};
+    const Group group = {{s, cut, input}, reinterpret_cast<const float*>(packed), output, output_stride, &epilogue, residual,
+                         g * s.out_channels};
     for (int32_t row = rows.begin; row < rows.end; row += step) {
       RunBlock(group, row, Block(rows.end - row < step ? rows.end - row : step));
     }

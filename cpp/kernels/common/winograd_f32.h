@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/common/epilogue_f32.h"
 #include "kernels/common/math.h"
 #include "kernels/kernels.h"
 
@@ -66,10 +67,17 @@ void WinogradInputF32(const ConvShape& s, const float* input, float* to, ptrdiff
 /// Where the four pixels of a tile go; null where there is none.
 struct WinogradPixels {
   float* at[4];
+  ptrdiff_t residual;  // from the output to the residual, in floats
+  bool has_residual;
+  F32 low, high;
+  SIGRUN_INLINE void Put(int i, F32 y, ptrdiff_t c, int rest) const {
+    if (at[i] == nullptr) return;
+    if (has_residual) y = y + LoadChannels(at[i] + residual + c, rest);
+    StoreChannels(at[i] + c, Clamp(y, low, high), rest);
+  }
 };
 
-SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, F32 low, F32 high, const WinogradPixels& pixels,
-                                        ptrdiff_t c, int rest) {
+SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels& pixels, ptrdiff_t c, int rest) {
   F32 t[2][4];
   SIGRUN_UNROLL
   for (int j = 0; j < 4; ++j, from += plane) {
@@ -81,18 +89,22 @@ SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 
   SIGRUN_UNROLL
   for (int i = 0; i < 2; ++i) {
     const F32 left = (t[i][0] + t[i][1]) + t[i][2], right = (t[i][1] - t[i][2]) - t[i][3];
-    if (pixels.at[2 * i] != nullptr) StoreChannels(pixels.at[2 * i] + c, Clamp(left + bias, low, high), rest);
-    if (pixels.at[2 * i + 1] != nullptr) StoreChannels(pixels.at[2 * i + 1] + c, Clamp(right + bias, low, high), rest);
+    pixels.Put(2 * i, left + bias, c, rest);
+    pixels.Put(2 * i + 1, right + bias, c, rest);
   }
 }
 
-void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp,
-                       Range tiles) {
-  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
+void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                       const EpilogueF32& epilogue, Range tiles) {
+  const ClampF32 clamp = StoreClamp(epilogue);
   const ptrdiff_t channels = s.out_channels;
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, from += channels) {
     const WinogradTile at = WinogradTileAt(s, tile);
     WinogradPixels pixels;
+    pixels.residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
+    pixels.has_residual = epilogue.residual != nullptr;
+    pixels.low = Set1(clamp.min);
+    pixels.high = Set1(clamp.max);
     for (int32_t i = 0; i < 4; ++i) {
       const int32_t y = at.y * 2 + i / 2, x = at.x * 2 + i % 2;
       const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x;
@@ -100,10 +112,14 @@ void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, c
     }
     ptrdiff_t c = 0;
     for (; c + F32::lanes <= channels; c += F32::lanes) {
-      WinogradOutputVector(from + c, plane, Load(bias + c), low, high, pixels, c, F32::lanes);
+      WinogradOutputVector(from + c, plane, Load(bias + c), pixels, c, F32::lanes);
     }
     const int rest = static_cast<int>(channels - c);
-    if (rest > 0) WinogradOutputVector(from + c, plane, LoadPartial(bias + c, rest), low, high, pixels, c, rest);
+    if (rest > 0) WinogradOutputVector(from + c, plane, LoadPartial(bias + c, rest), pixels, c, rest);
+    if (epilogue.activation == ActivationF32::kNone) continue;
+    for (float* pixel : pixels.at) {
+      if (pixel != nullptr) ActivateRows(epilogue, pixel, 0, 1, s.out_channels, 0);
+    }
   }
 }
 

@@ -17,6 +17,32 @@ SIGRUN_INLINE float Clamp(float x, float low, float high) {
   return high < y ? high : y;
 }
 
+float HardSwish(float x) { return x * Clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f; }
+// By e^-|x|, so that large negative arguments give small results instead of 0.
+float Logistic(float x) {
+  const float e = expf(-fabsf(x));
+  return (x < 0.0f ? e : 1.0f) / (e + 1.0f);
+}
+
+float Activate(const EpilogueF32& e, float x, int32_t channel) {
+  switch (e.activation) {
+    case ActivationF32::kNone: break;
+    case ActivationF32::kHardSwish: return HardSwish(x);
+    case ActivationF32::kSilu: return x * Logistic(x);
+    case ActivationF32::kLogistic: return Logistic(x);
+    case ActivationF32::kTanh: return tanhf(x);
+    case ActivationF32::kLeakyRelu: return x < 0.0f ? x * e.alpha : x;
+    case ActivationF32::kPrelu: return x < 0.0f ? x * e.slope[channel] : x;
+  }
+  return x;
+}
+
+// What is stored at `at` of the output: in a pixel's channel `channel`, the sum is sum.
+float Finish(const EpilogueF32& e, float sum, ptrdiff_t at, int32_t channel) {
+  if (e.residual != nullptr) sum += e.residual[at];
+  return Clamp(Activate(e, sum, channel), e.clamp.min, e.clamp.max);
+}
+
 // --- GEMM and convolution; packed: [bias][n][k]
 // -------------------------------------------------------------------------------------------
 
@@ -60,16 +86,16 @@ float ConvSum(const ConvShape& s, const float* input, Pixel at, int32_t group, c
   return sum;
 }
 
-void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range rows) {
+void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range rows) {
   const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
   const size_t group_bytes = PackF32Bytes(k, s.out_channels);
   for (int32_t row = rows.begin; row < rows.end; ++row) {
-    float* out = output + static_cast<ptrdiff_t>(row) * s.out_channels * s.groups;
+    ptrdiff_t at = static_cast<ptrdiff_t>(row) * s.out_channels * s.groups;
     for (int32_t g = 0; g < s.groups; ++g) {
       const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
       const float* weights = bias + s.out_channels;
-      for (int32_t n = 0; n < s.out_channels; ++n, weights += k) {
-        *out++ = Clamp(ConvSum(s, input, PixelAt(s, row), g, weights, bias[n]), clamp.min, clamp.max);
+      for (int32_t n = 0; n < s.out_channels; ++n, ++at, weights += k) {
+        output[at] = Finish(epilogue, ConvSum(s, input, PixelAt(s, row), g, weights, bias[n]), at, g * s.out_channels + n);
       }
     }
   }
@@ -101,14 +127,15 @@ float DepthwiseSum(const ConvShape& s, const float* input, Pixel at, int32_t cha
   return sum;
 }
 
-void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, ClampF32 clamp, Range lines) {
+void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
+                  Range lines) {
   const float* bias = reinterpret_cast<const float*>(packed);
   for (int32_t line = lines.begin; line < lines.end; ++line) {
     for (int32_t x = 0; x < s.out_width; ++x) {
       const Pixel at = {line / s.out_height, line % s.out_height, x};
-      float* out = output + (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels;
+      const ptrdiff_t pixel = (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels;
       for (int32_t c = 0; c < s.out_channels; ++c) {
-        out[c] = Clamp(DepthwiseSum(s, input, at, c, bias + s.out_channels, bias[c]), clamp.min, clamp.max);
+        output[pixel + c] = Finish(epilogue, DepthwiseSum(s, input, at, c, bias + s.out_channels, bias[c]), pixel + c, c);
       }
     }
   }
@@ -152,8 +179,8 @@ void WinogradInputF32(const ConvShape& s, const float* input, float* to, ptrdiff
   }
 }
 
-void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, ClampF32 clamp,
-                       Range tiles) {
+void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                       const EpilogueF32& epilogue, Range tiles) {
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const WinogradTile at = WinogradTileAt(s, tile);
     for (int32_t c = 0; c < s.out_channels; ++c, ++from) {
@@ -168,8 +195,8 @@ void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, c
         if (y >= s.out_height || x >= s.out_width) continue;
         const float* p = t[i / 2];
         const float sum = i % 2 == 0 ? (p[0] + p[1]) + p[2] : (p[1] - p[2]) - p[3];
-        const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x;
-        output[position * s.out_channels + c] = Clamp(sum + bias[c], clamp.min, clamp.max);
+        const ptrdiff_t position = ((static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x) * s.out_channels + c;
+        output[position] = Finish(epilogue, sum + bias[c], position, c);
       }
     }
   }
@@ -227,16 +254,10 @@ float Log(float x) { return logf(x); }
 float Sin(float x) { return sinf(x); }
 float Cos(float x) { return cosf(x); }
 float Tanh(float x) { return tanhf(x); }
-// By e^-|x|, so that large negative arguments give small results instead of 0.
-float Logistic(float x) {
-  const float e = expf(-fabsf(x));
-  return (x < 0.0f ? e : 1.0f) / (e + 1.0f);
-}
 float Relu(float x) { return 0.0f > x ? 0.0f : x; }
 float Relu6(float x) { return Clamp(x, 0.0f, 6.0f); }
 float ReluN1To1(float x) { return Clamp(x, -1.0f, 1.0f); }
 float Relu0To1(float x) { return Clamp(x, 0.0f, 1.0f); }
-float HardSwish(float x) { return x * Clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f; }
 float Floor(float x) { return floorf(x); }
 float Ceil(float x) { return ceilf(x); }
 float Round(float x) { return rintf(x); }  // half to even in the default rounding mode

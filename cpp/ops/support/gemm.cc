@@ -226,6 +226,24 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
   return {nullptr, packed};
 }
 
+// --- the end of a float convolution
+// ---------------------------------------------------------------------------------------------------------
+
+Epilogue PrepareEpilogue(Prepare& p) {
+  const Node& node = p.node();
+  Epilogue e{ActivationClamp(p), node.function, node.alpha, p.in(node.slope), p.in(node.residual)};
+  const int64_t channels = p.output_shape(0).back();
+  if (node.slope >= 0) p.Check(p.elements(node.slope) == channels, p.elements(node.slope), " slopes for ", channels, " channels");
+  if (node.residual < 0) return e;
+  p.Check(p.shape(node.residual) == p.output_shape(0), "a residual ", ToString(p.shape(node.residual)), " for the output ",
+          ToString(p.output_shape(0)));
+  // The sums of other elements may still need what is also the input.
+  if (std::count(node.inputs.begin(), node.inputs.end(), node.inputs[static_cast<size_t>(node.residual)]) == 1) {
+    p.MayOverwrite(0, node.residual);
+  }
+  return e;
+}
+
 // --- products
 // -------------------------------------------------------------------------------------------------------------------------------
 
@@ -246,10 +264,10 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
                to + static_cast<size_t>(i) * group_bytes);
         }
       });
-  p.Emit([=, conv = k.conv_f32, clamp = ActivationClamp(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, conv = k.conv_f32, epilogue = PrepareEpilogue(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int) {
-                conv(piece, run.get<float>(in), w, run.get<float>(out) + first, clamp, rows);
+                conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), rows);
               });
   });
 }

@@ -101,6 +101,25 @@ using FillPacked = std::function<void(const void* weights, const void* bias, std
 /// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch.
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill);
 
+// --- the end of a float convolution
+// ---------------------------------------------------------------------------------------------------------
+
+/// The node's activation, and what is fused into it, for kernels::EpilogueF32.
+struct Epilogue {
+  kernels::ClampF32 clamp;
+  kernels::ActivationF32 function;
+  float alpha;
+  Slot slope, residual;
+  /// For the output channels from `first` on.
+  kernels::EpilogueF32 at(const RunContext& run, ptrdiff_t first = 0) const {
+    const float *slopes = run.get<float>(slope), *addend = run.get<float>(residual);
+    return {clamp, function, alpha, slopes == nullptr ? nullptr : slopes + first, addend == nullptr ? nullptr : addend + first};
+  }
+};
+
+/// Call when the output has its shape, and before p.out(0): the output may take the residual's memory.
+Epilogue PrepareEpilogue(Prepare& p);
+
 // --- products
 // -------------------------------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
-
-#include "ops/support/quantization.h"
 
 namespace sigrun::ops {
 namespace {
@@ -12,7 +9,6 @@ namespace {
 using kernels::ConvShape;
 using kernels::Range;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int32_t kPoints = 16;         // of a transformed tile
 constexpr int32_t kLeastChannels = 16;  // below, the transforms cost more than the products save
 constexpr int32_t kLeastTiles = 48;
@@ -94,11 +90,11 @@ void EmitWinogradF32(Prepare& p, const Gemm& g) {
                   out_plane = static_cast<ptrdiff_t>(band) * s.out_channels + kSkew;
   const size_t worker_floats = static_cast<size_t>(kPoints * (in_plane + out_plane));
   const Slot scratch = p.Scratch(worker_floats * sizeof(float) * static_cast<size_t>(p.workers()));
-  p.Emit([=, transform = k.winograd_input_f32, conv = k.conv_f32, finish = k.winograd_output_f32, clamp = ActivationClamp(p),
+  p.Emit([=, transform = k.winograd_input_f32, conv = k.conv_f32, finish = k.winograd_output_f32, epilogue = PrepareEpilogue(p),
           in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const std::byte* w = packed.get(run);
     const float* bias = reinterpret_cast<const float*>(w + kPoints * group_bytes);
-    const kernels::ClampF32 none = {-kInfinity, kInfinity};
+    const kernels::EpilogueF32 none, end = epilogue.at(run);
     run.Parallel((tiles + band - 1) / band, int64_t{band} * MacCost(int64_t{kPoints} * s.in_channels * s.out_channels),
                  [&](Range bands, int worker) {
                    float* own = run.get<float>(scratch) + static_cast<size_t>(worker) * worker_floats;
@@ -111,7 +107,7 @@ void EmitWinogradF32(Prepare& p, const Gemm& g) {
                        conv(product, own + point * in_plane, w + static_cast<size_t>(point) * group_bytes, products + point * out_plane,
                             none, {0, product.out_width});
                      }
-                     finish(s, products, out_plane, bias, run.get<float>(out), clamp, range);
+                     finish(s, products, out_plane, bias, run.get<float>(out), end, range);
                    }
                  });
   });

@@ -85,13 +85,28 @@ struct ConvData {
   std::vector<float> input, weights, bias;
 };
 
+// Every kind of end in turn; what it points at lives here.
+struct End {
+  std::vector<float> slope, residual;
+  EpilogueF32 epilogue;
+  End() = default;
+  End(size_t elements, size_t channels, uint32_t seed)
+      : slope(RandomFloats(channels, seed + 3)), residual(RandomFloats(seed % 5 < 2 ? elements : 0, seed + 4)) {
+    if (seed % 3 == 0) epilogue.clamp = {-0.5f, 1.5f};
+    if (seed % 2 == 0) epilogue.activation = static_cast<ActivationF32>(seed / 2 % (static_cast<uint32_t>(ActivationF32::kPrelu) + 1));
+    epilogue.alpha = 0.25f;
+    epilogue.slope = slope.data();
+    if (!residual.empty()) epilogue.residual = residual.data();
+  }
+};
+
 ConvData MakeConvData(const ConvShape& s, uint32_t seed) {
   const size_t n = static_cast<size_t>(s.out_channels) * static_cast<size_t>(s.groups);
   return {RandomFloats(InputSize(s), seed), RandomFloats(n * static_cast<size_t>(s.taps() * s.in_channels), seed + 1),
           RandomFloats(n, seed + 2)};
 }
 
-std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData& data, bool with_bias, ClampF32 clamp, bool cut) {
+std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData& data, bool with_bias, const EpilogueF32& epilogue, bool cut) {
   const int32_t k = s.taps() * s.in_channels, n = s.out_channels;
   const size_t group_bytes = t.pack_f32_bytes(k, n);
   AlignedBytes packed(group_bytes * static_cast<size_t>(s.groups));
@@ -101,7 +116,7 @@ std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData&
   }
   std::vector<float> output(static_cast<size_t>(s.rows()) * static_cast<size_t>(n * s.groups), kNan);
   const std::vector<Range> ranges = cut ? UnevenRanges(s.rows()) : std::vector<Range>{{0, s.rows()}};
-  for (const Range& range : ranges) t.conv_f32(s, data.input.data(), packed.data(), output.data(), clamp, range);
+  for (const Range& range : ranges) t.conv_f32(s, data.input.data(), packed.data(), output.data(), epilogue, range);
   return output;
 }
 
@@ -109,13 +124,14 @@ void CompareConv(const ConvShape& s, uint32_t seed) {
   SCOPED_TRACE(Describe(s));
   const ConvData data = MakeConvData(s, seed);
   const bool with_bias = seed % 4 != 0;
-  const ClampF32 clamp = seed % 3 == 0 ? ClampF32{-0.5f, 1.5f} : kNoClamp;
-  const std::vector<float> expected = RunConv(Scalar(), s, data, with_bias, clamp, false);
+  const size_t channels = static_cast<size_t>(s.out_channels * s.groups);
+  const End end(static_cast<size_t>(s.rows()) * channels, channels, seed);
+  const std::vector<float> expected = RunConv(Scalar(), s, data, with_bias, end.epilogue, false);
   for (const Kernels* t : TiersToTest()) {
     SCOPED_TRACE(t->tier);
-    const std::vector<float> actual = RunConv(*t, s, data, with_bias, clamp, false);
+    const std::vector<float> actual = RunConv(*t, s, data, with_bias, end.epilogue, false);
     ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, actual, s.taps() * s.in_channels));
-    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunConv(*t, s, data, with_bias, clamp, true)));
+    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunConv(*t, s, data, with_bias, end.epilogue, true)));
   }
 }
 
@@ -210,12 +226,33 @@ TEST(ConvF32, PacksBothOrders) {
   }
 }
 
+// The residual may stand where the output goes, also if a sum takes several passes.
+TEST(ConvF32, ResidualMayBeTheOutput) {
+  for (int32_t k : {40, 3000}) {
+    const ConvShape s = ConvShape::MatMul(29, k, 70);
+    const ConvData data = MakeConvData(s, 1);
+    const std::vector<float> residual = RandomFloats(29 * 70, 9);
+    EpilogueF32 epilogue;
+    epilogue.residual = residual.data();
+    for (const Kernels* t : AllTiers()) {
+      SCOPED_TRACE(t->tier);
+      AlignedBytes packed(t->pack_f32_bytes(k, 70));
+      t->pack_f32(k, 70, {data.weights.data(), k, 1}, data.bias.data(), packed.data());
+      std::vector<float> output = residual;
+      EpilogueF32 in_place;
+      in_place.residual = output.data();
+      t->conv_f32(s, data.input.data(), packed.data(), output.data(), in_place, {0, s.rows()});
+      ASSERT_NO_FATAL_FAILURE(ExpectSameBits(RunConv(*t, s, data, true, epilogue, false), output));
+    }
+  }
+}
+
 TEST(ConvF32, NanPassesTheClamp) {
   const ConvShape s = ConvShape::MatMul(3, 40, 50);
   ConvData data = MakeConvData(s, 1);
   data.input[45] = kNan;
   for (const Kernels* t : AllTiers()) {
-    const std::vector<float> output = RunConv(*t, s, data, true, {0.0f, 6.0f}, false);
+    const std::vector<float> output = RunConv(*t, s, data, true, {{0.0f, 6.0f}}, false);
     for (size_t i = 0; i < output.size(); ++i) ASSERT_EQ(std::isnan(output[i]), i / 50 == 1) << t->tier;
   }
 }
@@ -240,11 +277,11 @@ Planes WinogradInput(const Kernels& t, const ConvShape& s, const std::vector<flo
   return all;
 }
 
-std::vector<float> WinogradOutput(const Kernels& t, const ConvShape& s, const Planes& sums, const std::vector<float>& bias, ClampF32 clamp,
-                                  bool cut) {
+std::vector<float> WinogradOutput(const Kernels& t, const ConvShape& s, const Planes& sums, const std::vector<float>& bias,
+                                  const EpilogueF32& epilogue, bool cut) {
   std::vector<float> output(Size(s.batch, s.out_height, s.out_width, s.out_channels), kNan);
   for (const Range& range : cut ? UnevenRanges(WinogradTiles(s)) : std::vector<Range>{{0, WinogradTiles(s)}}) {
-    t.winograd_output_f32(s, sums.values.data() + range.begin * s.out_channels, sums.stride, bias.data(), output.data(), clamp, range);
+    t.winograd_output_f32(s, sums.values.data() + range.begin * s.out_channels, sums.stride, bias.data(), output.data(), epilogue, range);
   }
   return output;
 }
@@ -276,28 +313,31 @@ TEST(WinogradF32, EqualsTheConvolution) {
       const ConvShape s = Shape(axis, {6, 3}, channels, channels + 3, 1, 2);
       SCOPED_TRACE(Describe(s));
       const ConvData data = MakeConvData(s, seed++);
-      const ClampF32 clamp = seed % 2 == 0 ? ClampF32{-0.5f, 1.5f} : kNoClamp;
+      const End end(Size(s.batch, s.out_height, s.out_width, s.out_channels), static_cast<size_t>(s.out_channels), seed);
       const Planes inputs = WinogradInput(Scalar(), s, data.input, false), sums = WinogradProducts(s, inputs, data.weights);
-      const std::vector<float> expected = WinogradOutput(Scalar(), s, sums, data.bias, clamp, false);
-      ASSERT_NO_FATAL_FAILURE(ExpectNearSum(RunConv(Scalar(), s, data, true, clamp, false), expected, 9 * channels));
+      const std::vector<float> expected = WinogradOutput(Scalar(), s, sums, data.bias, end.epilogue, false);
+      ASSERT_NO_FATAL_FAILURE(ExpectNearSum(RunConv(Scalar(), s, data, true, end.epilogue, false), expected, 9 * channels));
       for (const Kernels* t : TiersToTest()) {
         SCOPED_TRACE(t->tier);
         for (bool cut : {false, true}) {
           ASSERT_NO_FATAL_FAILURE(ExpectSameBits(inputs.values, WinogradInput(*t, s, data.input, cut).values));
-          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, WinogradOutput(*t, s, sums, data.bias, clamp, cut)));
+          const std::vector<float> output = WinogradOutput(*t, s, sums, data.bias, end.epilogue, cut);
+          ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, output, 1));
+          if (end.epilogue.activation != ActivationF32::kNone) continue;
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, output));
         }
       }
     }
   }
 }
 
-std::vector<float> RunDepthwise(const Kernels& t, const ConvShape& s, const ConvData& data, ClampF32 clamp, bool cut) {
+std::vector<float> RunDepthwise(const Kernels& t, const ConvShape& s, const ConvData& data, const EpilogueF32& epilogue, bool cut) {
   AlignedBytes packed(t.pack_depthwise_f32_bytes(s));
   t.pack_depthwise_f32(s, data.weights.data(), data.bias.empty() ? nullptr : data.bias.data(), packed.data());
   const int32_t lines = s.batch * s.out_height;
   std::vector<float> output(Size(s.batch, s.out_height, s.out_width, s.out_channels), kNan);
   const std::vector<Range> ranges = cut ? UnevenRanges(lines) : std::vector<Range>{{0, lines}};
-  for (const Range& range : ranges) t.depthwise_f32(s, data.input.data(), packed.data(), output.data(), clamp, range);
+  for (const Range& range : ranges) t.depthwise_f32(s, data.input.data(), packed.data(), output.data(), epilogue, range);
   return output;
 }
 
@@ -305,13 +345,13 @@ void CompareDepthwise(const ConvShape& s, uint32_t seed) {
   SCOPED_TRACE(Describe(s));
   ConvData data = {RandomFloats(InputSize(s), seed), RandomFloats(static_cast<size_t>(s.taps() * s.out_channels), seed + 1), {}};
   if (seed % 4 != 0) data.bias = RandomFloats(static_cast<size_t>(s.out_channels), seed + 2);
-  const ClampF32 clamp = seed % 3 == 0 ? ClampF32{0.0f, 0.75f} : kNoClamp;
-  const std::vector<float> expected = RunDepthwise(Scalar(), s, data, clamp, false);
+  const End end(Size(s.batch, s.out_height, s.out_width, s.out_channels), static_cast<size_t>(s.out_channels), seed);
+  const std::vector<float> expected = RunDepthwise(Scalar(), s, data, end.epilogue, false);
   for (const Kernels* t : TiersToTest()) {
     SCOPED_TRACE(t->tier);
-    const std::vector<float> actual = RunDepthwise(*t, s, data, clamp, false);
+    const std::vector<float> actual = RunDepthwise(*t, s, data, end.epilogue, false);
     ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, actual, s.taps()));
-    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunDepthwise(*t, s, data, clamp, true)));
+    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunDepthwise(*t, s, data, end.epilogue, true)));
   }
 }
 
