@@ -145,13 +145,25 @@ struct Kernels {
   void (*conv_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
                    Range rows);
 
-  // --- Winograd F(2x2, 3x3), float32, for a 3x3 window of strides and dilations 1 and one group. A tile is 2 x 2 pixels of the output; there
-  // are batch * ceil(out_height / 2) * ceil(out_width / 2). A transformed tile is 16 points in planes `plane` floats apart, each plane
-  // [tile - tiles.begin][channel] ---------------------------------------------------------------------------------------------------------
+  /// The same with weights that stay IEEE binary16 in memory and are widened as they are used.
+  size_t (*pack_f16_bytes)(int32_t k, int32_t n);
+  void (*pack_f16)(int32_t k, int32_t n, WeightView<uint16_t> weights, const float* bias, std::byte* packed);
+  void (*conv_f16)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
+                   Range rows);
+
+  // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides and dilations 1 and one group. A tile is m x m pixels of the
+  // output; there are batch * ceil(out_height / m) * ceil(out_width / m). A transformed tile is (m + 2)^2 points in planes `plane` floats
+  // apart, each plane [tile - tiles.begin][channel] ---------------------------------------------------------------------------------------
+  size_t (*pack_winograd_f32_bytes)(int32_t m, int32_t in_channels, int32_t out_channels);
+  /// G g G^T of the filters [out_channels][3][3][in_channels], a matrix a point.
+  void (*pack_winograd_f32)(int32_t m, int32_t in_channels, int32_t out_channels, const float* filters, std::byte* packed);
   /// B^T d B of the inputs of the tiles. in_channels is at most kMaxWinogradChannels. Padded taps read as 0.
-  void (*winograd_input_f32)(const ConvShape& shape, const float* input, float* to, ptrdiff_t plane, Range tiles);
-  /// epilogue(bias + A^T m A) of the tiles' sums over in_channels; bias is not null.
-  void (*winograd_output_f32)(const ConvShape& shape, const float* from, ptrdiff_t plane, const float* bias, float* output,
+  void (*winograd_input_f32)(const ConvShape& shape, int32_t m, const float* input, float* to, ptrdiff_t plane, Range tiles);
+  /// The sums over in_channels of `tiles` transformed tiles, for every point.
+  void (*winograd_multiply_f32)(int32_t m, int32_t in_channels, int32_t out_channels, int32_t tiles, const float* from, ptrdiff_t from_plane,
+                                const std::byte* packed, float* to, ptrdiff_t to_plane);
+  /// epilogue(bias + A^T sums A) of the tiles; bias is not null.
+  void (*winograd_output_f32)(const ConvShape& shape, int32_t m, const float* from, ptrdiff_t plane, const float* bias, float* output,
                               const EpilogueF32& epilogue, Range tiles);
 
   // --- float32 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string.h>
+
 #include <utility>
 
 #include "kernels/common/epilogue_f32.h"
@@ -7,7 +9,8 @@
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
 
-// GEMM and convolution. Packed: panels of kPanel output channels (the last as narrow as whole vectors allow), each [bias][k][channel].
+// GEMM and convolution. Packed: panels of kPanel output channels (the last as narrow as whole vectors allow), each [bias][k][channel],
+// weights as float or as binary16.
 // Trick: implicit GEMM. K is cut into segments, runs of a row of A that lie contiguous in the input; a tile of output pixels is a table
 // of pointers, one a pixel and segment, with padded taps pointing at zeros, so that no im2col buffer is filled. Pixels are walked in
 // blocks that keep their inputs and one panel in L2. Every sum runs over k in the same order whatever tile its row falls into. On one
@@ -27,10 +30,18 @@ static_assert(kMaxSegments * kTileRows <= kMaxPointers);
 
 alignas(64) constexpr float kZeros[kMaxRun] = {};
 
-size_t PackF32Bytes(int32_t k, int32_t n) {
+template <class W>
+size_t PackBytes(int32_t k, int32_t n) {
   const size_t channels = static_cast<size_t>((n + F32::lanes - 1) / F32::lanes * F32::lanes);
-  const size_t bytes = channels * (static_cast<size_t>(k) + 1) * sizeof(float);
+  const size_t bytes = channels * (static_cast<size_t>(k) * sizeof(W) + sizeof(float));
   return (bytes + 63) / 64 * 64;
+}
+size_t PackF32Bytes(int32_t k, int32_t n) { return PackBytes<float>(k, n); }
+
+// A channel's bias and k weights.
+template <class W>
+SIGRUN_INLINE ptrdiff_t PanelBytes(ptrdiff_t k) {
+  return static_cast<ptrdiff_t>(sizeof(float)) + k * static_cast<ptrdiff_t>(sizeof(W));
 }
 
 SIGRUN_INLINE int32_t PanelWidth(int32_t channels) {
@@ -39,39 +50,34 @@ SIGRUN_INLINE int32_t PanelWidth(int32_t channels) {
 
 // k rows of a panel from weights of any strides, in short runs along k, so that a line of weights is read once even if the channels are
 // far apart.
-SIGRUN_INLINE void PackPanel(int32_t k, int32_t width, int32_t count, const WeightView<float>& from, float* to) {
+template <class W>
+SIGRUN_INLINE void PackPanel(int32_t k, int32_t width, int32_t count, const WeightView<W>& from, W* to) {
   constexpr int32_t kRun = 16;
   for (int32_t first = 0; first < k; first += kRun, to += kRun * width) {
     const int32_t run = k - first < kRun ? k - first : kRun;
     for (int32_t j = 0; j < count; ++j) {
-      const float* p = from.data + j * from.stride_n + first * from.stride_k;
+      const W* p = from.data + j * from.stride_n + first * from.stride_k;
       for (int32_t i = 0; i < run; ++i) to[i * width + j] = p[i * from.stride_k];
     }
     for (int32_t j = count; j < width; ++j) {
-      for (int32_t i = 0; i < run; ++i) to[i * width + j] = 0.0f;
+      for (int32_t i = 0; i < run; ++i) to[i * width + j] = 0;
     }
   }
 }
 
-SIGRUN_INLINE void CopyPanel(int32_t k, const WeightView<float>& from, float* to) {
-  for (int32_t i = 0; i < k; ++i, to += kPanel) {
-    SIGRUN_UNROLL
-    for (int v = 0; v < kTileVectors; ++v) Store(to + v * F32::lanes, Load(from.data + i * from.stride_k + v * F32::lanes));
-  }
-}
-
-void PackF32(int32_t k, int32_t n, WeightView<float> weights, const float* bias, std::byte* packed) {
-  float* to = reinterpret_cast<float*>(packed);
+template <class W>
+void Pack(int32_t k, int32_t n, WeightView<W> weights, const float* bias, std::byte* packed) {
   for (int32_t first = 0; first < n; first += kPanel, weights.data += kPanel * weights.stride_n) {
     const int32_t width = PanelWidth(n - first), count = n - first < width ? n - first : width;
+    float* to = reinterpret_cast<float*>(packed);
     for (int32_t j = 0; j < width; ++j) to[j] = bias != nullptr && j < count ? bias[first + j] : 0.0f;
-    to += width;
+    W* panel = reinterpret_cast<W*>(to + width);
     if (weights.stride_n == 1 && count == kPanel) {
-      CopyPanel(k, weights, to);
+      for (int32_t i = 0; i < k; ++i) memcpy(panel + i * kPanel, weights.data + i * weights.stride_k, kPanel * sizeof(W));
     } else {
-      PackPanel(k, width, count, weights, to);
+      PackPanel(k, width, count, weights, panel);
     }
-    to += static_cast<ptrdiff_t>(k) * width;
+    packed = reinterpret_cast<std::byte*>(panel + static_cast<ptrdiff_t>(k) * width);
   }
 }
 
@@ -174,10 +180,10 @@ float* LinePointers(const Gather& g, const Pass& pass, const Pixel& at, const fl
 struct Tile {
   const float* const* pointers;  // [segment][pixel]
   int32_t segments, length;
-  const float* bias;
-  const float* weights;      // the first segment's
-  ptrdiff_t segment_stride;  // of the weights
-  ptrdiff_t panel_stride;    // of bias and weights
+  const std::byte* bias;
+  const std::byte* weights;  // the first segment's
+  ptrdiff_t segment_bytes;   // of the weights
+  ptrdiff_t panel_bytes;     // of bias and weights
   float* output;
   ptrdiff_t output_stride;  // of pixels
   int32_t channels;         // to store
@@ -187,19 +193,22 @@ struct Tile {
   int32_t first;       // channel of all groups
 };
 
+SIGRUN_INLINE F32 LoadWeights(const float* p) { return Load(p); }
+SIGRUN_INLINE F32 LoadWeights(const uint16_t* p) { return LoadF16(p); }
+
 // kVectors vectors of channels lie in panels of kTileVectors.
-template <int kVectors>
+template <int kVectors, class W>
 struct WeightVectors {
-  const float* p;
-  ptrdiff_t panel_stride;
+  const std::byte* p;
+  ptrdiff_t panel_bytes;
   SIGRUN_INLINE F32 At(ptrdiff_t k, int v) const {
     constexpr int width = (kVectors < kTileVectors ? kVectors : kTileVectors) * F32::lanes;
-    return Load(p + v / kTileVectors * panel_stride + k * width + v % kTileVectors * F32::lanes);
+    return LoadWeights(reinterpret_cast<const W*>(p + v / kTileVectors * panel_bytes) + k * width + v % kTileVectors * F32::lanes);
   }
 };
 
-template <int kIndex, int kRows, int kVectors>
-SIGRUN_INLINE void FmaStep(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRows], const WeightVectors<kVectors>& weights, ptrdiff_t k) {
+template <int kIndex, int kRows, int kVectors, class W>
+SIGRUN_INLINE void FmaStep(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRows], const WeightVectors<kVectors, W>& weights, ptrdiff_t k) {
   F32 w[kVectors];
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) w[v] = weights.At(k + kIndex, v);
@@ -210,8 +219,8 @@ SIGRUN_INLINE void FmaStep(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRow
   }
 }
 
-template <int kRows, int kVectors>
-SIGRUN_INLINE void FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* pointers, const WeightVectors<kVectors>& weights,
+template <int kRows, int kVectors, class W>
+SIGRUN_INLINE void FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* pointers, const WeightVectors<kVectors, W>& weights,
                               ptrdiff_t length) {
   const float* row[kRows];
   SIGRUN_UNROLL
@@ -261,7 +270,8 @@ SIGRUN_INLINE void LoadSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
     for (int i = 0; i < kRows; ++i) {
       const float* from = t.output + i * t.output_stride + v * F32::lanes;
       if (t.begins) {
-        sum[i][v] = Load(t.bias + v / kTileVectors * t.panel_stride + v % kTileVectors * F32::lanes);
+        const std::byte* bias = t.bias + v / kTileVectors * t.panel_bytes;
+        sum[i][v] = Load(reinterpret_cast<const float*>(bias) + v % kTileVectors * F32::lanes);
       } else {
         sum[i][v] = rest >= F32::lanes ? Load(from) : LoadPartial(from, rest);
       }
@@ -293,13 +303,13 @@ SIGRUN_INLINE void StoreSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
   }
 }
 
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, class W>
 void RunTile(const Tile& t) {
   F32 sum[kRows][kVectors];
   LoadSums(t, sum);
-  WeightVectors<kVectors> weights = {t.weights, t.panel_stride};
+  WeightVectors<kVectors, W> weights = {t.weights, t.panel_bytes};
   const float* const* pointers = t.pointers;
-  for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_stride) {
+  for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_bytes) {
     FmaSegment(sum, pointers, weights, t.length);
   }
   StoreSums(t, sum);
@@ -310,12 +320,12 @@ struct TileFunctions {
   TileFunction of_rows[kTileRows];
 };
 
-template <int kVectors, int... kRow>
+template <int kVectors, class W, int... kRow>
 constexpr TileFunctions MakeTileFunctions(std::integer_sequence<int, kRow...>) {
-  return {{RunTile<kRow + 1, kVectors>...}};
+  return {{RunTile<kRow + 1, kVectors, W>...}};
 }
-constexpr TileFunctions kPanelTiles = MakeTileFunctions<kTileVectors>(std::make_integer_sequence<int, kTileRows>{});
-constexpr TileFunctions kNarrowTiles = MakeTileFunctions<1>(std::make_integer_sequence<int, kTileRows>{});
+template <int kVectors, class W>
+constexpr TileFunctions kTileFunctions = MakeTileFunctions<kVectors, W>(std::make_integer_sequence<int, kTileRows>{});
 static_assert(kTileVectors == 2, "a panel is whole or one vector wide");
 
 /// Pixels of a block, cut into tiles of nearly equal height.
@@ -375,7 +385,7 @@ void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block
 /// One group of a convolution.
 struct Group {
   Gather gather;
-  const float* packed;
+  const std::byte* packed;
   float* output;  // at the group's first channel
   ptrdiff_t output_stride;
   const EpilogueF32* epilogue;
@@ -389,12 +399,14 @@ SIGRUN_INLINE int32_t PanelsAtOnce(const Block& block, int32_t channels) {
   return channels >= panels * kPanel ? panels : 1;
 }
 
+template <class W>
 TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels) {
-  if (panels == 4) return RunTile<1, 4 * kTileVectors>;
-  if (panels == 2) return RunTile<2, 2 * kTileVectors>;
-  return (width == kPanel ? kPanelTiles : kNarrowTiles).of_rows[height - 1];
+  if (panels == 4) return RunTile<1, 4 * kTileVectors, W>;
+  if (panels == 2) return RunTile<2, 2 * kTileVectors, W>;
+  return (width == kPanel ? kTileFunctions<kTileVectors, W> : kTileFunctions<1, W>).of_rows[height - 1];
 }
 
+template <class W>
 void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) {
   const ConvShape& s = g.gather.shape;
   const Segments& cut = g.gather.segments;
@@ -409,7 +421,7 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
   }
   const ptrdiff_t k = static_cast<ptrdiff_t>(cut.count) * cut.length;
   const ptrdiff_t first_k = static_cast<ptrdiff_t>(pass.first) * cut.length + pass.offset;
-  const float* panel = g.packed;
+  const std::byte* panel = g.packed;
   for (int32_t n = 0; n < s.out_channels;) {
     const int32_t width = PanelWidth(s.out_channels - n), panels = PanelsAtOnce(block, s.out_channels - n);
     const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
@@ -417,9 +429,9 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
               pass.count,
               pass.length,
               panel,
-              panel + width * (1 + first_k),
-              static_cast<ptrdiff_t>(cut.length) * width,
-              (k + 1) * width,
+              panel + width * PanelBytes<W>(first_k),
+              static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W)),
+              width * PanelBytes<W>(k),
               nullptr,
               g.output_stride,
               channels,
@@ -431,17 +443,18 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
     t.output = g.output + row * g.output_stride + n;
     for (int32_t tile = 0; tile < block.tiles; ++tile) {
       const int32_t height = block.Height(tile);
-      ChooseTile(height, width, panels)(t);
+      ChooseTile<W>(height, width, panels)(t);
       t.pointers += pass.count * height;
       t.output += height * g.output_stride;
     }
-    panel += t.panel_stride * panels;
+    panel += t.panel_bytes * panels;
     n += channels;
   }
 }
 
 // The passes follow from the shape alone, so that neither threads nor blocks change the order of a sum. There is one even if K is 0: it
 // stores the bias.
+template <class W>
 void RunBlock(const Group& g, int32_t row, const Block& block) {
   const Segments& cut = g.gather.segments;
   const int32_t kernel_width = g.gather.segments.merged ? 1 : g.gather.shape.kernel_width;
@@ -458,7 +471,7 @@ void RunBlock(const Group& g, int32_t row, const Block& block) {
       pass.length = cut.length - offset < run ? cut.length - offset : run;
       pass.begins = offset == 0 && first == 0;
       pass.ends = offset + pass.length == cut.length && first + pass.count == cut.count;
-      RunPass(g, pass, row, block);
+      RunPass<W>(g, pass, row, block);
     }
   }
 }
@@ -471,25 +484,29 @@ int32_t RowsPerBlock(const Segments& cut) {
   return rows / kTileRows * kTileRows;
 }
 
-void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range rows) {
+template <class W>
+void Conv(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range rows) {
   const Segments cut = CutK(s);
   const int32_t step = RowsPerBlock(cut);
-  const size_t group_bytes = PackF32Bytes(cut.count * cut.length, s.out_channels);
+  const size_t group_bytes = PackBytes<W>(cut.count * cut.length, s.out_channels);
   const ptrdiff_t output_stride = static_cast<ptrdiff_t>(s.out_channels) * s.groups;
   const ptrdiff_t residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
   for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
-    const Group group = {{s, cut, input}, reinterpret_cast<const float*>(packed), output, output_stride, &epilogue, residual,
+    const Group group = {{s, cut, input}, packed, output, output_stride, &epilogue, residual,
                          g * s.out_channels};
     for (int32_t row = rows.begin; row < rows.end; row += step) {
-      RunBlock(group, row, Block(rows.end - row < step ? rows.end - row : step));
+      RunBlock<W>(group, row, Block(rows.end - row < step ? rows.end - row : step));
     }
   }
 }
 
 void OverlayGemm(Kernels& t) {
   t.pack_f32_bytes = PackF32Bytes;
-  t.pack_f32 = PackF32;
-  t.conv_f32 = ConvF32;
+  t.pack_f32 = Pack<float>;
+  t.conv_f32 = Conv<float>;
+  t.pack_f16_bytes = PackBytes<uint16_t>;
+  t.pack_f16 = Pack<uint16_t>;
+  t.conv_f16 = Conv<uint16_t>;
 }
 
 }  // namespace

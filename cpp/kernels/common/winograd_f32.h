@@ -1,10 +1,23 @@
 #pragma once
 
 #include "kernels/common/epilogue_f32.h"
+#include "kernels/common/gemm_f32.h"
 #include "kernels/common/math.h"
 #include "kernels/kernels.h"
 
-// The transforms of Winograd's F(2x2, 3x3). A vector of channels takes a whole tile in registers.
+namespace sigrun::kernels {
+namespace {
+
+SIGRUN_INLINE F32 operator*(F32 x, float s) { return x * Set1(s); }
+SIGRUN_INLINE F32 AddScaled(F32 a, float s, F32 b) { return Fma(Set1(s), b, a); }
+
+}  // namespace
+}  // namespace sigrun::kernels
+
+#include "kernels/common/winograd_transform.h"
+
+// The transforms of Winograd's F(m x m, 3x3), m = 2 or 4. A vector of channels takes a whole tile in registers, as far as there are so many;
+// what is written to 36 planes comes back from L2 in the order in which the products read it.
 namespace sigrun::kernels {
 namespace {
 
@@ -13,8 +26,9 @@ alignas(64) constexpr float kZeroPixel[kMaxWinogradChannels] = {};
 struct WinogradTile {
   int32_t image, y, x;  // y and x in tiles
 };
+template <int kOut>
 SIGRUN_INLINE WinogradTile WinogradTileAt(const ConvShape& s, int32_t tile) {
-  const int32_t columns = (s.out_width + 1) / 2, lines = (s.out_height + 1) / 2;
+  const int32_t columns = (s.out_width + kOut - 1) / kOut, lines = (s.out_height + kOut - 1) / kOut;
   return {tile / (lines * columns), tile / columns % lines, tile % columns};
 }
 
@@ -27,46 +41,50 @@ SIGRUN_INLINE void StoreChannels(float* p, F32 x, int rest) {
   }
 }
 
-SIGRUN_INLINE void WinogradInputVector(const float* const (&pixels)[16], ptrdiff_t c, int rest, float* to, ptrdiff_t plane) {
-  F32 t[4][4];
+template <int kSide>
+SIGRUN_INLINE void WinogradInputVector(const float* const (&pixels)[kSide * kSide], ptrdiff_t c, int rest, float* to, ptrdiff_t plane) {
+  F32 half[kSide][kSide];
   SIGRUN_UNROLL
-  for (int j = 0; j < 4; ++j) {
-    const F32 d0 = LoadChannels(pixels[j] + c, rest), d1 = LoadChannels(pixels[4 + j] + c, rest);
-    const F32 d2 = LoadChannels(pixels[8 + j] + c, rest), d3 = LoadChannels(pixels[12 + j] + c, rest);
-    t[0][j] = d0 - d2;
-    t[1][j] = d1 + d2;
-    t[2][j] = d2 - d1;
-    t[3][j] = d1 - d3;
+  for (int j = 0; j < kSide; ++j) {
+    F32 column[kSide], t[kSide];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kSide; ++i) column[i] = LoadChannels(pixels[i * kSide + j] + c, rest);
+    WinogradTransformInput(column, t);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kSide; ++i) half[i][j] = t[i];
   }
   SIGRUN_UNROLL
-  for (int i = 0; i < 4; ++i, to += 4 * plane) {
-    StoreChannels(to, t[i][0] - t[i][2], rest);
-    StoreChannels(to + plane, t[i][1] + t[i][2], rest);
-    StoreChannels(to + 2 * plane, t[i][2] - t[i][1], rest);
-    StoreChannels(to + 3 * plane, t[i][1] - t[i][3], rest);
+  for (int i = 0; i < kSide; ++i) {
+    F32 t[kSide];
+    WinogradTransformInput(half[i], t);
+    SIGRUN_UNROLL
+    for (int j = 0; j < kSide; ++j, to += plane) StoreChannels(to, t[j], rest);
   }
 }
 
-void WinogradInputF32(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+template <int kOut>
+void WinogradInput(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+  constexpr int kSide = kOut + 2;
   const ptrdiff_t channels = s.in_channels;
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, to += channels) {
-    const WinogradTile at = WinogradTileAt(s, tile);
-    const int32_t top = at.y * 2 - s.pad_top, left = at.x * 2 - s.pad_left;
-    const float* pixels[16];
-    for (int32_t i = 0; i < 16; ++i) {
-      const int32_t y = top + i / 4, x = left + i % 4;
+    const WinogradTile at = WinogradTileAt<kOut>(s, tile);
+    const int32_t top = at.y * kOut - s.pad_top, left = at.x * kOut - s.pad_left;
+    const float* pixels[kSide * kSide];
+    for (int32_t i = 0; i < kSide * kSide; ++i) {
+      const int32_t y = top + i / kSide, x = left + i % kSide;
       const bool inside = y >= 0 && y < s.in_height && x >= 0 && x < s.in_width;
       pixels[i] = inside ? input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + x) * channels : kZeroPixel;
     }
     ptrdiff_t c = 0;
-    for (; c + F32::lanes <= channels; c += F32::lanes) WinogradInputVector(pixels, c, F32::lanes, to + c, plane);
-    if (c < channels) WinogradInputVector(pixels, c, static_cast<int>(channels - c), to + c, plane);
+    for (; c + F32::lanes <= channels; c += F32::lanes) WinogradInputVector<kSide>(pixels, c, F32::lanes, to + c, plane);
+    if (c < channels) WinogradInputVector<kSide>(pixels, c, static_cast<int>(channels - c), to + c, plane);
   }
 }
 
-/// Where the four pixels of a tile go; null where there is none.
+/// Where the pixels of a tile go; null where there is none.
+template <int kOut>
 struct WinogradPixels {
-  float* at[4];
+  float* at[kOut * kOut];
   ptrdiff_t residual;  // from the output to the residual, in floats
   bool has_residual;
   F32 low, high;
@@ -77,45 +95,52 @@ struct WinogradPixels {
   }
 };
 
-SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels& pixels, ptrdiff_t c, int rest) {
-  F32 t[2][4];
+template <int kOut>
+SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kOut>& pixels, ptrdiff_t c,
+                                        int rest) {
+  constexpr int kSide = kOut + 2;
+  F32 half[kOut][kSide];
   SIGRUN_UNROLL
-  for (int j = 0; j < 4; ++j, from += plane) {
-    const F32 m0 = LoadChannels(from, rest), m1 = LoadChannels(from + 4 * plane, rest);
-    const F32 m2 = LoadChannels(from + 8 * plane, rest), m3 = LoadChannels(from + 12 * plane, rest);
-    t[0][j] = (m0 + m1) + m2;
-    t[1][j] = (m1 - m2) - m3;
+  for (int j = 0; j < kSide; ++j) {
+    F32 column[kSide], y[kOut];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kSide; ++i) column[i] = LoadChannels(from + (i * kSide + j) * plane, rest);
+    WinogradTransformOutput(column, y);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kOut; ++i) half[i][j] = y[i];
   }
   SIGRUN_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    const F32 left = (t[i][0] + t[i][1]) + t[i][2], right = (t[i][1] - t[i][2]) - t[i][3];
-    pixels.Put(2 * i, left + bias, c, rest);
-    pixels.Put(2 * i + 1, right + bias, c, rest);
+  for (int i = 0; i < kOut; ++i) {
+    F32 y[kOut];
+    WinogradTransformOutput(half[i], y);
+    SIGRUN_UNROLL
+    for (int j = 0; j < kOut; ++j) pixels.Put(i * kOut + j, y[j] + bias, c, rest);
   }
 }
 
-void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output,
-                       const EpilogueF32& epilogue, Range tiles) {
+template <int kOut>
+void WinogradOutput(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, const EpilogueF32& epilogue,
+                    Range tiles) {
   const ClampF32 clamp = StoreClamp(epilogue);
   const ptrdiff_t channels = s.out_channels;
+  WinogradPixels<kOut> pixels;
+  pixels.residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
+  pixels.has_residual = epilogue.residual != nullptr;
+  pixels.low = Set1(clamp.min);
+  pixels.high = Set1(clamp.max);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, from += channels) {
-    const WinogradTile at = WinogradTileAt(s, tile);
-    WinogradPixels pixels;
-    pixels.residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
-    pixels.has_residual = epilogue.residual != nullptr;
-    pixels.low = Set1(clamp.min);
-    pixels.high = Set1(clamp.max);
-    for (int32_t i = 0; i < 4; ++i) {
-      const int32_t y = at.y * 2 + i / 2, x = at.x * 2 + i % 2;
+    const WinogradTile at = WinogradTileAt<kOut>(s, tile);
+    for (int32_t i = 0; i < kOut * kOut; ++i) {
+      const int32_t y = at.y * kOut + i / kOut, x = at.x * kOut + i % kOut;
       const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x;
       pixels.at[i] = y < s.out_height && x < s.out_width ? output + position * channels : nullptr;
     }
     ptrdiff_t c = 0;
     for (; c + F32::lanes <= channels; c += F32::lanes) {
-      WinogradOutputVector(from + c, plane, Load(bias + c), pixels, c, F32::lanes);
+      WinogradOutputVector<kOut>(from + c, plane, Load(bias + c), pixels, c, F32::lanes);
     }
     const int rest = static_cast<int>(channels - c);
-    if (rest > 0) WinogradOutputVector(from + c, plane, LoadPartial(bias + c, rest), pixels, c, rest);
+    if (rest > 0) WinogradOutputVector<kOut>(from + c, plane, LoadPartial(bias + c, rest), pixels, c, rest);
     if (epilogue.activation == ActivationF32::kNone) continue;
     for (float* pixel : pixels.at) {
       if (pixel != nullptr) ActivateRows(epilogue, pixel, 0, 1, s.out_channels, 0);
@@ -123,8 +148,111 @@ void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, c
   }
 }
 
+void WinogradInputF32(const ConvShape& s, int32_t m, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+  return m == 2 ? WinogradInput<2>(s, input, to, plane, tiles) : WinogradInput<4>(s, input, to, plane, tiles);
+}
+
+void WinogradOutputF32(const ConvShape& s, int32_t m, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                       const EpilogueF32& epilogue, Range tiles) {
+  return m == 2 ? WinogradOutput<2>(s, from, plane, bias, output, epilogue, tiles)
+                : WinogradOutput<4>(s, from, plane, bias, output, epilogue, tiles);
+}
+
+// A block of filters by vectors of input channels: the transformed values of kBlock input channels for a panel of outputs, turned from
+// [channel of the output][of the input] to the order of a panel.
+template <int kOut>
+SIGRUN_INLINE void WinogradFilterVector(const float* taps, ptrdiff_t tap_stride, int rest, float* to, ptrdiff_t plane) {
+  constexpr int kSide = kOut + 2;
+  F32 half[kSide][3];
+  SIGRUN_UNROLL
+  for (int j = 0; j < 3; ++j) {
+    F32 column[3], u[kSide];
+    SIGRUN_UNROLL
+    for (int i = 0; i < 3; ++i) column[i] = LoadChannels(taps + (i * 3 + j) * tap_stride, rest);
+    WinogradTransformFilter(column, u);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kSide; ++i) half[i][j] = u[i];
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kSide; ++i) {
+    F32 u[kSide];
+    WinogradTransformFilter(half[i], u);
+    SIGRUN_UNROLL
+    for (int j = 0; j < kSide; ++j, to += plane) Store(to, u[j]);
+  }
+}
+
+// Panels as PackF32 makes them for every point, by way of a block [point][output channel][lane] that stays in L1 and L2.
+template <int kOut>
+void PackWinograd(int32_t k, int32_t n, const float* filter, float* packed) {
+  constexpr int kPoints = (kOut + 2) * (kOut + 2);
+  constexpr ptrdiff_t kBlock = ptrdiff_t{kPanel} * F32::lanes;
+  alignas(64) float block[kPoints * kBlock];
+  const ptrdiff_t point_floats = static_cast<ptrdiff_t>(PackF32Bytes(k, n) / sizeof(float));
+  for (int32_t first = 0; first < n; first += kPanel) {
+    const int32_t width = PanelWidth(n - first), count = n - first < width ? n - first : width;
+    float* panel = packed + static_cast<ptrdiff_t>(first) * (k + 1);
+    for (int32_t c = -1; c < k; c = c < 0 ? 0 : c + F32::lanes) {
+      if (c >= 0) {
+        const int32_t rest = k - c < F32::lanes ? k - c : F32::lanes;
+        for (int32_t j = 0; j < count; ++j) {
+          WinogradFilterVector<kOut>(filter + static_cast<ptrdiff_t>(first + j) * 9 * k + c, k, rest, block + j * F32::lanes, kBlock);
+        }
+      }
+      const int32_t lines = c < 0 ? 1 : k - c < F32::lanes ? k - c : F32::lanes;
+      for (int point = 0; point < kPoints; ++point) {
+        float* to = panel + point * point_floats + static_cast<ptrdiff_t>(c + 1) * width;
+        const float* from = block + point * kBlock;
+        for (int32_t i = 0; i < lines; ++i, to += width) {
+          for (int32_t j = 0; j < width; ++j) to[j] = c < 0 || j >= count ? 0.0f : from[j * F32::lanes + i];
+        }
+      }
+    }
+  }
+}
+
+size_t PackWinogradF32Bytes(int32_t m, int32_t k, int32_t n) { return static_cast<size_t>((m + 2) * (m + 2)) * PackF32Bytes(k, n); }
+
+void PackWinogradF32(int32_t m, int32_t k, int32_t n, const float* filter, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  return m == 2 ? PackWinograd<2>(k, n, filter, to) : PackWinograd<4>(k, n, filter, to);
+}
+
+// One product a point. The tiles are taken directly: a call of the convolution would cost a tenth of so small a product.
+void WinogradMultiplyF32(int32_t m, int32_t k, int32_t n, int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed,
+                         float* to, ptrdiff_t to_plane) {
+  static constexpr EpilogueF32 kPlain;
+  constexpr int32_t kRows = kTileRows * 16;
+  const size_t point_bytes = PackF32Bytes(k, n);
+  const int32_t points = (m + 2) * (m + 2);
+  for (int32_t point = 0; point < points; ++point, from += from_plane, to += to_plane, packed += point_bytes) {
+    for (int32_t row = 0; row < tiles; row += kRows) {
+      const Block block(tiles - row < kRows ? tiles - row : kRows);
+      const float* pointers[kRows];
+      for (int32_t i = 0; i < block.rows; ++i) pointers[i] = from + static_cast<ptrdiff_t>(row + i) * k;
+      const std::byte* panel = packed;
+      for (int32_t first = 0; first < n; first += kPanel) {
+        const int32_t width = PanelWidth(n - first), channels = n - first < width ? n - first : width;
+        Tile t = {pointers, 1, k, panel, panel + width * PanelBytes<float>(0), 0, width * PanelBytes<float>(k), nullptr, n, channels, true, true, &kPlain,
+                  0, first};
+        t.output = to + static_cast<ptrdiff_t>(row) * n + first;
+        for (int32_t tile = 0; tile < block.tiles; ++tile) {
+          const int32_t height = block.Height(tile);
+          ChooseTile<float>(height, width, 1)(t);
+          t.pointers += height;
+          t.output += static_cast<ptrdiff_t>(height) * n;
+        }
+        panel += t.panel_bytes;
+      }
+    }
+  }
+}
+
 void OverlayWinograd(Kernels& t) {
+  t.pack_winograd_f32_bytes = PackWinogradF32Bytes;
+  t.pack_winograd_f32 = PackWinogradF32;
   t.winograd_input_f32 = WinogradInputF32;
+  t.winograd_multiply_f32 = WinogradMultiplyF32;
   t.winograd_output_f32 = WinogradOutputF32;
 }
 

@@ -5,6 +5,14 @@
 #include "kernels/common/inline.h"
 #include "kernels/kernels.h"
 
+namespace sigrun::kernels {
+namespace {
+SIGRUN_INLINE float AddScaled(float a, float s, float b) { return a + s * b; }
+}  // namespace
+}  // namespace sigrun::kernels
+
+#include "kernels/common/winograd_transform.h"
+
 // The specification of the float32 kernels: plain loops, one sum after the other.
 namespace sigrun::kernels {
 namespace {
@@ -141,65 +149,108 @@ void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packe
   }
 }
 
-// --- Winograd F(2x2, 3x3) --------------------------------------------------------------------------------------------------------------
+// --- Winograd; packed: [point][out_channels][in_channels] ----------------------------------------------------------------------------------
 
 struct WinogradTile {
   int32_t image, y, x;  // y and x in tiles
 };
-WinogradTile WinogradTileAt(const ConvShape& s, int32_t tile) {
-  const int32_t columns = (s.out_width + 1) / 2, lines = (s.out_height + 1) / 2;
+WinogradTile WinogradTileAt(const ConvShape& s, int32_t m, int32_t tile) {
+  const int32_t columns = (s.out_width + m - 1) / m, lines = (s.out_height + m - 1) / m;
   return {tile / (lines * columns), tile / columns % lines, tile % columns};
 }
 
-void WinogradInputF32(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+// transform(kFrom values, kTo results) over the columns of `from`, then over the rows of what they gave.
+template <int kFrom, int kTo, class Transform>
+void TransformSquare(const float (&from)[kFrom][kFrom], float (&to)[kTo][kTo], const Transform& transform) {
+  float half[kTo][kFrom];
+  for (int j = 0; j < kFrom; ++j) {
+    float column[kFrom], t[kTo];
+    for (int i = 0; i < kFrom; ++i) column[i] = from[i][j];
+    transform(column, t);
+    for (int i = 0; i < kTo; ++i) half[i][j] = t[i];
+  }
+  for (int i = 0; i < kTo; ++i) transform(half[i], to[i]);
+}
+
+template <int m>
+void WinogradFilters(int32_t k, int32_t n, const float* filters, float* to) {
+  const ptrdiff_t plane = static_cast<ptrdiff_t>(n) * k;
+  for (ptrdiff_t i = 0; i < plane; ++i, ++to) {
+    float g[3][3], u[m + 2][m + 2];
+    for (int tap = 0; tap < 9; ++tap) g[tap / 3][tap % 3] = filters[(i / k * 9 + tap) * k + i % k];
+    TransformSquare(g, u, [](const auto& from, auto& result) { WinogradTransformFilter(from, result); });
+    for (int point = 0; point < (m + 2) * (m + 2); ++point) to[point * plane] = u[point / (m + 2)][point % (m + 2)];
+  }
+}
+
+size_t PackWinogradF32Bytes(int32_t m, int32_t k, int32_t n) {
+  return static_cast<size_t>((m + 2) * (m + 2)) * static_cast<size_t>(k) * static_cast<size_t>(n) * sizeof(float);
+}
+
+void PackWinogradF32(int32_t m, int32_t k, int32_t n, const float* filters, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  return m == 2 ? WinogradFilters<2>(k, n, filters, to) : WinogradFilters<4>(k, n, filters, to);
+}
+
+template <int m>
+void WinogradInput(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const WinogradTile at = WinogradTileAt(s, tile);
+    const WinogradTile at = WinogradTileAt(s, m, tile);
     for (int32_t c = 0; c < s.in_channels; ++c, ++to) {
-      float d[4][4], t[4][4];
-      for (int32_t i = 0; i < 16; ++i) {
-        const int32_t y = at.y * 2 - s.pad_top + i / 4, x = at.x * 2 - s.pad_left + i % 4;
-        const bool inside = y >= 0 && y < s.in_height && x >= 0 && x < s.in_width;
-        const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + x;
-        d[i / 4][i % 4] = inside ? input[position * s.in_channels + c] : 0.0f;
+      float d[m + 2][m + 2], t[m + 2][m + 2];
+      for (int32_t i = 0; i < (m + 2) * (m + 2); ++i) {
+        const float* pixel = InputPixel(s, input, at.image, at.y * m - s.pad_top + i / (m + 2), at.x * m - s.pad_left + i % (m + 2));
+        d[i / (m + 2)][i % (m + 2)] = pixel == nullptr ? 0.0f : pixel[c];
       }
-      for (int j = 0; j < 4; ++j) {
-        t[0][j] = d[0][j] - d[2][j];
-        t[1][j] = d[1][j] + d[2][j];
-        t[2][j] = d[2][j] - d[1][j];
-        t[3][j] = d[1][j] - d[3][j];
-      }
-      for (int i = 0; i < 4; ++i) {
-        float* line = to + 4 * i * plane;
-        line[0] = t[i][0] - t[i][2];
-        line[plane] = t[i][1] + t[i][2];
-        line[2 * plane] = t[i][2] - t[i][1];
-        line[3 * plane] = t[i][1] - t[i][3];
+      TransformSquare(d, t, [](const auto& from, auto& result) { WinogradTransformInput(from, result); });
+      for (int32_t i = 0; i < (m + 2) * (m + 2); ++i) to[i * plane] = t[i / (m + 2)][i % (m + 2)];
+    }
+  }
+}
+
+void WinogradMultiplyF32(int32_t m, int32_t k, int32_t n, int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed,
+                         float* to, ptrdiff_t to_plane) {
+  const float* weights = reinterpret_cast<const float*>(packed);
+  for (int32_t point = 0; point < (m + 2) * (m + 2); ++point, from += from_plane, to += to_plane) {
+    for (int32_t j = 0; j < n; ++j, weights += k) {
+      for (int32_t tile = 0; tile < tiles; ++tile) {
+        float sum = 0.0f;
+        for (int32_t c = 0; c < k; ++c) sum += from[static_cast<ptrdiff_t>(tile) * k + c] * weights[c];
+        to[static_cast<ptrdiff_t>(tile) * n + j] = sum;
       }
     }
   }
 }
 
-void WinogradOutputF32(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output,
-                       const EpilogueF32& epilogue, Range tiles) {
+template <int m>
+void WinogradOutput(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, const EpilogueF32& epilogue,
+                    Range tiles) {
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const WinogradTile at = WinogradTileAt(s, tile);
+    const WinogradTile at = WinogradTileAt(s, m, tile);
     for (int32_t c = 0; c < s.out_channels; ++c, ++from) {
-      float t[2][4];
-      for (int j = 0; j < 4; ++j) {
-        const float* m = from + j * plane;
-        t[0][j] = (m[0] + m[4 * plane]) + m[8 * plane];
-        t[1][j] = (m[4 * plane] - m[8 * plane]) - m[12 * plane];
-      }
-      for (int32_t i = 0; i < 4; ++i) {
-        const int32_t y = at.y * 2 + i / 2, x = at.x * 2 + i % 2;
-        if (y >= s.out_height || x >= s.out_width) continue;
-        const float* p = t[i / 2];
-        const float sum = i % 2 == 0 ? (p[0] + p[1]) + p[2] : (p[1] - p[2]) - p[3];
-        const ptrdiff_t position = ((static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x) * s.out_channels + c;
-        output[position] = Finish(epilogue, sum + bias[c], position, c);
+      float sums[m + 2][m + 2], pixels[m][m];
+      for (int32_t i = 0; i < (m + 2) * (m + 2); ++i) sums[i / (m + 2)][i % (m + 2)] = from[i * plane];
+      TransformSquare(sums, pixels, [](const auto& column, auto& result) { WinogradTransformOutput(column, result); });
+      for (int32_t i = 0; i < m; ++i) {
+        for (int32_t j = 0; j < m; ++j) {
+          const int32_t y = at.y * m + i, x = at.x * m + j;
+          if (y >= s.out_height || x >= s.out_width) continue;
+          const ptrdiff_t position = ((static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x) * s.out_channels + c;
+          output[position] = Finish(epilogue, pixels[i][j] + bias[c], position, c);
+        }
       }
     }
   }
+}
+
+void WinogradInputF32(const ConvShape& s, int32_t m, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+  return m == 2 ? WinogradInput<2>(s, input, to, plane, tiles) : WinogradInput<4>(s, input, to, plane, tiles);
+}
+
+void WinogradOutputF32(const ConvShape& s, int32_t m, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                       const EpilogueF32& epilogue, Range tiles) {
+  return m == 2 ? WinogradOutput<2>(s, from, plane, bias, output, epilogue, tiles)
+                : WinogradOutput<4>(s, from, plane, bias, output, epilogue, tiles);
 }
 
 // --- pooling; a window wholly outside the image gives 0 --------------------------------------------------------------------------------
@@ -311,6 +362,15 @@ void F16ToF32(const uint16_t* x, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const uint32_t bits = F16BitsToF32Bits(x[i]);
     memcpy(&y[i], &bits, sizeof(bits));
+  }
+}
+
+// Widened at once: the values are the same.
+void PackF16(int32_t k, int32_t n, WeightView<uint16_t> weights, const float* bias, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  for (int32_t i = 0; i < n; ++i) *to++ = bias != nullptr ? bias[i] : 0.0f;
+  for (int32_t i = 0; i < n; ++i) {
+    for (int32_t j = 0; j < k; ++j) F16ToF32(&weights.data[i * weights.stride_n + j * weights.stride_k], to++, 1);
   }
 }
 
@@ -431,7 +491,13 @@ void OverlayF32(Kernels& t) {
   t.pack_depthwise_f32_bytes = PackDepthwiseF32Bytes;
   t.pack_depthwise_f32 = PackDepthwiseF32;
   t.depthwise_f32 = DepthwiseF32;
+  t.pack_f16_bytes = PackF32Bytes;
+  t.pack_f16 = PackF16;
+  t.conv_f16 = ConvF32;
+  t.pack_winograd_f32_bytes = PackWinogradF32Bytes;
+  t.pack_winograd_f32 = PackWinogradF32;
   t.winograd_input_f32 = WinogradInputF32;
+  t.winograd_multiply_f32 = WinogradMultiplyF32;
   t.winograd_output_f32 = WinogradOutputF32;
   t.max_pool_f32 = PoolF32<MaxPool>;
   t.average_pool_f32 = PoolF32<AveragePool>;
