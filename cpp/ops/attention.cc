@@ -164,7 +164,7 @@ void PrepareAttention(Prepare& p) {
   if (p.output_elements(0) == 0) return;
   const Slot packed_keys = EmitPack(p, kKey, keys, false, a.key_bytes), packed_values = EmitPack(p, kValue, values, true, a.value_bytes);
   const Slot scratch = p.Scratch(a.scores() * sizeof(float) * static_cast<size_t>(p.workers()));
-  p.Emit([=, k = &p.kernels(), none = ActivationClamp(p), q = p.in(kQuery), mask = a.has_mask ? p.in(kMask) : Slot{},
+  p.Emit([=, k = &p.kernels(), none = kernels::EpilogueF32{}, q = p.in(kQuery), mask = a.has_mask ? p.in(kMask) : Slot{},
           out = p.out(0)](RunContext& run) noexcept {
     const int64_t cost = MacCost(int64_t{a.block} * a.groups * a.keys * (a.depth + a.channels));
     run.Parallel(a.batch * a.blocks(), cost, [&](Range range, int worker) {
