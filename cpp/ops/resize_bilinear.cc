@@ -83,13 +83,7 @@ std::vector<Neighbours<int32_t>> FixedNeighbours(int32_t in, int32_t out, Option
   return neighbours;
 }
 
-/// One pixel from its four neighbours.
-void MixPixel(const float* a, const float* b, const float* c, const float* d, float wy, float wx, float* to, int32_t depth) {
-  const float wa = (1 - wy) * (1 - wx), wb = (1 - wy) * wx, wc = wy * (1 - wx), wd = wy * wx;
-  for (int32_t i = 0; i < depth; ++i) to[i] = a[i] * wa + c[i] * wc + b[i] * wb + d[i] * wd;
-}
-
-// In the order of LiteRT's sum, which decides what is rounded up.
+/// One pixel from its four neighbours, in the order of LiteRT's sum, which decides what is rounded up.
 void MixPixel(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d, float wy, float wx, uint8_t* to, int32_t depth) {
   const float vy = 1 - wy, vx = 1 - wx;
   for (int32_t i = 0; i < depth; ++i) {
@@ -170,6 +164,27 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>>
   });
 }
 
+void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<Neighbours<float>> ys, std::vector<Neighbours<float>> xs) {
+  p.Emit([g, mix = p.kernels().mix_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
+          out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
+      for (int32_t line = lines.begin; line < lines.end; ++line) {
+        const auto& y = ys[static_cast<size_t>(line % g.out_height)];
+        const float* top = g.Line(run.get<float>(in), line, y.first);
+        const float* bottom = g.Line(run.get<float>(in), line, y.second);
+        float* to = g.Output(run.get<float>(out), line);
+        for (const auto& x : xs) {
+          const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
+          const float vy = 1 - y.weight, vx = 1 - x.weight;
+          const float weights[4] = {vy * vx, vy * x.weight, y.weight * vx, y.weight * x.weight};
+          mix(top + left, top + right, bottom + left, bottom + right, weights, to, static_cast<size_t>(g.depth));
+          to += g.depth;
+        }
+      }
+    });
+  });
+}
+
 void PrepareResizeBilinear(Prepare& p) {
   enum Field : int { kAlignCorners = 2, kHalfPixelCenters = 3 };
   p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
@@ -186,7 +201,7 @@ void PrepareResizeBilinear(Prepare& p) {
     case TensorType::kUInt8:
       return EmitBilinear<uint8_t>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
     default:
-      return EmitBilinear<float>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+      return EmitBilinearF32(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
   }
 }
 

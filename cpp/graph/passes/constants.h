@@ -2,20 +2,23 @@
 
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "graph/graph.h"
 
 namespace sigrun::passes {
 
-/// A new float32 constant of the graph, as a vector; its id is beyond those of the file's tensors.
-inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) {
+/// A new constant of the graph, as a vector; its id is beyond those of the file's tensors.
+template <class T>
+int32_t AddConstant(Graph& graph, TensorType type, const std::vector<T>& values) {
   static const Quantization kNone;
-  const size_t bytes = values.size() * sizeof(float);
+  const size_t bytes = values.size() * sizeof(T);
   auto owner = std::make_shared<AlignedBytes>(bytes);
   std::memcpy(owner->data(), values.data(), bytes);
   Value value;
   value.name = "fused";
+  value.type = type;
   value.shape = {static_cast<int32_t>(values.size())};
   value.quantization = &kNone;
   value.constant = owner->data();
@@ -24,5 +27,6 @@ inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) {
   graph.values.push_back(std::move(value));
   return static_cast<int32_t>(graph.values.size()) - 1;
 }
+inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) { return AddConstant(graph, TensorType::kFloat32, values); }
 
 }  // namespace sigrun::passes

@@ -163,12 +163,18 @@ class Matcher {
   bool IsOfLastDimension(const Node& mean) const {
     if (mean.inputs.size() != 2) return false;
     const Value &x = ValueOf(mean.inputs[0]), &axes = ValueOf(mean.inputs[1]);
-    if (x.shape.empty() || x.shape.back() < 1 || axes.constant == nullptr || axes.type != TensorType::kInt32 || axes.constant_bytes != 4) {
-      return false;
+    if (x.shape.empty() || x.shape.back() < 1 || axes.constant == nullptr || axes.type != TensorType::kInt32) return false;
+    const int32_t rank = static_cast<int32_t>(x.shape.size());
+    bool has_last = false;
+    for (size_t i = 0; i < axes.constant_bytes / sizeof(int32_t); ++i) {
+      int32_t axis;
+      std::memcpy(&axis, axes.constant + i * sizeof(axis), sizeof(axis));
+      if (axis < -rank || axis >= rank) return false;
+      axis = axis < 0 ? axis + rank : axis;
+      has_last |= axis == rank - 1;
+      if (axis != rank - 1 && x.shape[Index(axis)] != 1) return false;
     }
-    int32_t axis;
-    std::memcpy(&axis, axes.constant, sizeof(axis));
-    return axis == -1 || axis == static_cast<int32_t>(x.shape.size()) - 1;
+    return has_last;
   }
 
   bool IsDeviation(int32_t v, int32_t* x) const {
@@ -215,17 +221,14 @@ class Matcher {
     return form;
   }
 
-  // A row value is the same under the shape of x with a last dimension of 1, or without a last dimension.
+  // Whether a reshaped row value has the shape of x with a last dimension of 1; nullopt if shapes are not known yet.
   std::optional<bool> KeepsDim(int32_t x, int32_t v) const {
     Shape kept = ValueOf(x).shape;
     for (const int32_t extent : kept) {
       if (extent < 1) return std::nullopt;
     }
     kept.back() = 1;
-    if (ValueOf(v).shape == kept) return true;
-    kept.pop_back();
-    if (ValueOf(v).shape == kept) return false;
-    return std::nullopt;
+    return ValueOf(v).shape == kept;
   }
 
   void FollowReshape(int32_t in, int32_t out) {

@@ -5,6 +5,7 @@ namespace sigrun::passes {
 void Run(Graph& graph, const kernels::Kernels& kernels) {
   RemoveDeadNodes(graph);
   FoldConstants(graph, kernels);
+  ReduceUntransposed(graph);
   FuseLayerNorms(graph);
   FuseAttention(graph);
   FusePads(graph);

@@ -18,6 +18,9 @@ bool FusePads(Graph& graph);
 /// The operators of which a float32 layer normalisation along the last dimension consists become one.
 bool FuseLayerNorms(Graph& graph);
 
+/// A float32 MEAN of a transposed tensor takes the mean of the tensor itself, where the kept dimensions are in the same order.
+bool ReduceUntransposed(Graph& graph);
+
 /// BATCH_MATMUL, a scale, a mask, SOFTMAX and BATCH_MATMUL in float32 become one operator, with the transpositions of the heads around them.
 bool FuseAttention(Graph& graph);
 

@@ -76,13 +76,13 @@ SIGRUN_INLINE F32 Log(F32 x) {
 /// Within 3: e / (e + 2) for e = e^2|x| - 1.
 SIGRUN_INLINE F32 Tanh(F32 x) {
   const F32 e = Expm1(Min(Set1(20.0f), Abs(x) + Abs(x)));
-  return WithSignOf(e / (e + Set1(2.0f)), x);
+  return WithSignOf(e * Reciprocal(e + Set1(2.0f)), x);
 }
 
 /// Within 3; tiny but not 0 for arguments down to -103.
 SIGRUN_INLINE F32 Logistic(F32 x) {
   const F32 e = Exp(Neg(Abs(x)));
-  return Select(Less(x, Set1(0.0f)), e, Set1(1.0f)) / (e + Set1(1.0f));
+  return Select(Less(x, Set1(0.0f)), e, Set1(1.0f)) * Reciprocal(e + Set1(1.0f));
 }
 
 /// Within 3 units in the last place of x, which is what the definition 0.5 * x * (1 + erf(x / sqrt(2))) can give: its left tail cancels.
@@ -99,7 +99,7 @@ SIGRUN_INLINE F32 Gelu(F32 x) {
   q = Fma(q, u, Set1(0x1.d0f4b8p-6f));
   q = Fma(q, u, Set1(0x1.00534ep-2f));
   q = Fma(q, u, Set1(1.0f));
-  const F32 half = Select(Less(u, Set1(29.16f)), x * p / q, WithSignOf(Set1(0.5f), x));
+  const F32 half = Select(Less(u, Set1(29.16f)), x * p * Reciprocal(q), WithSignOf(Set1(0.5f), x));
   return x * (half + Set1(0.5f));
 }
 

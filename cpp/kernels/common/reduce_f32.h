@@ -39,6 +39,31 @@ float MaxF32(const float* x, size_t n) {
   return ReduceMax(Max(Max(max[0], max[1]), Max(max[2], max[3])));
 }
 
+// Rows of one vector stay in registers. Several are read before the first is written: a partial store would hold up the partial load of
+// its neighbour, and their latencies overlap.
+template <int kRows>
+SIGRUN_INLINE void SoftmaxVectors(const float* x, float* y, int n, F32 factor) {
+  const Mask inside = FirstLanes(n);
+  F32 row[kRows];
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) row[r] = LoadPartial(x + r * n, n);
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const F32 max = Set1(ReduceMax(Select(inside, row[r], Set1(-kInfinity))));
+    row[r] = Select(inside, Exp((row[r] - max) * factor), Set1(0.0f));
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) row[r] = row[r] * Set1(1.0f / ReduceAdd(row[r]));
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) StorePartial(y + r * n, row[r], n);
+}
+
+void SoftmaxShortRows(const float* x, float* y, int n, float beta, int32_t rows) {
+  const F32 factor = Set1(beta);
+  for (; rows >= 4; rows -= 4, x += 4 * n, y += 4 * n) SoftmaxVectors<4>(x, y, n, factor);
+  for (; rows > 0; --rows, x += n, y += n) SoftmaxVectors<1>(x, y, n, factor);
+}
+
 void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
   const F32 max = Set1(MaxF32(x, n)), factor = Set1(beta);
   F32 sum = Set1(0.0f);
@@ -60,23 +85,18 @@ void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
 }
 
 void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows) {
-  const size_t n = static_cast<size_t>(depth);
-  for (int32_t row = rows.begin; row < rows.end; ++row) {
-    const size_t offset = static_cast<size_t>(row) * n;
-    SoftmaxRow(x + offset, y + offset, n, beta);
-  }
+  const size_t n = static_cast<size_t>(depth), first = static_cast<size_t>(rows.begin) * n;
+  if (depth <= F32::lanes) return SoftmaxShortRows(x + first, y + first, depth, beta, rows.end - rows.begin);
+  for (size_t row = static_cast<size_t>(rows.begin); row < static_cast<size_t>(rows.end); ++row) SoftmaxRow(x + row * n, y + row * n, n, beta);
 }
 
 void MaskedSoftmaxF32(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows) {
+  if (mask == nullptr && scale > 0.0f) return SoftmaxF32(x, y, depth, scale, rows);
   const F32 factor = Set1(scale);
   const size_t n = static_cast<size_t>(depth);
   for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
     const float* in = x + row * depth;
     float* out = y + row * depth;
-    if (mask == nullptr && scale > 0.0f) {
-      SoftmaxRow(in, out, n, scale);
-      continue;
-    }
     const float* addend = mask == nullptr ? nullptr : mask + row * mask_stride;
     size_t i = 0;
     for (; i + F32::lanes <= n; i += F32::lanes) {

@@ -36,12 +36,33 @@ void TransposeFour(const uint32_t* from, int64_t from_stride, uint32_t* to, int6
   for (int64_t i = 0; i < 4; ++i) std::memcpy(to + i * to_stride, &rows[i], sizeof(rows[i]));
 }
 
+// Three planes become pixels: images as some frameworks lay them out. Returns how many pixels it has written, a multiple of 4.
+int64_t InterleaveThree(const uint32_t* from, int64_t plane, uint32_t* to, int64_t pixels) {
+  int64_t i = 0;
+  for (; i + 4 <= pixels; i += 4) {
+    const Words a = LoadWords(from + i), b = LoadWords(from + plane + i), c = LoadWords(from + 2 * plane + i);
+    const Words ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Words ca = __builtin_shufflevector(c, a, 0, 5, 2, 7), bc = __builtin_shufflevector(b, c, 1, 5, 3, 7);
+    const Words out[3] = {__builtin_shufflevector(ab_low, ca, 0, 1, 4, 5), __builtin_shufflevector(bc, ab_high, 0, 1, 4, 5),
+                          __builtin_shufflevector(ca, bc, 2, 3, 6, 7)};
+    std::memcpy(to + 3 * i, out, sizeof(out));
+  }
+  return i;
+}
+
 }  // namespace
 
 void TransposeWords(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns) {
   constexpr int64_t kSide = 16;  // elements of a cache line
   const uint32_t* x = static_cast<const uint32_t*>(from);
   uint32_t* y = static_cast<uint32_t*>(to);
+  if (columns.extent == 3 && rows.to == 3) {
+    const int64_t done = InterleaveThree(x, columns.from, y, rows.extent);
+    for (int64_t r = done; r < rows.extent; ++r) {
+      for (int64_t c = 0; c < 3; ++c) y[r * 3 + c] = x[c * columns.from + r];
+    }
+    return;
+  }
   const int64_t whole_rows = rows.extent / 4 * 4, whole_columns = columns.extent / 4 * 4;
   for (int64_t r0 = 0; r0 < whole_rows; r0 += kSide) {
     const int64_t r1 = std::min(whole_rows, r0 + kSide);
