@@ -45,6 +45,7 @@ Value MakeValue(const FlatModel& model, const TensorInfo& tensor, AlignedCopies&
   value.shape = tensor.shape_signature.size() == tensor.shape.size() ? tensor.shape_signature : tensor.shape;
   value.quantization = &tensor.quantization;
   value.is_variable = tensor.is_variable;
+  if (tensor.is_variable) value.shape = tensor.shape;
   const auto bytes = model.buffers[tensor.buffer];
   if (!bytes.empty() && !tensor.is_variable) {
     value.shape = tensor.shape;
@@ -110,6 +111,9 @@ void CheckOrder(Graph& graph) {
     }
   }
   for (const int32_t v : graph.outputs) {
+    if (graph.values[static_cast<size_t>(v)].is_variable) {
+      Fail(StatusCode::kUnimplemented, where, ".outputs: tensor ", v, " '", graph.values[static_cast<size_t>(v)].name, "' is a variable");
+    }
     if (!written[static_cast<size_t>(v)]) {
       Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".outputs: nothing writes tensor ", v, " '", graph.values[static_cast<size_t>(v)].name, "'");
     }

@@ -24,6 +24,7 @@
 namespace sigrun {
 
 class PlanBuilder;
+struct Plan;
 
 class Prepare {
  public:
@@ -113,8 +114,24 @@ class Prepare {
 
   /// The output is the input's bytes under another shape: the node emits nothing. Only if both take the same number of bytes.
   void Alias(int o, int i);
+  /// The output is the input's bytes from `offset` on, which is a multiple of an element. False if it cannot be so: then the steps copy.
+  bool AliasPart(int o, int i, size_t offset);
   /// The steps read element e of the input before they write element e of the output, so that both may share memory. Call before out(o).
   void MayOverwrite(int o, int i);
+
+  /// Instead of SetShape: the step sets the shape and the elements, through get<LateValue>(out(o)). Call before out(o).
+  void SetShapeLater(int o);
+
+  // --- other subgraphs, and state ---------------------------------------------------------------------------------------------------------
+  const Graph& graph_of(uint32_t subgraph) const;
+  /// The subgraph planned for these shapes; `loop` means that its outputs are its next inputs. It serves as a frame only if it is whole().
+  std::shared_ptr<const Plan> PlanSubgraph(uint32_t subgraph, std::vector<Shape> input_shapes, bool loop = false) const;
+  /// Asks for memory for a plan that this node's steps run, through RunContext::frame(the result).
+  int AddFrame(std::shared_ptr<const Plan> plan);
+  /// Asks for a runner of a subgraph: for shapes that depend on data. RunContext::runner(the result).
+  int AddRunner(uint32_t subgraph);
+  /// The steps use RunContext::state().
+  void UseState();
 
   /// Weights in the kernel's layout, made once a Model and shared: `key` tells layouts of one constant apart (the kernel tier is part of it
   /// already). fill(std::byte*) is called at most once. Input i must be constant.
@@ -130,6 +147,7 @@ class Prepare {
 
  private:
   void AddStep(Step step, std::shared_ptr<const void> owner);
+  bool Share(int o, int i, size_t offset);
 
   PlanBuilder& builder_;
   const Graph& graph_;

@@ -40,14 +40,14 @@ std::shared_ptr<const Plan> ContinuePlan(const Prior& prior, const PlanContext& 
     Fail(StatusCode::kUnimplemented, plan->graph->Describe(node), ": it waits for values that are not there");
   }
   plan->input_shapes = last.input_shapes;
-  plan->prior_shapes = last.shapes;
+  plan->prior_shapes = prior.shapes;
   plan->owners.push_back(prior.last);  // of its constants
   return plan;
 }
 
 bool StillHolds(const Plan& plan, const Prior& prior) {
-  if (!plan.reusable || plan.first_node != prior.last->next_node || plan.graph != prior.last->graph) return false;
-  if (plan.prior_shapes != prior.last->shapes) return false;
+  if (plan.first_node != prior.last->next_node || plan.graph != prior.last->graph) return false;
+  if (plan.prior_shapes != prior.shapes) return false;
   return std::all_of(plan.assumed.begin(), plan.assumed.end(), [&](const Plan::Assumed& a) {
     const std::byte* now = prior.pointers[static_cast<size_t>(a.value)];
     return now != nullptr && std::memcmp(now, a.bytes.data(), a.bytes.size()) == 0;

@@ -17,11 +17,11 @@ namespace sigrun {
 
 /// Where the pointer of a slot comes from when a runner binds a plan.
 struct SlotSource {
-  enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings, kPrior };
+  enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings, kPrior, kLate, kState };
   Kind kind = kArena;
-  size_t offset = 0;                   // kArena
+  size_t offset = 0;                   // kArena: in the arena; others: from where the value begins
   const std::byte* pointer = nullptr;  // kConstant
-  int32_t index = -1;                  // kBoundary, kPrior: the value's id; kStrings: entry of Plan::strings
+  int32_t index = -1;                  // kBoundary, kPrior, kState: the value's id; kStrings, kLate: entry of Plan::strings or late
 };
 
 /// A graph for fixed input shapes, ready to run: immutable, shared by every runner that needs these shapes. Where a node's shapes depend on
@@ -40,11 +40,20 @@ struct Plan {
   };
   std::vector<StringsOf> strings;
 
+  // A subgraph that a step runs, with all shapes known. Its arena is scratch of the step.
+  struct Subgraph {
+    std::shared_ptr<const Plan> plan;
+    int32_t arena;  // slot
+  };
+  std::vector<Subgraph> subgraphs;
+  std::vector<uint32_t> runners;  // subgraphs that steps run through a runner of their own, because their shapes depend on data
+  bool uses_state = false;        // of the Interpreter
+
   std::vector<Shape> shapes;                        // by value id
   std::vector<char> has_shape;                      // by value id: whether `shapes` says anything yet
   std::vector<const std::byte*> constants;          // by value id: file, folded or computed from shapes; null if not known
   std::vector<int32_t> slot_of;                     // by value id: the slot, or -1
-  std::vector<uint32_t> subgraphs;                  // that steps run; each runner makes a runner of its own for every entry
+  std::vector<int32_t> late;                        // values that get their shape while running; the plan ends before a node that needs one
   std::vector<std::shared_ptr<const void>> owners;  // of step arguments and constants
 
   // What a later part of a graph was planned for: shapes of the values before it, and the data that it looked at.
@@ -54,10 +63,8 @@ struct Plan {
     std::vector<std::byte> bytes;
   };
   std::vector<Assumed> assumed;
-  bool reusable = true;  // false if something with effects ran while planning
+  bool whole() const { return next_node == graph->nodes.size() && late.empty(); }
 };
-
-class Runner;
 
 /// What planning needs beside the graph.
 struct PlanContext {
@@ -65,14 +72,18 @@ struct PlanContext {
   PackedStore* packed;  // must outlive the plan; null makes packed weights private to the plan
   int workers = 1;
   Precision precision = Precision::kHighest;
-  std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;     // null while folding constants
-  std::function<std::shared_ptr<Runner>(uint32_t subgraph)> make_runner = {};  // null unless the model is running
+  std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;  // null while folding constants
+  bool loop = false;  // output o is the next input o, and may take its memory
+  int depth = 0;      // of subgraphs in subgraphs
+  std::shared_ptr<int> subgraphs_left = {};  // how many more may be planned; a file can nest few subgraphs in many ways
 };
 
 /// What the parts of a graph that have run leave to the next part, by value id.
 struct Prior {
   std::shared_ptr<const Plan> last;
   std::vector<std::byte*> pointers;  // null where there is no memory
+  std::vector<Shape> shapes;
+  std::vector<char> has_shape;
 };
 
 /// Throws Error naming the op at fault.

@@ -19,10 +19,12 @@ PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph
   constants_.assign(n, nullptr);
   last_use_.assign(n, -1);
   storage_of_.assign(n, -1);
+  offset_of_.assign(n, 0);
   slot_of_.assign(n, -1);
+  carried_.assign(n, -1);
   for (size_t v = 0; v < n; ++v) {
     constants_[v] = graph.values[v].constant;
-    if (constants_[v] == nullptr) continue;
+    if (constants_[v] == nullptr && !graph.values[v].is_variable) continue;  // what holds state has the shape that the file says
     shapes_[v] = graph.values[v].shape;
     has_shape_[v] = 1;
   }
@@ -36,6 +38,10 @@ PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph
     is_output_[Index(v)] = 1;
     last_use_[Index(v)] = INT_MAX;
   }
+  for (size_t o = 0; context.loop && o < graph.outputs.size(); ++o) {
+    const int32_t input = graph.inputs[o], output = graph.outputs[o];
+    if (!is_output_[Index(input)] && std::count(graph.outputs.begin(), graph.outputs.end(), output) == 1) carried_[Index(output)] = input;
+  }
 }
 
 void PlanBuilder::SetInputShape(int32_t value, const Shape& shape) {
@@ -47,8 +53,8 @@ void PlanBuilder::SetInputShape(int32_t value, const Shape& shape) {
 
 void PlanBuilder::SetPrior(const Prior& prior) {
   prior_ = prior.pointers;
-  shapes_ = prior.last->shapes;
-  has_shape_ = prior.last->has_shape;
+  shapes_ = prior.shapes;
+  has_shape_ = prior.has_shape;
   constants_ = prior.last->constants;
   position_ = static_cast<int32_t>(prior.last->next_node);
 }
@@ -83,8 +89,8 @@ int32_t PlanBuilder::NewStorage(Storage storage) {
   return static_cast<int32_t>(storages_.size()) - 1;
 }
 
-int32_t PlanBuilder::NewSlot(int32_t storage) {
-  slots_.push_back(storage);
+int32_t PlanBuilder::NewSlot(int32_t storage, size_t offset) {
+  slots_.push_back({storage, offset});
   return static_cast<int32_t>(slots_.size()) - 1;
 }
 
@@ -98,7 +104,12 @@ int32_t PlanBuilder::StorageOf(int32_t value) {
   s.bytes = BytesOfValue(value);
   s.value = value;
   const bool prior = !prior_.empty() && prior_[Index(value)] != nullptr;
-  if (prior && !IsBoundary(value) && (constants_[Index(value)] == nullptr || v.type == TensorType::kString)) {
+  if (IsLate(value)) {
+    s.kind = Storage::kLate;
+  } else if (v.is_variable && !is_input_[Index(value)]) {
+    s.kind = Storage::kState;
+    uses_state_ = true;
+  } else if (prior && !IsBoundary(value) && (constants_[Index(value)] == nullptr || v.type == TensorType::kString)) {
     s.kind = Storage::kPrior;
   } else if (v.type == TensorType::kString) {
     s.elements = ElementCount(shapes_[Index(value)], "string tensor");
@@ -123,12 +134,12 @@ int32_t PlanBuilder::StorageOf(int32_t value) {
 
 int32_t PlanBuilder::SlotOf(int32_t value) {
   int32_t& slot = slot_of_[Index(value)];
-  if (slot < 0) slot = NewSlot(StorageOf(value));
+  if (slot < 0) slot = NewSlot(StorageOf(value), offset_of_[Index(value)]);
   return slot;
 }
 
 // Makes `output` another view of `storage`, which then lives as long as either is needed.
-void PlanBuilder::Share(int32_t output, int32_t storage) {
+void PlanBuilder::Share(int32_t output, int32_t storage, size_t offset) {
   Storage& s = storages_[Index(storage)];
   s.last = std::max(s.last, last_use_[Index(output)]);
   if (is_output_[Index(output)] && s.kind == Storage::kArena) {
@@ -136,6 +147,7 @@ void PlanBuilder::Share(int32_t output, int32_t storage) {
     s.value = output;
   }
   storage_of_[Index(output)] = storage;
+  offset_of_[Index(output)] = offset;
 }
 
 bool PlanBuilder::IsFoldable(const Node& node) const {
@@ -151,45 +163,59 @@ bool PlanBuilder::Add(const Node& node, int32_t position) {
   node_ = &node;
   const auto has_shape = [&](int32_t v) { return v < 0 || has_shape_[Index(v)] != 0; };
   if (!std::all_of(node.inputs.begin(), node.inputs.end(), has_shape)) return false;
-  const size_t first_step = steps_.size();
+  const size_t first_step = steps_.size(), first_subgraph = subgraphs_.size(), first_runner = runners_.size(), first_late = late_.size();
   try {
     Prepare prepare(*this, graph_, node);
     node.op->prepare(prepare);
   } catch (const Wait&) {
     steps_.resize(first_step);
+    subgraphs_.resize(first_subgraph);
+    runners_.resize(first_runner);
+    late_.resize(first_late);
     for (const int32_t v : node.outputs) {
       if (v < 0) continue;
       has_shape_[Index(v)] = 0;
       storage_of_[Index(v)] = slot_of_[Index(v)] = -1;
+      offset_of_[Index(v)] = 0;
     }
     return false;
   }
   for (const int32_t v : node.outputs) {
-    if (!has_shape(v)) Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
+    if (!has_shape(v) && !IsLate(v)) Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
   }
   if (IsFoldable(node)) RunNow(node, first_step);
   return true;
 }
+
+namespace {
+
+// Whether a node that is run while planning needs new bytes for it.
+template <class Storage>
+bool HasOwnBytes(const Storage& s) {
+  return s.kind == Storage::kArena || s.kind == Storage::kBoundary || s.kind == Storage::kPrior;
+}
+
+}  // namespace
 
 // Runs the steps from `first_step` on in memory of their own and turns the node's outputs into constants. False, and no change, if an op
 // refuses its data: then it is left to fail when it runs.
 bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
   size_t bytes_needed = 0;
   for (const Storage& s : storages_) {
-    if (s.kind != Storage::kConstant && s.kind != Storage::kStrings && s.first == position_) bytes_needed += s.bytes;
+    if (HasOwnBytes(s) && s.first == position_) bytes_needed += s.bytes;
   }
   if (bytes_needed > folding_budget_) return false;
   folding_budget_ -= bytes_needed;
   std::vector<std::byte*> pointers(slots_.size(), nullptr);
   std::vector<std::shared_ptr<AlignedBytes>> fresh(storages_.size());
   for (size_t i = 0; i < slots_.size(); ++i) {
-    const Storage& s = storages_[Index(slots_[i])];
+    const Storage& s = storages_[Index(slots_[i].storage)];
     if (s.kind == Storage::kConstant) {
-      pointers[i] = const_cast<std::byte*>(s.pointer);  // read only: an input of the node
-    } else if (s.first == position_ && s.kind != Storage::kStrings) {
-      auto& bytes = fresh[Index(slots_[i])];
+      pointers[i] = const_cast<std::byte*>(s.pointer) + slots_[i].offset;  // read only: an input of the node
+    } else if (s.first == position_ && HasOwnBytes(s)) {
+      auto& bytes = fresh[Index(slots_[i].storage)];
       if (bytes == nullptr) bytes = std::make_shared<AlignedBytes>(s.bytes);
-      pointers[i] = bytes->data();
+      pointers[i] = bytes->data() + slots_[i].offset;
     }
   }
   // An input may have become known only after its memory was chosen.
@@ -210,7 +236,7 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
       s.pointer = bytes->data();
       owners_.push_back(bytes);
     }
-    if (s.kind == Storage::kConstant) constants_[Index(v)] = s.pointer;
+    if (s.kind == Storage::kConstant) constants_[Index(v)] = s.pointer + offset_of_[Index(v)];
   }
   steps_.resize(first_step);
   return true;
@@ -250,6 +276,14 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
         source.kind = SlotSource::kPrior;
         source.index = s.value;
         break;
+      case Storage::kLate:
+        source.kind = SlotSource::kLate;
+        source.index = static_cast<int32_t>(std::find(late_.begin(), late_.end(), s.value) - late_.begin());
+        break;
+      case Storage::kState:
+        source.kind = SlotSource::kState;
+        source.index = s.value;
+        break;
     }
   }
   const ArenaLayout layout = PlaceIntervals(intervals);
@@ -257,14 +291,19 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
     if (source.kind == SlotSource::kArena) source.offset = layout.offsets[Index(source.index)];
   }
   plan->arena_bytes = layout.bytes;
-  for (const int32_t storage : slots_) plan->slots.push_back(sources[Index(storage)]);
+  for (const SlotOrigin& slot : slots_) {
+    plan->slots.push_back(sources[Index(slot.storage)]);
+    plan->slots.back().offset += slot.offset;
+  }
   plan->steps = std::move(steps_);
   plan->shapes = std::move(shapes_);
   plan->has_shape = std::move(has_shape_);
   plan->slot_of = std::move(slot_of_);
+  plan->late = std::move(late_);
   plan->subgraphs = std::move(subgraphs_);
+  plan->runners = std::move(runners_);
+  plan->uses_state = uses_state_;
   plan->assumed = std::move(assumed_);
-  plan->reusable = reusable_;
   // What was looked at is no constant: it stands where it was computed, or where the caller writes it.
   for (const Plan::Assumed& a : plan->assumed) constants_[Index(a.value)] = nullptr;
   plan->constants = std::move(constants_);
@@ -391,33 +430,49 @@ Slot Prepare::Scratch(size_t bytes) {
   PlanBuilder::Storage s;
   s.bytes = bytes;
   s.first = s.last = builder_.position_;
-  return Slot{builder_.NewSlot(builder_.NewStorage(s))};
+  return Slot{builder_.NewSlot(builder_.NewStorage(s), 0)};
 }
 
 void Prepare::Alias(int o, int i) {
-  using Storage = PlanBuilder::Storage;
-  const int32_t input = node_.inputs[static_cast<size_t>(i)], output = node_.outputs[static_cast<size_t>(o)];
+  const int32_t input = node_.inputs[PlanBuilder::Index(i)], output = node_.outputs[PlanBuilder::Index(o)];
   const size_t bytes = builder_.BytesOfValue(output);
   const bool strings = type(i) == TensorType::kString;
   Check(strings || bytes == builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is not the size of its input ", ToString(shape(i)));
-  const bool copied = strings && builder_.is_output_[PlanBuilder::Index(output)];
-  if (const std::byte* known = constant(i); known != nullptr && !copied) {
-    if (!strings) builder_.constants_[PlanBuilder::Index(output)] = known;
-    builder_.storage_of_[PlanBuilder::Index(output)] = builder_.StorageOf(input);
-    return;
+  if (Share(o, i, 0)) return;
+  const Slot from = in(i), to = out(o);
+  if (strings) {
+    Emit([=](RunContext& run) noexcept { *run.get<Strings>(to) = *run.get<Strings>(from); });
+  } else {
+    Emit([=](RunContext& run) noexcept { std::memcpy(run.get<std::byte>(to), run.get<std::byte>(from), bytes); });
   }
+}
+
+bool Prepare::AliasPart(int o, int i, size_t offset) {
+  const int32_t input = node_.inputs[PlanBuilder::Index(i)], output = node_.outputs[PlanBuilder::Index(o)];
+  if (type(i) == TensorType::kString || TensorTypeBits(type(i)) % 8 != 0 || builder_.storage_of_[PlanBuilder::Index(output)] >= 0) return false;
+  Check(offset + builder_.BytesOfValue(output) <= builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is no part of its input ",
+        ToString(shape(i)));
+  return Share(o, i, offset);
+}
+
+// Makes an output another name of bytes of the input. False if it needs memory of its own, which no input and no other output may share.
+bool Prepare::Share(int o, int i, size_t offset) {
+  using Storage = PlanBuilder::Storage;
+  const int32_t input = node_.inputs[PlanBuilder::Index(i)], output = node_.outputs[PlanBuilder::Index(o)];
+  const bool strings = type(i) == TensorType::kString, leaves = builder_.is_output_[PlanBuilder::Index(output)];
   const int32_t storage = builder_.StorageOf(input);
-  // An output of the graph has memory of its own, which no input and no other output may share.
-  if (builder_.is_output_[PlanBuilder::Index(output)] && builder_.storages_[PlanBuilder::Index(storage)].kind != Storage::kArena) {
-    const Slot from = in(i), to = out(o);
-    if (strings) {
-      Emit([=](RunContext& run) noexcept { *run.get<Strings>(to) = *run.get<Strings>(from); });
-    } else {
-      Emit([=](RunContext& run) noexcept { std::memcpy(run.get<std::byte>(to), run.get<std::byte>(from), bytes); });
-    }
-    return;
+  offset += builder_.offset_of_[PlanBuilder::Index(input)];
+  if (const std::byte* known = constant(i); known != nullptr && !(strings && leaves)) {
+    if (!strings) builder_.constants_[PlanBuilder::Index(output)] = known + offset - builder_.offset_of_[PlanBuilder::Index(input)];
+    builder_.storage_of_[PlanBuilder::Index(output)] = storage;
+    builder_.offset_of_[PlanBuilder::Index(output)] = offset;
+    return true;
   }
-  builder_.Share(output, storage);
+  const Storage& s = builder_.storages_[PlanBuilder::Index(storage)];
+  if (s.kind == Storage::kState) return false;  // its content may change while the output is still in use
+  if (leaves && (s.kind != Storage::kArena || s.bytes != builder_.BytesOfValue(output))) return false;
+  builder_.Share(output, storage, offset);
+  return true;
 }
 
 void Prepare::MayOverwrite(int o, int i) {
@@ -427,11 +482,14 @@ void Prepare::MayOverwrite(int o, int i) {
   if (constant(i) != nullptr || builder_.storage_of_[PlanBuilder::Index(output)] >= 0 || type(i) == TensorType::kString) return;
   const int32_t at = builder_.StorageOf(input);
   const Storage& s = builder_.storages_[PlanBuilder::Index(at)];
-  if (s.kind != Storage::kArena || s.last != builder_.position_ || s.bytes != builder_.BytesOfValue(output)) return;
+  const bool carried = s.kind == Storage::kBoundary && s.value == builder_.carried_[PlanBuilder::Index(output)];
+  const size_t bytes = builder_.BytesOfValue(output);
+  if ((s.kind != Storage::kArena && !carried) || s.last != builder_.position_ || builder_.BytesOfValue(input) != bytes) return;
+  if (builder_.is_output_[PlanBuilder::Index(output)] && s.bytes != bytes) return;
   for (const int32_t other : node_.inputs) {
     if (other >= 0 && other != input && builder_.storage_of_[PlanBuilder::Index(other)] == at) return;
   }
-  builder_.Share(output, at);
+  builder_.Share(output, at, builder_.offset_of_[PlanBuilder::Index(input)]);
 }
 
 const std::byte* Prepare::Pack(int i, const std::string& key, size_t bytes, const std::function<void(std::byte*)>& fill) {
@@ -448,6 +506,45 @@ const std::byte* Prepare::Pack(int i, const std::string& key, size_t bytes, cons
   builder_.owners_.push_back(std::move(own));
   return data;
 }
+
+void Prepare::SetShapeLater(int o) {
+  OutputValue(*this, graph_, o);
+  builder_.late_.push_back(node_.outputs[PlanBuilder::Index(o)]);
+}
+
+const Graph& Prepare::graph_of(uint32_t subgraph) const {
+  const auto& find = builder_.context_.graph_of;
+  if (find == nullptr) Refuse(StatusCode::kUnimplemented, "it runs another subgraph");
+  Check(subgraph < graph_.model->subgraphs.size(), "it runs subgraph ", subgraph, " of ", graph_.model->subgraphs.size());
+  return *find(subgraph);
+}
+
+std::shared_ptr<const Plan> Prepare::PlanSubgraph(uint32_t subgraph, std::vector<Shape> input_shapes, bool loop) const {
+  constexpr int kMostDepth = 16, kMostSubgraphs = 4096;
+  const Graph& graph = graph_of(subgraph);
+  Check(input_shapes.size() == graph.inputs.size(), "it has ", input_shapes.size(), " inputs for subgraphs[", subgraph, "], which has ", graph.inputs.size());
+  PlanContext context = builder_.context_;
+  context.loop = loop;
+  if (context.subgraphs_left == nullptr) context.subgraphs_left = builder_.subgraphs_left_;
+  if (++context.depth > kMostDepth) Refuse(StatusCode::kInvalidArgument, Concat("subgraphs[", subgraph, "] is nested more than ", kMostDepth, " deep"));
+  if (context.subgraphs_left == nullptr) context.subgraphs_left = builder_.subgraphs_left_ = std::make_shared<int>(kMostSubgraphs);
+  if (--*context.subgraphs_left < 0) Refuse(StatusCode::kInvalidArgument, Concat("the model runs more than ", kMostSubgraphs, " subgraphs"));
+  return MakePlan(context.graph_of(subgraph), std::move(input_shapes), context);
+}
+
+int Prepare::AddFrame(std::shared_ptr<const Plan> plan) {
+  const Slot arena = Scratch(plan->arena_bytes);
+  builder_.uses_state_ = builder_.uses_state_ || plan->uses_state;
+  builder_.subgraphs_.push_back({std::move(plan), arena.index});
+  return static_cast<int>(builder_.subgraphs_.size()) - 1;
+}
+
+int Prepare::AddRunner(uint32_t subgraph) {
+  builder_.runners_.push_back(subgraph);
+  return static_cast<int>(builder_.runners_.size()) - 1;
+}
+
+void Prepare::UseState() { builder_.uses_state_ = true; }
 
 void Prepare::AddStep(Step step, std::shared_ptr<const void> owner) {
   step.node = &node_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,13 +34,17 @@ class PlanBuilder {
 
   // A piece of memory that one or more values share.
   struct Storage {
-    enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings, kPrior };
+    enum Kind : uint8_t { kArena, kConstant, kBoundary, kStrings, kPrior, kLate, kState };
     Kind kind = kArena;
     size_t bytes = 0;
     int32_t first = 0, last = 0;  // positions of the nodes that need it
     const std::byte* pointer = nullptr;
-    int32_t value = -1;  // kBoundary, kStrings, kPrior: the value it belongs to
+    int32_t value = -1;  // kBoundary, kStrings, kPrior, kLate, kState: the value it belongs to
     int64_t elements = 0;
+  };
+  struct SlotOrigin {
+    int32_t storage;
+    size_t offset;
   };
 
   // Thrown by Known where data is needed that is not there yet.
@@ -50,8 +55,9 @@ class PlanBuilder {
   int32_t NewStorage(Storage storage);
   int32_t SlotOf(int32_t value);
   int32_t StorageOf(int32_t value);
-  int32_t NewSlot(int32_t storage);
-  void Share(int32_t output, int32_t storage);
+  int32_t NewSlot(int32_t storage, size_t offset);
+  void Share(int32_t output, int32_t storage, size_t offset);
+  bool IsLate(int32_t value) const { return std::find(late_.begin(), late_.end(), value) != late_.end(); }
   bool IsBoundary(int32_t value) const { return is_input_[Index(value)] || is_output_[Index(value)]; }
   size_t BytesOfValue(int32_t value) const;
   size_t FootprintOfValue(int32_t value) const;  // the same, and the least that strings take
@@ -69,14 +75,19 @@ class PlanBuilder {
   std::vector<const std::byte*> constants_;
   std::vector<int32_t> last_use_;    // position of the last reader; after the end for graph outputs
   std::vector<int32_t> storage_of_;  // by value; -1: none yet
+  std::vector<size_t> offset_of_;    // by value: in its storage
   std::vector<int32_t> slot_of_;     // by value; -1: none yet
+  std::vector<int32_t> carried_;     // by value: in a loop's body, the input that an output may replace; else -1
   std::vector<Storage> storages_;
-  std::vector<int32_t> slots_;  // the storage of each slot
+  std::vector<SlotOrigin> slots_;
   std::vector<Step> steps_;
   std::vector<std::byte*> prior_;  // by value id: memory of earlier parts; empty for the first part
   std::vector<Plan::Assumed> assumed_;
-  std::vector<uint32_t> subgraphs_;
-  bool reusable_ = true;
+  std::vector<int32_t> late_;
+  std::vector<Plan::Subgraph> subgraphs_;
+  std::vector<uint32_t> runners_;
+  std::shared_ptr<int> subgraphs_left_;
+  bool uses_state_ = false;
   std::vector<std::shared_ptr<const void>> owners_;
 };
 

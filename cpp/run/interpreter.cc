@@ -101,6 +101,7 @@ struct Interpreter::Impl {
   std::shared_ptr<const Model> model;
   Precision precision;
   std::shared_ptr<ThreadPool> pool;
+  std::shared_ptr<State> state = std::make_shared<State>();
   std::mutex mutex;
   std::unique_ptr<Runner> runner;  // of subgraph 0; made when it is first asked for
 };
@@ -151,7 +152,7 @@ std::unique_ptr<SignatureRunner> Interpreter::GetSignatureRunner(const char* key
                   " Signatures. None is only allowed when the model has 1 SignatureDef. Its keys are ", Quoted(keys));
            }
            if (found == nullptr) Fail(StatusCode::kInvalidArgument, "Invalid signature_key provided: \"", key, "\". The model's keys are ", Quoted(keys));
-           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool, impl_->precision);
+           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool, impl_->state, impl_->precision);
            runner.reset(new SignatureRunner(*found, std::move(made)));
          }));
   return runner;
@@ -164,7 +165,7 @@ Runner* Interpreter::runner(Status* status) {
   Runner* found = nullptr;
   Report(status, Guard([&] {
            const std::lock_guard lock(impl_->mutex);
-           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->precision);
+           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->state, impl_->precision);
            found = impl_->runner.get();
          }));
   return found;

@@ -8,32 +8,38 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "run/frame.h"
 #include "run/thread_pool.h"
 #include "sigrun/interpreter.h"
 
 // What a step sees while it runs.
 namespace sigrun {
 
-class Runner;
-
-/// Index of the runner's pointer table; -1 is the null slot. The slot of a string tensor points at its Strings.
+/// Index of the runner's pointer table; -1 is the null slot. The slot of a string tensor points at its Strings, that of an output whose shape
+/// comes late at its LateValue.
 struct Slot {
   int32_t index = -1;
 };
 
-
 class RunContext {
  public:
-  RunContext(std::byte* const* slots, ThreadPool* pool, const std::shared_ptr<Runner>* subgraphs = nullptr)
-      : slots_(slots), pool_(pool), subgraphs_(subgraphs) {}
+  /// For steps that run no subgraph and use no state.
+  RunContext(std::byte* const* slots, ThreadPool* pool) : slots_(slots), pool_(pool) {}
+  /// `runner` is the one that runs the frame, or the frame around it.
+  RunContext(Frame& frame, ThreadPool* pool, Runner* runner) : slots_(frame.slots.data()), pool_(pool), frame_(&frame), runner_(runner) {}
 
   template <class T>
   T* get(Slot slot) const {
     return slot.index < 0 ? nullptr : reinterpret_cast<T*>(slots_[slot.index]);
   }
 
-  /// The runner that Prepare::Subgraph asked for.
-  Runner& subgraph(int handle) const { return *subgraphs_[handle]; }
+  /// What Prepare::AddFrame and Prepare::AddRunner asked for. runner() throws Error if a runner cannot be made.
+  Frame& frame(int handle) const { return frame_->frames[static_cast<size_t>(handle)]; }
+  Runner& runner(int handle) const;
+  /// Runs the steps of a frame of this step. False if one has failed; then this context has failed as well.
+  bool Run(Frame& frame) noexcept;
+  /// The Interpreter's, held by this call. Only for operators that asked for it with Prepare::UseState.
+  State& state() const;
 
   /// Reports bad data in a tensor; the first report wins, and the runner stops after this step. The runner adds the op's name.
   void Fail(std::string message) noexcept {
@@ -67,7 +73,8 @@ class RunContext {
  private:
   std::byte* const* slots_;
   ThreadPool* pool_;
-  const std::shared_ptr<Runner>* subgraphs_;
+  Frame* frame_ = nullptr;
+  Runner* runner_ = nullptr;
   bool failed_ = false;
   std::string message_;
 };

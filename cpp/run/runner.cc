@@ -15,10 +15,21 @@ namespace {
 
 constexpr int kMaxDepth = 16;  // of subgraphs that run subgraphs
 
+[[noreturn]] void RefuseMoving(const std::string& held) {
+  Fail(StatusCode::kFailedPrecondition, "There is at least 1 reference to internal data in the form of a view of ", held,
+       ", which the new shapes would move. Release the views first.");
+}
+
 }  // namespace
 
-Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, Precision precision, int depth)
-    : model_(std::move(model)), pool_(std::move(pool)), precision_(precision), depth_(depth) {
+Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, std::shared_ptr<State> state,
+               Precision precision, int depth)
+    : model_(std::move(model)),
+      pool_(std::move(pool)),
+      state_(std::move(state)),
+      precision_(precision),
+      depth_(depth),
+      state_lock_(state_->mutex(), std::defer_lock) {
   if (depth > kMaxDepth) Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", subgraph, "] is nested more than ", kMaxDepth, " deep");
   graph_ = model_->impl().graph(subgraph);
   const SubgraphInfo& info = model_->impl().flat->subgraphs[subgraph];
@@ -65,7 +76,8 @@ Shape Runner::shape(int32_t index) const {
   if (input != graph_->inputs.end()) return input_shapes_[static_cast<size_t>(input - graph_->inputs.begin())];
   if (tensors_[at] != nullptr) return tensors_[at]->shape();
   for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) {
-    if (part->plan->has_shape[at]) return part->plan->shapes[at];
+    const Plan& plan = *part->frame.plan;
+    if (plan.has_shape[at]) return plan.shapes[at];
   }
   return model_->impl().flat->subgraphs[graph_->subgraph].tensors[at].shape;
 }
@@ -91,32 +103,30 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   resized_ = true;
 }
 
-PlanContext Runner::Context(bool running) {
+PlanContext Runner::Context() const {
   PlanContext context{.kernels = &kernels::Best(),
                       .packed = &model_->impl().packed(),
                       .workers = pool_->threads(),
                       .precision = precision_,
                       .graph_of = nullptr};
   context.graph_of = [this](uint32_t subgraph) { return model_->impl().graph(subgraph); };
-  if (running) {
-    context.make_runner = [this](uint32_t subgraph) { return std::make_shared<Runner>(model_, subgraph, pool_, precision_, depth_ + 1); };
-  }
   return context;
 }
 
 void Runner::AllocateTensors() {
   const std::lock_guard lock(mutex_);
-  if (!parts_.empty() && (!resized_ || parts_[0].plan->input_shapes == input_shapes_)) {
+  if (!parts_.empty() && (!resized_ || parts_[0].frame.plan->input_shapes == input_shapes_)) {
     resized_ = false;
     return;
   }
   std::shared_ptr<const Plan> plan = plans_.Find(input_shapes_);
   const bool cached = plan != nullptr;
-  if (!cached) plan = MakePlan(graph_, input_shapes_, Context(false));
+  if (!cached) plan = MakePlan(graph_, input_shapes_, Context());
   RefuseMovingHeldTensors(*plan);
   // Memory is taken before anything is changed.
   std::vector<Boundary> boundary = boundary_;
   Part part = Bind(plan, parts_.empty() ? nullptr : &parts_[0], Prior{}, boundary);
+  if (!parts_.empty()) state_->ResetVariables(graph_->subgraph);  // as LiteRT does
   boundary_ = std::move(boundary);
   parts_.clear();
   parts_.push_back(std::move(part));
@@ -132,10 +142,7 @@ void Runner::RefuseMovingHeldTensors(const Plan& plan) const {
     if (tensor.constant_ || tensor.lease_.expired() || !plan.has_shape[static_cast<size_t>(v)]) continue;
     if (tensor.shape_ != plan.shapes[static_cast<size_t>(v)]) held += (held.empty() ? "'" : ", '") + tensor.name_ + "'";
   }
-  if (!held.empty()) {
-    Fail(StatusCode::kFailedPrecondition, "There is at least 1 reference to internal data in the form of a view of ", held,
-         ", which the new shapes would move. Release the views first.");
-  }
+  if (!held.empty()) RefuseMoving(held);
 }
 
 // Memory for a plan: that of `reused` where it suffices. New memory of inputs and outputs goes to `boundary`.
@@ -147,7 +154,7 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
     const size_t at = static_cast<size_t>(v);
     const Value& value = graph_->values[at];
     if (!plan->has_shape[at]) continue;
-    const bool is_new = prior.last == nullptr || !prior.last->has_shape[at];  // to this part of the graph
+    const bool is_new = prior.last == nullptr || !prior.has_shape[at];  // to this part of the graph
     const int64_t elements = ElementCount(plan->shapes[at], Concat("tensor '", value.name, "'"));
     if (value.type == TensorType::kString) {
       if (!is_new) continue;
@@ -161,25 +168,46 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
       std::memset(boundary[at].bytes->data(), 0, bytes);
     }
   }
+  part.frame = BindFrame(std::move(plan), part.arena->data(), &prior, &boundary);
+  return part;
+}
+
+// Without `boundary`, the inputs and outputs are left to the step that runs the frame.
+Frame Runner::BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, const Prior* prior, const std::vector<Boundary>* boundary) const {
+  Frame frame;
   for (const Plan::StringsOf& s : plan->strings) {
-    part.strings.push_back(s.value >= 0 ? boundary[static_cast<size_t>(s.value)].strings : std::make_shared<Strings>(static_cast<size_t>(s.elements)));
+    const bool shared = s.value >= 0 && boundary != nullptr;
+    frame.strings.push_back(shared ? (*boundary)[static_cast<size_t>(s.value)].strings : std::make_shared<Strings>(static_cast<size_t>(s.elements)));
   }
-  for (const uint32_t subgraph : plan->subgraphs) {
-    part.subgraphs.push_back(std::make_shared<Runner>(model_, subgraph, pool_, precision_, depth_ + 1));
-  }
-  part.slots.resize(plan->slots.size());
+  for (size_t i = 0; i < plan->late.size(); ++i) frame.late.push_back(std::make_unique<LateValue>());
+  frame.slots.resize(plan->slots.size());
   for (size_t i = 0; i < plan->slots.size(); ++i) {
     const SlotSource& source = plan->slots[i];
+    const size_t index = static_cast<size_t>(source.index);
     switch (source.kind) {
-      case SlotSource::kArena: part.slots[i] = part.arena->data() + source.offset; break;
-      case SlotSource::kConstant: part.slots[i] = const_cast<std::byte*>(source.pointer); break;
-      case SlotSource::kBoundary: part.slots[i] = boundary[static_cast<size_t>(source.index)].bytes->data(); break;
-      case SlotSource::kStrings: part.slots[i] = reinterpret_cast<std::byte*>(part.strings[static_cast<size_t>(source.index)].get()); break;
-      case SlotSource::kPrior: part.slots[i] = prior.pointers[static_cast<size_t>(source.index)]; break;
+      case SlotSource::kArena: frame.slots[i] = arena + source.offset; break;
+      case SlotSource::kConstant: frame.slots[i] = const_cast<std::byte*>(source.pointer) + source.offset; break;
+      case SlotSource::kBoundary: frame.slots[i] = boundary == nullptr ? nullptr : (*boundary)[index].bytes->data() + source.offset; break;
+      case SlotSource::kStrings: frame.slots[i] = reinterpret_cast<std::byte*>(frame.strings[index].get()); break;
+      case SlotSource::kPrior: frame.slots[i] = prior->pointers[index] + source.offset; break;
+      case SlotSource::kLate: frame.slots[i] = reinterpret_cast<std::byte*>(frame.late[index].get()); break;
+      case SlotSource::kState: frame.slots[i] = VariableTensor(*plan, source.index) + source.offset; break;
     }
   }
-  part.plan = std::move(plan);
-  return part;
+  for (const Plan::Subgraph& inner : plan->subgraphs) {
+    frame.frames.push_back(BindFrame(inner.plan, frame.slots[static_cast<size_t>(inner.arena)], nullptr, nullptr));
+  }
+  frame.runners.resize(plan->runners.size());
+  frame.plan = std::move(plan);
+  return frame;
+}
+
+// Memory of a variable tensor, zero at first.
+std::byte* Runner::VariableTensor(const Plan& plan, int32_t value) const {
+  const Value& v = plan.graph->values[static_cast<size_t>(value)];
+  const size_t bytes = BytesOf(v.type, ElementCount(plan.shapes[static_cast<size_t>(value)], Concat("variable tensor '", v.name, "'")));
+  const bool quantized = v.type == TensorType::kInt8 && v.quantization->zero_point.size() == 1;
+  return state_->Variable(plan.graph->subgraph, value, bytes, static_cast<std::byte>(quantized ? v.quantization->zero_point[0] : 0));
 }
 
 // Lets the tensors show what the plan has placed.
@@ -205,23 +233,47 @@ void Runner::Show(const Plan& plan, const std::shared_ptr<const Plan>& owner) {
   }
 }
 
-void Runner::RunPartTimed(const Part& part) const {
-  RunContext context(part.slots.data(), pool_->threads() > 1 ? pool_.get() : nullptr, part.subgraphs.data());
+Runner& RunContext::runner(int handle) const {
+  std::shared_ptr<Runner>& runner = frame_->runners[static_cast<size_t>(handle)];
+  if (runner == nullptr) runner = runner_->MakeInner(frame_->plan->runners[static_cast<size_t>(handle)]);
+  return *runner;
+}
+
+State& RunContext::state() const { return runner_->state(); }
+
+bool RunContext::Run(Frame& frame) noexcept {
+  RunContext inner(frame, pool_, runner_);
+  for (const Step& step : frame.plan->steps) {
+    step.run(step.self, inner);
+    if (inner.failed_) [[unlikely]] {
+      static_cast<void>(Guard([&] { Fail(Concat(frame.plan->graph->Describe(*static_cast<const Node*>(step.node)), ": ", inner.message_)); }));
+      failed_ = true;
+      return false;
+    }
+  }
+  return true;
+}
+
+void Runner::RunPartTimed(Part& part) {
+  const Plan& plan = *part.frame.plan;
+  RunContext context(part.frame, pool_->threads() > 1 ? pool_.get() : nullptr, this);
   std::vector<Profiler::Clock::time_point> laps;
-  laps.reserve(part.plan->steps.size() + 1);
+  laps.reserve(plan.steps.size() + 1);
   laps.push_back(Profiler::Clock::now());
-  for (const Step& step : part.plan->steps) {
+  for (const Step& step : plan.steps) {
     step.run(step.self, context);
     laps.push_back(Profiler::Clock::now());
     if (context.failed()) Fail(StatusCode::kDataError, graph_->Describe(*static_cast<const Node*>(step.node)), ": ", context.message());
   }
-  profiler_->Add(*part.plan, laps);
+  profiler_->Add(plan, laps);
 }
 
-Status Runner::RunPart(const Part& part) const noexcept {
+Status Runner::RunPart(Part& part) noexcept {
+  const Plan& plan = *part.frame.plan;
+  if (plan.uses_state && !state_lock_.owns_lock()) state_lock_.lock();
   if (profiler_ != nullptr) [[unlikely]] return Guard([&] { RunPartTimed(part); });
-  RunContext context(part.slots.data(), pool_->threads() > 1 ? pool_.get() : nullptr, part.subgraphs.data());
-  for (const Step& step : part.plan->steps) {
+  RunContext context(part.frame, pool_->threads() > 1 ? pool_.get() : nullptr, this);
+  for (const Step& step : plan.steps) {
     step.run(step.self, context);
     if (context.failed()) [[unlikely]] {
       return Guard([&] { Fail(StatusCode::kDataError, graph_->Describe(*static_cast<const Node*>(step.node)), ": ", context.message()); });
@@ -230,24 +282,59 @@ Status Runner::RunPart(const Part& part) const noexcept {
   return Status();
 }
 
-// Adds where the values of a part stand.
+// Adds where the values of a part stand, and the shapes that it has found.
 void Runner::LeaveBehind(const Part& part, Prior& prior) const {
-  const Plan& plan = *part.plan;
-  prior.last = part.plan;
+  const Plan& plan = *part.frame.plan;
+  prior.last = part.frame.plan;
+  prior.shapes = plan.shapes;
+  prior.has_shape = plan.has_shape;
   prior.pointers.resize(plan.slot_of.size(), nullptr);
   for (size_t v = 0; v < plan.slot_of.size(); ++v) {
-    if (plan.slot_of[v] >= 0) prior.pointers[v] = part.slots[static_cast<size_t>(plan.slot_of[v])];
+    if (plan.slot_of[v] >= 0) prior.pointers[v] = part.frame.slots[static_cast<size_t>(plan.slot_of[v])];
+  }
+  for (size_t i = 0; i < plan.late.size(); ++i) {
+    const size_t v = static_cast<size_t>(plan.late[i]);
+    LateValue& late = *part.frame.late[i];
+    prior.shapes[v] = late.shape;
+    prior.has_shape[v] = 1;
+    prior.pointers[v] = graph_->values[v].type == TensorType::kString ? reinterpret_cast<std::byte*>(&late.strings) : late.bytes.data();
   }
 }
 
-// The parts behind the first: planned again only if the data that decides about shapes has changed.
+// Copies late values that are inputs or outputs to where the tensors show them.
+void Runner::ShowLate(const Part& part) {
+  const Plan& plan = *part.frame.plan;
+  for (size_t i = 0; i < plan.late.size(); ++i) {
+    const size_t v = static_cast<size_t>(plan.late[i]);
+    if (!std::binary_search(boundary_ids_.begin(), boundary_ids_.end(), plan.late[i])) continue;
+    LateValue& late = *part.frame.late[i];
+    Tensor& tensor = *tensors_[v];
+    if (tensor.shape_ != late.shape && !tensor.lease_.expired()) RefuseMoving("'" + tensor.name_ + "'");
+    Boundary& boundary = boundary_[v];
+    tensor.shape_ = late.shape;
+    if (tensor.type_ == TensorType::kString) {
+      if (boundary.strings == nullptr) boundary.strings = std::make_shared<Strings>();
+      *boundary.strings = late.strings;
+      tensor.strings_ = boundary.strings.get();
+      continue;
+    }
+    tensor.bytes_ = BytesOf(tensor.type_, ElementCount(late.shape, tensor.name_));
+    if (boundary.bytes == nullptr || boundary.bytes->size() < tensor.bytes_) boundary.bytes = std::make_shared<AlignedBytes>(tensor.bytes_);
+    if (tensor.bytes_ > 0) std::memcpy(boundary.bytes->data(), late.bytes.data(), tensor.bytes_);
+    tensor.data_ = boundary.bytes->data();
+    tensor.memory_ = boundary.bytes;
+  }
+}
+
+// What comes behind the first part: planned again only if shapes, or the data that decides about shapes, have changed.
 void Runner::RunRest() {
   const size_t nodes = graph_->nodes.size();
   Prior prior;
+  ShowLate(parts_[0]);
   LeaveBehind(parts_[0], prior);
   for (size_t i = 1; prior.last->next_node < nodes; ++i) {
-    if (i == parts_.size() || !StillHolds(*parts_[i].plan, prior)) {
-      std::shared_ptr<const Plan> plan = ContinuePlan(prior, Context(true));
+    if (i == parts_.size() || !StillHolds(*parts_[i].frame.plan, prior)) {
+      std::shared_ptr<const Plan> plan = ContinuePlan(prior, Context());
       RefuseMovingHeldTensors(*plan);
       std::vector<Boundary> boundary = boundary_;
       Part part = Bind(plan, i < parts_.size() ? &parts_[i] : nullptr, prior, boundary);
@@ -256,7 +343,13 @@ void Runner::RunRest() {
       parts_.push_back(std::move(part));
       Show(*plan, plan);
     }
+    Frame& frame = parts_[i].frame;
+    for (size_t slot = 0; slot < frame.slots.size(); ++slot) {  // late values may have moved
+      const SlotSource& source = frame.plan->slots[slot];
+      if (source.kind == SlotSource::kPrior) frame.slots[slot] = prior.pointers[static_cast<size_t>(source.index)] + source.offset;
+    }
     if (Status status = RunPart(parts_[i]); !status.ok()) throw Error(status.code(), status.message());
+    ShowLate(parts_[i]);
     LeaveBehind(parts_[i], prior);
   }
 }
@@ -269,7 +362,8 @@ Status Runner::Invoke() noexcept {
                                  : "Invoke called on model that is not ready. An input was resized: call AllocateTensors again.");
   }
   Status status = RunPart(parts_[0]);
-  if (status.ok() && parts_[0].plan->next_node < graph_->nodes.size()) status = Guard([&] { RunRest(); });
+  if (status.ok() && !parts_[0].frame.plan->whole()) status = Guard([&] { RunRest(); });
+  if (state_lock_.owns_lock()) state_lock_.unlock();
   return status;
 }
 

@@ -16,7 +16,8 @@ namespace sigrun {
 class Runner {
  public:
   /// `depth` counts the runners around a runner of IF or WHILE; throws Error if subgraphs are nested too deep.
-  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, Precision precision, int depth = 0);
+  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, std::shared_ptr<State> state, Precision precision,
+         int depth = 0);
   ~Runner();
 
   /// By tensor index; throws Error. Only records: AllocateTensors plans.
@@ -35,18 +36,18 @@ class Runner {
   Shape shape(int32_t index) const;
   const Graph& graph() const { return *graph_; }
   /// The plan of the graph's first part: all of it, unless shapes depend on data.
-  const Plan* plan() const { return parts_.empty() ? nullptr : parts_[0].plan.get(); }
+  const Plan* plan() const { return parts_.empty() ? nullptr : parts_[0].frame.plan.get(); }
+  State& state() { return *state_; }
+  /// A runner of another subgraph, for a step of this one.
+  std::shared_ptr<Runner> MakeInner(uint32_t subgraph) const { return std::make_shared<Runner>(model_, subgraph, pool_, state_, precision_, depth_ + 1); }
   /// Held while the runner's tensors are read, written or run as one action (a call with keyword arguments).
   std::recursive_mutex& mutex() { return mutex_; }
 
  private:
   // A plan bound to memory. There is one, and further ones where shapes depend on data.
   struct Part {
-    std::shared_ptr<const Plan> plan;
+    Frame frame;
     std::shared_ptr<AlignedBytes> arena;
-    std::vector<std::shared_ptr<Strings>> strings;
-    std::vector<std::shared_ptr<Runner>> subgraphs;
-    std::vector<std::byte*> slots;
   };
   // Memory of an input or output. It stands outside the arena, so that a view of one is not moved when another changes.
   struct Boundary {
@@ -54,21 +55,26 @@ class Runner {
     std::shared_ptr<Strings> strings;
   };
 
-  PlanContext Context(bool running);
+  PlanContext Context() const;
   Part Bind(std::shared_ptr<const Plan> plan, const Part* reused, const Prior& prior, std::vector<Boundary>& boundary) const;
   void Show(const Plan& plan, const std::shared_ptr<const Plan>& owner);
   void RefuseMovingHeldTensors(const Plan& plan) const;
-  Status RunPart(const Part& part) const noexcept;
-  void RunPartTimed(const Part& part) const;
+  Frame BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, const Prior* prior, const std::vector<Boundary>* boundary) const;
+  Status RunPart(Part& part) noexcept;
+  void RunPartTimed(Part& part);
   void RunRest();
   void LeaveBehind(const Part& part, Prior& prior) const;
+  void ShowLate(const Part& part);
+  std::byte* VariableTensor(const Plan& plan, int32_t value) const;
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<ThreadPool> pool_;
+  std::shared_ptr<State> state_;
   Precision precision_;
   int depth_;
   std::recursive_mutex mutex_;
+  std::unique_lock<std::recursive_mutex> state_lock_;  // of the call under way, once it has used state
 
   std::vector<int32_t> boundary_ids_;  // inputs and outputs, each once
   std::vector<Shape> input_shapes_;    // as asked for, in the graph's order

@@ -6,6 +6,7 @@ void Run(Graph& graph, const kernels::Kernels& kernels) {
   RemoveDeadNodes(graph);
   FoldConstants(graph, kernels);
   ReduceUntransposed(graph);
+  FuseListUpdates(graph);
   FuseLayerNorms(graph);
   FuseAttention(graph);
   FusePads(graph);

@@ -12,6 +12,9 @@ bool FoldConstants(Graph& graph, const kernels::Kernels& kernels);
 /// RELU, RELU6 and RELU_N1_TO_1 behind a producer that can fuse them (and of the same quantisation) become its activation.
 bool FuseActivations(Graph& graph);
 
+/// TensorFlow's write of one item of a list, list[: i] ++ item ++ list[i + 1 :], has a fixed shape only as a whole: it becomes one node.
+bool FuseListUpdates(Graph& graph);
+
 /// A PAD with zeros (or the zero point) over height and width in front of an unpadded convolution becomes the convolution's own padding.
 bool FusePads(Graph& graph);
 

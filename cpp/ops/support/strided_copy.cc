@@ -113,6 +113,10 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
 
 void EmitCopy(Prepare& p, int input, int output, const StridedCopy& copy) {
   if (copy.empty) return;
+  if (copy.contiguous() && copy.to == 0 && (copy.loops == 0 ? 1 : copy.loop[0].extent) == p.output_elements(output)) {
+    const size_t element = static_cast<size_t>(TensorTypeBits(p.type(input))) / 8;
+    if (p.AliasPart(output, input, static_cast<size_t>(copy.from) * element)) return;
+  }
   WithElement(p, p.type(input), [&]<class T>(std::type_identity<T>) {
     p.Emit([copy, x = p.in(input), y = p.out(output)](RunContext& run) noexcept {
       RunCopy(run, copy, Elements<const T>(run, x), Elements<T>(run, y));

@@ -133,7 +133,7 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   });
 }
 
-/// Emits a copy from an input to an output of the same type; both have their shapes.
+/// Emits a copy from an input to an output of the same type; both have their shapes. None where the output is a run of the input's elements.
 void EmitCopy(Prepare& p, int input, int output, const StridedCopy& copy);
 
 }  // namespace sigrun::ops
