@@ -28,4 +28,15 @@ MappedFile::MappedFile(const char* path) {
 
 MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size()); }
 
+void MappedFile::Release(std::span<const uint8_t> part) const {
+  const auto address = [](const uint8_t* p) { return reinterpret_cast<uintptr_t>(p); };
+  const uintptr_t first = address(part.data()), file = address(bytes_.data());
+  if (first < file || first - file > bytes_.size() || part.size() > bytes_.size() - (first - file)) return;
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (first + page - 1) / page * page;
+  // The last page of the file is the file's alone.
+  const uintptr_t end = first + part.size() == file + bytes_.size() ? first + part.size() : (first + part.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 }  // namespace sigrun

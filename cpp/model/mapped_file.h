@@ -16,6 +16,10 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   std::span<const uint8_t> bytes() const { return bytes_; }
 
+  /// Gives the pages that lie wholly in `part` back to the system; reading them brings them back from the file. Nothing happens to a part
+  /// that is not of this file.
+  void Release(std::span<const uint8_t> part) const;
+
  private:
   std::span<const uint8_t> bytes_;
 };

@@ -498,7 +498,7 @@ const std::byte* Prepare::Pack(int i, const std::string& key, size_t bytes, cons
   const Value& value = graph_.values[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])];
   // Constants that this plan computed die with it: what is packed from them is the plan's own.
   if (builder_.context_.packed != nullptr && value.constant == known) {
-    return builder_.context_.packed->Get(known, Concat(kernels().tier, "/", op_name(), "/", key), bytes, fill);
+    return builder_.context_.packed->Get({known, value.constant_bytes}, Concat(kernels().tier, "/", op_name(), "/", key), bytes, fill);
   }
   auto own = std::make_shared<AlignedBytes>(bytes);
   fill(own->data());

@@ -37,6 +37,8 @@ std::shared_ptr<const Graph> Model::Impl::graph(uint32_t subgraph) const {
   if (cached == nullptr) {
     auto graph = std::make_shared<Graph>(BuildGraph(*flat, subgraph));
     passes::Run(*graph, kernels::Best());
+    // Folded constants are read once: what they were folded from need not stay in memory.
+    if (file != nullptr && !graph->folded.empty()) file->Release(file->bytes());
     cached = std::move(graph);
   }
   return cached;
@@ -51,7 +53,10 @@ std::shared_ptr<const Model> Model::BuildFromFile(const char* path, Status* stat
            if (path == nullptr) Fail(StatusCode::kInvalidArgument, "the path is null");
            auto file = std::make_shared<MappedFile>(path);
            const auto bytes = file->bytes();
-           model.reset(new Model(MakeImpl(bytes, std::move(file))));
+           auto impl = MakeImpl(bytes, file);
+           impl->packed().SetFile(file);
+           impl->file = std::move(file);
+           model.reset(new Model(std::move(impl)));
          }));
   return model;
 }

@@ -11,13 +11,15 @@
 #include "graph/graph.h"
 #include "kernels/kernels.h"
 #include "model/flat_model.h"
+#include "model/mapped_file.h"
 #include "plan/packed_store.h"
 #include "sigrun/interpreter.h"
 
 namespace sigrun {
 
 struct Model::Impl {
-  std::shared_ptr<const void> owner;  // of the bytes: a mapped file, or the caller's object
+  std::shared_ptr<const void> owner;       // of the bytes: a mapped file, or the caller's object
+  std::shared_ptr<const MappedFile> file;  // if it is one
   std::unique_ptr<const FlatModel> flat;
   std::vector<Signature> signatures;
   Signature default_signature;
