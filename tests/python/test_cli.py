@@ -80,6 +80,15 @@ def test_strings(model_path, tmp_path):
     assert run("run", model, "--signature", "decode").returncode == 0
 
 
+def test_profile(model_path, tmp_path):
+    trace, rows = tmp_path / "trace.json", tmp_path / "rows.json"
+    result = run("profile", model_path("convnet_float32"), "--count", 2, "--trace", trace, "--json", rows)
+    assert result.returncode == 0, result.stderr
+    assert "| CONV_2D" in result.stdout
+    assert "us a run" in result.stdout
+    assert len(json.loads(trace.read_text())["traceEvents"]) == len(json.loads(rows.read_text())["operators"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -46,19 +46,36 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
 
     run = commands.add_parser("run", help="run a signature of a model", description="Runs a signature and prints its outputs.")
-    run.add_argument("model", type=Path)
-    run.add_argument("--signature", metavar="KEY", help="may be left out if the model has at most one signature")
+    _add_runner_arguments(run)
     run.add_argument("--input", metavar="NAME=FILE.npy", action="append", default=[], help="an input; those not given get random values")
     run.add_argument("--output", metavar="NAME=FILE.npy", action="append", default=[], help="write this output to a file")
-    run.add_argument("--threads", type=int, default=1)
-    run.add_argument("--precision", default="highest", help="of float products: highest (the default), high or medium")
     run.add_argument("--count", type=int, default=1, help="run so many times, and print the median time if more than once")
-    run.add_argument("--seed", type=int, default=0, help="of the random values")
     run.set_defaults(command=_run)
+
+    profile = commands.add_parser("profile", help="time the operators of a model", description="Shows what each operator takes.")
+    _add_runner_arguments(profile)
+    profile.add_argument("--count", type=int, default=30, help="runs whose median is taken")
+    profile.add_argument("--slowest", type=int, default=10, help="how many single operators to list")
+    profile.add_argument("--trace", type=Path, metavar="FILE", help="write the last run for chrome://tracing or ui.perfetto.dev")
+    profile.add_argument("--json", type=Path, metavar="FILE", help="write all operators")
+    profile.set_defaults(command=_profile)
 
     info = commands.add_parser("info", help="print how this build was made and what it found on this machine")
     info.set_defaults(command=lambda arguments: print(json.dumps(sigrun.build_info(), indent=2)))
     return parser
+
+
+def _add_runner_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path)
+    command.add_argument("--signature", metavar="KEY", help="may be left out if the model has at most one signature")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--precision", default="highest", help="of float products: highest (the default), high or medium")
+    command.add_argument("--seed", type=int, default=0, help="of the inputs' random values")
+
+
+def _runner(arguments: argparse.Namespace) -> sigrun.SignatureRunner:
+    interpreter = sigrun.Interpreter(model_path=arguments.model, num_threads=arguments.threads, precision=arguments.precision)
+    return interpreter.get_signature_runner(arguments.signature)
 
 
 def _demo(_: argparse.Namespace) -> None:
@@ -88,8 +105,7 @@ def _list(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.count < 1:
         raise ValueError("--count should be at least 1")
-    interpreter = sigrun.Interpreter(model_path=arguments.model, num_threads=arguments.threads, precision=arguments.precision)
-    runner = interpreter.get_signature_runner(arguments.signature)
+    runner = _runner(arguments)
     files = _named_files(arguments.input, runner.input_names, "input")
     targets = _named_files(arguments.output, runner.output_names, "output")
     inputs = _inputs(runner, files, arguments.seed)
@@ -106,6 +122,17 @@ def _run(arguments: argparse.Namespace) -> None:
             np.save(targets[name], value, allow_pickle=value.dtype == object)
     if arguments.count > 1:
         print(f"median of {arguments.count} runs: {1e6 * float(np.median(seconds)):.1f} us")
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    runner = _runner(arguments)
+    runner(**_inputs(runner, {}, arguments.seed))
+    profile = runner.profile(arguments.count)
+    print(f"\n{profile}\n\nThe slowest:\n{profile.table(profile.slowest(arguments.slowest))}")
+    if arguments.trace:
+        arguments.trace.write_text(profile.chrome_trace())
+    if arguments.json:
+        arguments.json.write_text(profile.json())
 
 
 def _named_files(options: Sequence[str], names: Sequence[str], kind: str) -> dict[str, Path]:
