@@ -83,8 +83,10 @@ void CopyShort(const T* from, T* to, int64_t n) {
       ends(std::integral_constant<size_t, 8>());
     } else if (bytes >= 4) {
       ends(std::integral_constant<size_t, 4>());
-    } else {
-      for (size_t i = 0; i < bytes; ++i) y[i] = x[i];
+    } else if (bytes >= 2) {
+      ends(std::integral_constant<size_t, 2>());
+    } else if (bytes == 1) {
+      *y = *x;
     }
   }
 }
