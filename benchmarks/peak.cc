@@ -85,7 +85,8 @@ double ByteOperations() {
 #if defined(__AVX512VNNI__)
   return OperationsPerSecond<Words>(operations, [&](Words s) { return (Words)_mm512_dpbusd_epi32((__m512i)s, (__m512i)x, (__m512i)x); });
 #elif defined(__AVXVNNI__)
-  return OperationsPerSecond<Words>(operations, [&](Words s) { return (Words)_mm256_dpbusd_avx_epi32((__m256i)s, (__m256i)x, (__m256i)x); });
+  return OperationsPerSecond<Words>(operations,
+                                    [&](Words s) { return (Words)_mm256_dpbusd_avx_epi32((__m256i)s, (__m256i)x, (__m256i)x); });
 #elif defined(__AVX2__)
   return OperationsPerSecond<Words>(operations / 2, [&](Words s) { return s + (Words)_mm256_madd_epi16((__m256i)s, (__m256i)x); });
 #elif defined(__ARM_FEATURE_DOTPROD)

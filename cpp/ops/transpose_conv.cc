@@ -82,10 +82,12 @@ Group MakeGroup(const Shape& input, int32_t out_channels, PhasesAlong y, PhasesA
 // Rough cost of a convolution: channels fill vectors of 16, and every pixel is written.
 double Cost(const ConvShape& s) {
   constexpr int32_t kLanes = 16;
-  return static_cast<double>(s.rows()) * ((s.out_channels + kLanes - 1) / kLanes) * (static_cast<double>(s.taps()) * s.in_channels + kLanes);
+  return static_cast<double>(s.rows()) * ((s.out_channels + kLanes - 1) / kLanes) *
+         (static_cast<double>(s.taps()) * s.in_channels + kLanes);
 }
 
-std::vector<Group> MakeGroups(const Shape& input, int32_t out_channels, const std::vector<PhaseAlong>& y, const std::vector<PhaseAlong>& x) {
+std::vector<Group> MakeGroups(const Shape& input, int32_t out_channels, const std::vector<PhaseAlong>& y,
+                              const std::vector<PhaseAlong>& x) {
   std::vector<Group> groups, together;
   if (y.empty() || x.empty()) return groups;
   double cost = 0;
@@ -120,8 +122,10 @@ Geometry ReadGeometry(Prepare& p) {
   // The convolution that this one transposes goes from the output to the input.
   const ConvShape forward = PlaceWindow(p, window, output);
   std::vector<PhaseAlong> y, x;
-  for (int32_t i = 0; i < std::min(window.stride_h, output[1]); ++i) y.emplace_back(i, output[1], weights[1], window.stride_h, forward.pad_top);
-  for (int32_t i = 0; i < std::min(window.stride_w, output[2]); ++i) x.emplace_back(i, output[2], weights[2], window.stride_w, forward.pad_left);
+  for (int32_t i = 0; i < std::min(window.stride_h, output[1]); ++i)
+    y.emplace_back(i, output[1], weights[1], window.stride_h, forward.pad_top);
+  for (int32_t i = 0; i < std::min(window.stride_w, output[2]); ++i)
+    x.emplace_back(i, output[2], weights[2], window.stride_w, forward.pad_left);
   p.SetShape(0, output);
   return {weights[1], weights[2], window.stride_h, window.stride_w, output[1], output[2], output[3], MakeGroups(input, output[3], y, x)};
 }
@@ -181,8 +185,8 @@ size_t BiasBytes(const Group& group) { return static_cast<size_t>(group.shape.ou
 std::string Key(const Geometry& g, const Group& group) {
   const ConvShape& s = group.shape;
   return Concat("transpose ", g.kernel_h, "x", g.kernel_w, " stride ", g.stride_h, "x", g.stride_w, " phases ", group.y.size(), "x",
-                group.x.size(), " from ", group.y.phases[0].remainder, ",", group.x.phases[0].remainder, " pads ", s.pad_top, ",", s.pad_left,
-                " taps ", s.kernel_height, "x", s.kernel_width, " ", s.in_channels, " to ", s.out_channels);
+                group.x.size(), " from ", group.y.phases[0].remainder, ",", group.x.phases[0].remainder, " pads ", s.pad_top, ",",
+                s.pad_left, " taps ", s.kernel_height, "x", s.kernel_width, " ", s.in_channels, " to ", s.out_channels);
 }
 
 // Where the pixels of a group go. Bytes, so that it serves all types.
@@ -230,7 +234,8 @@ class Dealer {
       for (int32_t py = 0; py < phases_y_ && y + py < out_height_; ++py) {
         const std::byte* source = from + static_cast<size_t>(py) * run;
         std::byte* to = output + static_cast<size_t>(image * out_height_ + y + py) * line + static_cast<size_t>(left) * pixel_bytes_;
-        for (int32_t i = 0; i < whole; ++i) std::memcpy(to + static_cast<size_t>(i) * step, source + static_cast<size_t>(i) * row_bytes(), run);
+        for (int32_t i = 0; i < whole; ++i)
+          std::memcpy(to + static_cast<size_t>(i) * step, source + static_cast<size_t>(i) * row_bytes(), run);
         for (int32_t i = whole; i < count; ++i) {
           const size_t rest = static_cast<size_t>(out_width_ - left - i * stride_w_) * pixel_bytes_;
           std::memcpy(to + static_cast<size_t>(i) * step, source + static_cast<size_t>(i) * row_bytes(), rest);
@@ -258,7 +263,9 @@ void EmitGroup(Prepare& p, const Geometry& g, const Group& group, size_t pixel_b
   const int32_t block = static_cast<int32_t>(std::max<size_t>(kBlockBytes / dealer.row_bytes() / kRowGrain, 1)) * kRowGrain;
   p.Emit([=, conv = std::move(conv), out = p.out(0)](RunContext& run) noexcept {
     std::byte* y = run.get<std::byte>(out);
-    if (dense) return run.Parallel(s.rows(), MacCost(macs), [&](Range rows, int worker) { conv(run, y, rows, worker); }, kRowGrain);
+    if (dense)
+      return run.Parallel(
+          s.rows(), MacCost(macs), [&](Range rows, int worker) { conv(run, y, rows, worker); }, kRowGrain);
     std::byte* own = run.get<std::byte>(scratch);
     run.Parallel(
         s.rows(), MacCost(macs),

@@ -45,7 +45,8 @@ int64_t Elements(const Shape& shape) {
 }
 
 int64_t MultiplyAdds(const Plan& plan, const Node& node) {
-  const auto found = std::find_if(std::begin(kSumsOfProducts), std::end(kSumsOfProducts), [&](const auto& s) { return s.op == node.op->name; });
+  const auto found =
+      std::find_if(std::begin(kSumsOfProducts), std::end(kSumsOfProducts), [&](const auto& s) { return s.op == node.op->name; });
   if (found == std::end(kSumsOfProducts)) return 0;
   const auto shape = [&](int32_t v) -> const Shape& { return plan.shapes[static_cast<size_t>(v)]; };
   const Shape& operand = shape(node.inputs[static_cast<size_t>(found->operand)]);
