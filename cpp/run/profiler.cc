@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "ops/op.h"
+#include "ops/support/attention.h"
 
 namespace sigrun {
 namespace {
@@ -44,7 +45,18 @@ int64_t Elements(const Shape& shape) {
   return n;
 }
 
+// Every query meets every key and every value.
+int64_t AttentionProducts(const Plan& plan, const Node& node) {
+  const auto shape = [&](size_t i) -> const Shape& { return plan.shapes[static_cast<size_t>(node.inputs[i])]; };
+  const std::byte* fields = plan.constants[static_cast<size_t>(node.inputs[4])];
+  if (fields == nullptr) return 0;
+  const bool side_by_side = ops::AttentionOptions::Read(reinterpret_cast<const float*>(fields)).side_by_side;
+  const int32_t queries = side_by_side ? shape(0)[1] : shape(0)[shape(0).size() - 2];
+  return queries * (Elements(shape(1)) + Elements(shape(2)));
+}
+
 int64_t MultiplyAdds(const Plan& plan, const Node& node) {
+  if (std::string_view(node.op->name) == "sigrun.attention") return AttentionProducts(plan, node);
   const auto found =
       std::find_if(std::begin(kSumsOfProducts), std::end(kSumsOfProducts), [&](const auto& s) { return s.op == node.op->name; });
   if (found == std::end(kSumsOfProducts)) return 0;
