@@ -87,8 +87,8 @@ double ConvI8(const Kernels& kernels, const ConvShape& s) {
   const auto input = Random<int8_t>(static_cast<size_t>(s.batch * s.in_height * s.in_width * s.in_channels));
   const auto weights = Random<int8_t>(static_cast<size_t>(k * s.out_channels));
   std::vector<int8_t> output(static_cast<size_t>(s.rows() * s.out_channels));
-  const Bytes packed(kernels.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels));
-  kernels.pack_i8(s.taps(), s.in_channels, s.out_channels, {weights.data(), k, 1}, false, nullptr, 5, 0, packed);
+  const Bytes packed(kernels.pack_i8_bytes(s));
+  kernels.pack_i8(s, {weights.data(), k, 1}, false, nullptr, 5, 0, packed);
   const Bytes scratch(kernels.conv_i8_scratch_bytes(s));
   const Requantize requantize(s);
   return Seconds([&] { kernels.conv_i8(s, {input.data(), 5, false}, packed, output.data(), requantize.params(), scratch, {0, s.rows()}); });

@@ -174,12 +174,12 @@ struct Kernels {
                         Range lines);
 
   // --- int8 GEMM and convolution, int32 sums ----------------------------------------------------------------------------------------------
-  /// Bytes of one group's packed weights with bias, sums and corrections.
-  size_t (*pack_i8_bytes)(int32_t taps, int32_t in_channels, int32_t n);
+  /// Bytes of one group's packed weights with bias, sums and corrections. Of the shape, packing looks at the window and the channels only.
+  size_t (*pack_i8_bytes)(const ConvShape& shape);
   /// weights are int8 (uint8 ones with the top bit flipped by `flip_weights`); input_zero_point and weight_zero_point in the int8 domain
   /// are folded in, so that the accumulator is bias[n] + sum (a - input_zero_point) * (w - weight_zero_point).
-  void (*pack_i8)(int32_t taps, int32_t in_channels, int32_t n, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias,
-                  int32_t input_zero_point, int32_t weight_zero_point, std::byte* packed);
+  void (*pack_i8)(const ConvShape& shape, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
+                  int32_t weight_zero_point, std::byte* packed);
   /// Bytes of scratch one call of conv_i8 or conv_i8_f32 needs.
   size_t (*conv_i8_scratch_bytes)(const ConvShape& shape);
   /// Output pixels [rows.begin, rows.end), requantised to 8 bits. requantize has out_channels * groups entries.

@@ -150,8 +150,8 @@ void EmitF32(Prepare& p, const Products& b) {
 Packed PackRightI8(Prepare& p, const Products& b, int32_t left_zero_point, int32_t right_zero_point, size_t bytes) {
   return PackRight<int8_t>(
       p, b, Concat("right, zero points ", left_zero_point, " ", right_zero_point), bytes,
-      [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](const int8_t* matrix, std::byte* to) {
-        pack(1, k, n, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
+      [=, shape = b.shape(), stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](const int8_t* matrix, std::byte* to) {
+        pack(shape, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
       });
 }
 
@@ -166,7 +166,7 @@ void EmitI8(Prepare& p, const Products& b) {
   const WeightScales right = RightScales(p, b);
   Requantization requantize = PrepareRequantization(p, left.scale, right, b.n, ScaleProduct::kFloatIfSingle);
   if (p.output_elements(0) == 0) return;
-  const size_t bytes = kernels.pack_i8_bytes(1, b.k, b.n), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
+  const size_t bytes = kernels.pack_i8_bytes(b.shape()), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
   const Packed packed = PackRightI8(p, b, left.zero_point, right.zero_point, bytes);
   p.Emit([=, conv = kernels.conv_i8, requantize = std::move(requantize), in = LeftRows<int8_t>(p, b), out = p.out(0),
           scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](RunContext& run) noexcept {
@@ -211,7 +211,7 @@ void EmitHybrid(Prepare& p, const Products& b) {
   const auto& kernels = p.kernels();
   const WeightScales right = RightScales(p, b);
   if (p.output_elements(0) == 0) return;
-  const size_t bytes = kernels.pack_i8_bytes(1, b.k, b.n), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
+  const size_t bytes = kernels.pack_i8_bytes(b.shape()), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
   const Packed packed = PackRightI8(p, b, 0, right.zero_point, bytes);
   std::vector<float> channel_scale;
   for (int32_t n = 0; n < b.n; ++n) channel_scale.push_back(right.at(static_cast<size_t>(n)));

@@ -336,12 +336,12 @@ void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requant
   const std::string key = Concat(Key(g, group), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
   const size_t tap_bytes = Aligned(TapElements(group));
   const Packed packed =
-      PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels), tap_bytes + BiasBytes(group),
+      PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s), tap_bytes + BiasBytes(group),
                   [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
                     int8_t* taps = reinterpret_cast<int8_t*>(scratch);
                     const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
                     GatherTaps(g, group, static_cast<const int8_t*>(weights), zero, taps, [](int8_t w, int32_t) { return w; });
-                    pack(s.taps(), s.in_channels, s.out_channels, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
+                    pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
                          RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes), zero_point, weight_zero_point, to);
                   });
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);

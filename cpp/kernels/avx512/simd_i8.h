@@ -67,13 +67,14 @@ SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point)
   return {twice, _mm512_srli_epi64(twice, 32), _mm512_or_si512(_mm512_slli_epi64(addend, 32), nudge),
           _mm512_mask_blend_epi32(0xaaaa, nudge, addend), right.v};
 }
-SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) {
-  const __m512i u = _mm512_xor_si512(x.v, _mm512_set1_epi32(INT32_MIN));
-  const __m512i even = _mm512_add_epi64(_mm512_mul_epu32(u, s.even), s.addend_even);
-  const __m512i odd = _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(u, 32), s.odd), s.addend_odd);
+/// x is 2^31 higher.
+SIGRUN_INLINE I32 RescaledUnsigned(I32 x, const Rescale& s) {
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epu32(x.v, s.even), s.addend_even);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(x.v, 32), s.odd), s.addend_odd);
   const __m512i high = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
-  return {_mm512_srav_epi32(_mm512_add_epi32(high, _mm512_srli_epi32(u, 31)), s.right)};
+  return {_mm512_srav_epi32(_mm512_add_epi32(high, _mm512_srli_epi32(x.v, 31)), s.right)};
 }
+SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) { return RescaledUnsigned({_mm512_xor_si512(x.v, _mm512_set1_epi32(INT32_MIN))}, s); }
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
 struct SmallScale {

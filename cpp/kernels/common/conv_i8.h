@@ -47,53 +47,79 @@ struct PanelLayout {
   }
 };
 
-SIGRUN_INLINE int32_t KGroups(int32_t taps, int32_t in_channels) {
-  return static_cast<int32_t>((static_cast<int64_t>(taps) * in_channels + kGroup - 1) / kGroup);
-}
+// A row of k = (ky, kx, c): segments that zeros complete to whole groups. A segment is a line of the window, if that costs little; then
+// lines of the input can be read in place.
+struct Depth {
+  int32_t segments, segment_k, segment_groups;
+  explicit Depth(const ConvShape& s) {
+    const int64_t line = static_cast<int64_t>(s.kernel_width) * s.in_channels, whole = (line + kGroup - 1) / kGroup * kGroup;
+    const bool by_lines = kTilesTakeSegments && 3 * whole <= 4 * line;
+    segments = by_lines ? s.kernel_height : 1;
+    segment_k = by_lines ? static_cast<int32_t>(line) : s.taps() * s.in_channels;
+    segment_groups = (segment_k + kGroup - 1) / kGroup;
+  }
+  int32_t groups() const { return segments * segment_groups; }
+};
 
-size_t PackBytes(int32_t taps, int32_t in_channels, int32_t n) {
-  const int32_t k_groups = KGroups(taps, in_channels);
+size_t PackBytes(const ConvShape& s) {
+  const int32_t k_groups = Depth(s).groups(), n = s.out_channels;
   size_t bytes = 64 + static_cast<size_t>(n / kPanel) * PanelLayout(k_groups, kPanel).bytes;
   if (n % kPanel != 0) bytes += PanelLayout(k_groups, n % kPanel).bytes;
   return bytes;
 }
 
 // One output channel of a panel.
-void PackChannel(const int8_t* weights, ptrdiff_t stride_k, ptrdiff_t k_count, bool flip, int32_t bias, int32_t input_zero_point,
+void PackChannel(const int8_t* weights, ptrdiff_t stride_k, const Depth& depth, bool flip, int32_t bias, int32_t input_zero_point,
                  int32_t weight_zero_point, const PanelLayout& layout, int32_t column, std::byte* panel) {
   uint8_t* out = reinterpret_cast<uint8_t*>(panel + layout.weights) + column * kGroup;
   const uint8_t mask = flip ? 0x80 : 0;
   int32_t sum = 0;
-  for (ptrdiff_t k = 0; k < k_count; k += kGroup, out += layout.width * kGroup) {
-    for (int32_t i = 0; i < kGroup && k + i < k_count; ++i) {
-      out[i] = static_cast<uint8_t>(weights[(k + i) * stride_k]) ^ mask;
-      sum = WrapAdd(sum, static_cast<int8_t>(out[i]));
+  for (int32_t segment = 0; segment < depth.segments; ++segment) {
+    for (int32_t k = 0; k < depth.segment_k; k += kGroup, out += layout.width * kGroup) {
+      for (int32_t i = 0; i < kGroup && k + i < depth.segment_k; ++i, weights += stride_k) {
+        out[i] = static_cast<uint8_t>(*weights) ^ mask;
+        sum = WrapAdd(sum, static_cast<int8_t>(out[i]));
+      }
     }
   }
   // sum (a - za)(w - zw) = sum a' w - zw sum a' - za' (sum w - k zw), where a' = a + offset and za' = za + offset.
-  const int32_t centred = WrapSub(sum, WrapMul(static_cast<int32_t>(k_count), weight_zero_point));
+  const int32_t centred = WrapSub(sum, WrapMul(WrapMul(depth.segments, depth.segment_k), weight_zero_point));
   reinterpret_cast<int32_t*>(panel)[column] = WrapSub(bias, WrapMul(input_zero_point + kActivationOffset, centred));
   reinterpret_cast<int32_t*>(panel + layout.sums)[column] = centred;
 }
 
-void Pack(int32_t taps, int32_t in_channels, int32_t n, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias,
-          int32_t input_zero_point, int32_t weight_zero_point, std::byte* packed) {
-  std::memset(packed, 0, PackBytes(taps, in_channels, n));
+void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
+          int32_t weight_zero_point, std::byte* packed) {
+  const Depth depth(s);
+  const int32_t n = s.out_channels;
+  std::memset(packed, 0, PackBytes(s));
   reinterpret_cast<WeightHeader*>(packed)->weight_zero_point = weight_zero_point;
   std::byte* panel = packed + 64;
   for (int32_t first = 0; first < n; first += kPanel) {
-    const PanelLayout layout(KGroups(taps, in_channels), n - first);
+    const PanelLayout layout(depth.groups(), n - first);
     for (int32_t i = 0; i < layout.width && first + i < n; ++i) {
-      PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, static_cast<ptrdiff_t>(taps) * in_channels, flip_weights,
+      PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, depth, flip_weights,
                   bias != nullptr ? bias[first + i] : 0, input_zero_point, weight_zero_point, layout, i, panel);
     }
     panel += layout.bytes;
   }
 }
 
+// True where the pixels of the input are the rows of the matrix.
+SIGRUN_INLINE bool IsPointwise(const ConvShape& s) {
+  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.out_height == s.in_height &&
+         s.out_width == s.in_width;
+}
+
+// True where the input is copied as it stands, without a gap between rows.
+SIGRUN_INLINE bool IsOneRun(const ConvShape& s) {
+  return IsPointwise(s) && s.groups == 1 && s.in_channels % kGroup == 0 && s.in_channels * sizeof(Activation) % 512 != 0;
+}
+
 // Bytes between gathered rows: whole cache lines, and never a multiple of 512, which would put all rows of a tile in the same cache sets.
 SIGRUN_INLINE size_t RowBytes(const ConvShape& s) {
-  const size_t k = static_cast<size_t>(KGroups(s.taps(), s.in_channels)) * kGroup;
+  const size_t k = static_cast<size_t>(Depth(s).groups()) * kGroup;
+  if (IsOneRun(s)) return k * sizeof(Activation);
   const size_t bytes = (k * sizeof(Activation) + 63) / 64 * 64;
   return bytes % 512 == 0 ? bytes + 64 : bytes;
 }
@@ -113,10 +139,10 @@ struct LineBlocks {
   int32_t InputLines(const ConvShape& s, int32_t out_lines) const {
     return (out_lines - 1) * s.stride_h + (s.kernel_height - 1) * s.dilation_h + 1;
   }
-  explicit LineBlocks(const ConvShape& s) : columns(0), line_bytes(0), lines(0) {
+  LineBlocks(const ConvShape& s, const Depth& k) : columns(0), line_bytes(0), lines(0) {
     const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + s.kernel_width, depth = s.in_channels;
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
-    const bool side_by_side = kTilesTakeSegments && s.groups == 1 && s.dilation_w == 1 && s.kernel_width * depth % kGroup == 0;
+    const bool side_by_side = k.segments == s.kernel_height && s.groups == 1 && s.dilation_w == 1;
     if (!side_by_side || s.taps() == 1 || s.out_width < kTileRows / 2 || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
     const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;
     if (bytes * height > static_cast<int64_t>(kBlockBytes)) return;
@@ -130,7 +156,7 @@ struct LineBlocks {
 /// Gathered rows, then the sums of their activations; vectors may be stored beyond the last row. Or the lines of a block.
 size_t ConvScratchBytes(const ConvShape& s) {
   const size_t rows = static_cast<size_t>(BlockRows(s)), gathered = (rows * (RowBytes(s) + sizeof(int32_t)) + 63) / 64 * 64 + 64;
-  const LineBlocks blocks(s);
+  const LineBlocks blocks(s, Depth(s));
   if (blocks.lines == 0) return gathered;
   const size_t lines = static_cast<size_t>(blocks.InputLines(s, blocks.lines)) * static_cast<size_t>(blocks.line_bytes);
   return lines > gathered ? lines : gathered;
@@ -206,8 +232,13 @@ SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, in
 void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t group, int32_t zero_point, Activation* dst) {
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
   const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
-  const Activation* const end = dst + static_cast<ptrdiff_t>(KGroups(s.taps(), s.in_channels)) * kGroup;
+  const Depth depth(s);
+  Activation* end = dst + depth.segment_groups * kGroup;
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    if (dst > end - s.kernel_width * s.in_channels) {
+      while (dst < end) *dst++ = 0;
+      end += depth.segment_groups * kGroup;
+    }
     const int64_t y = static_cast<int64_t>(p.y) * s.stride_h - s.pad_top + static_cast<int64_t>(ky) * s.dilation_h;
     if (y < 0 || y >= s.in_height) {
       dst = FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width) * s.in_channels, zero_point);
@@ -226,18 +257,16 @@ struct Block {
   int32_t first, rows;
 };
 
-// True where the pixels of the input are the rows of the matrix.
-SIGRUN_INLINE bool IsPointwise(const ConvShape& s) {
-  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.out_height == s.in_height &&
-         s.out_width == s.in_width;
-}
-
 void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
   const size_t stride = RowBytes(s);
   if (IsPointwise(s)) {
     const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     const uint8_t* src = source.data + rows.begin * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
-    const ptrdiff_t padding = static_cast<ptrdiff_t>(KGroups(1, s.in_channels)) * kGroup - s.in_channels;
+    if (IsOneRun(s)) {
+      CopyRow(reinterpret_cast<Activation*>(scratch), src, (rows.end - rows.begin) * depth, source.mask);
+      return;
+    }
+    const ptrdiff_t padding = static_cast<ptrdiff_t>(Depth(s).groups()) * kGroup - s.in_channels;
     for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) {
       Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
       for (ptrdiff_t i = 0; i < padding; ++i) end[i] = 0;
@@ -266,7 +295,7 @@ Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range r
   }
   if (!with_sums) return block;
   int32_t* sums = reinterpret_cast<int32_t*>(scratch + static_cast<size_t>(BlockRows(s)) * RowBytes(s));
-  const int32_t k_count = s.taps() * s.in_channels;
+  const int32_t k_count = Depth(s).groups() * kGroup;
   for (int32_t i = 0; i < count; ++i) {
     const Activation* row = reinterpret_cast<const Activation*>(block.data + i * block.stride);
     uint32_t sum = 0;
@@ -350,7 +379,7 @@ void RunLinesPanel(const ConvShape& s, const LineBlocks& blocks, const std::byte
                    const std::byte* panel, const Epilogue& epilogue) {
   alignas(64) int32_t sums[kTileRows * kPanel];
   const ptrdiff_t step = static_cast<ptrdiff_t>(s.stride_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation));
-  const int32_t k_groups = s.kernel_width * s.in_channels / kGroup;
+  const int32_t k_groups = Depth(s).segment_groups;
   for (int32_t row = rows.begin; row < rows.end;) {
     const int32_t line = row / s.out_width, x = row % s.out_width;
     const int32_t count = (line + 1) * s.out_width < rows.end ? s.out_width - x : rows.end - row;
@@ -369,7 +398,7 @@ void RunLinesPanel(const ConvShape& s, const LineBlocks& blocks, const std::byte
 template <class Epilogue>
 void RunLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, const std::byte* packed, std::byte* scratch, Range rows,
               Epilogue& epilogue) {
-  const int32_t k_groups = KGroups(s.taps(), s.in_channels);
+  const int32_t k_groups = Depth(s).groups();
   for (int32_t begin = rows.begin; begin < rows.end;) {
     const int32_t top = begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
     const int32_t last = ((rows.end - 1) / s.out_width) + 1, left = s.out_height - y;
@@ -393,10 +422,10 @@ void RunLines(const ConvShape& s, const LineBlocks& blocks, const Source& source
 // epilogue.Tile(block, first row in it, rows, panel width, sums) takes the sums of a tile.
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
-  const int32_t k_groups = KGroups(s.taps(), s.in_channels), step = BlockRows(s);
-  const size_t group_bytes = PackBytes(s.taps(), s.in_channels, s.out_channels);
+  const int32_t k_groups = Depth(s).groups(), step = BlockRows(s);
+  const size_t group_bytes = PackBytes(s);
   if constexpr (kTilesTakeSegments) {
-    const LineBlocks blocks(s);
+    const LineBlocks blocks(s, Depth(s));
     const bool one_zero_point = source.row_zero_point == nullptr || source.per_batch;
     if (blocks.lines > 0 && one_zero_point && reinterpret_cast<const WeightHeader*>(packed)->weight_zero_point == 0) {
       return RunLines(s, blocks, source, packed, scratch, rows, epilogue);

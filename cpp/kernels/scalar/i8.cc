@@ -43,13 +43,14 @@ ptrdiff_t InputIndex(const ConvShape& s, Pixel p, int32_t ky, int32_t kx, int32_
   return ((static_cast<ptrdiff_t>(p.batch) * s.in_height + y) * s.in_width + x) * depth + c;
 }
 
-size_t PackBytes(int32_t taps, int32_t in_channels, int32_t n) {
-  return PackedBytes(static_cast<size_t>(n), static_cast<size_t>(taps) * in_channels);
+size_t PackBytes(const ConvShape& s) {
+  return PackedBytes(static_cast<size_t>(s.out_channels), static_cast<size_t>(s.taps()) * s.in_channels);
 }
 
-void Pack(int32_t taps, int32_t in_channels, int32_t n, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias,
-          int32_t /*input_zero_point*/, int32_t weight_zero_point, std::byte* packed) {
-  const ptrdiff_t k_count = static_cast<ptrdiff_t>(taps) * in_channels;
+void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias, int32_t /*input_zero_point*/,
+          int32_t weight_zero_point, std::byte* packed) {
+  const int32_t n = s.out_channels;
+  const ptrdiff_t k_count = static_cast<ptrdiff_t>(s.taps()) * s.in_channels;
   int32_t* packed_bias = reinterpret_cast<int32_t*>(packed);
   int16_t* packed_weights = const_cast<int16_t*>(Weights(packed, n));
   for (int32_t i = 0; i < n; ++i) {
@@ -81,7 +82,7 @@ int32_t ConvSum(const ConvShape& s, const uint8_t* input, bool flip, int32_t zer
 
 void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, std::byte*,
           Range rows) {
-  const size_t group_bytes = PackBytes(s.taps(), s.in_channels, s.out_channels);
+  const size_t group_bytes = PackBytes(s);
   const int32_t channels = s.out_channels * s.groups;
   const uint8_t* in = static_cast<const uint8_t*>(input.data);
   uint8_t* out = static_cast<uint8_t*>(output) + static_cast<ptrdiff_t>(rows.begin) * channels;
@@ -103,7 +104,7 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
 void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
              const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp, std::byte*,
              Range rows) {
-  const size_t group_bytes = PackBytes(s.taps(), s.in_channels, s.out_channels);
+  const size_t group_bytes = PackBytes(s);
   const int32_t channels = s.out_channels * s.groups;
   float* out = output + static_cast<ptrdiff_t>(rows.begin) * channels;
   for (int32_t row = rows.begin; row < rows.end; ++row) {

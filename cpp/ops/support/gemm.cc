@@ -44,7 +44,7 @@ uint64_t Hash(const std::byte* bytes, size_t n) {
 }
 
 std::string GemmKey(const Gemm& g) {
-  return Concat("gemm ", g.shape.taps(), "x", g.shape.in_channels, "x", g.shape.out_channels, "x", g.shape.groups, " ", g.stride_n, " ",
+  return Concat("gemm ", g.shape.kernel_height, "x", g.shape.kernel_width, "x", g.shape.in_channels, "x", g.shape.out_channels, "x", g.shape.groups, " ", g.stride_n, " ",
                 g.stride_k);
 }
 
@@ -285,7 +285,7 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_poin
   const auto& k = p.kernels();
   const bool flip = p.type(g.weights) == TensorType::kUInt8;
   const Pieces pieces = Pieces::Of(p, s);
-  const size_t group_bytes = k.pack_i8_bytes(s.taps(), s.in_channels, pieces.channels);
+  const size_t group_bytes = k.pack_i8_bytes(pieces.Shape(s, 0));
   const std::string key =
       Concat(GemmKey(g), " pieces ", pieces.count, " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
   const Packed packed = PackWeights(
@@ -294,8 +294,7 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_poin
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
           const int32_t* sums = b == nullptr ? nullptr : static_cast<const int32_t*>(b) + first;
-          pack(s.taps(), s.in_channels, pieces.Shape(s, i).out_channels,
-               {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point, weight_zero_point,
+          pack(pieces.Shape(s, i), {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point, weight_zero_point,
                to + static_cast<size_t>(i) * group_bytes);
         }
       });

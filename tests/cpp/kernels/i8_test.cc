@@ -128,12 +128,12 @@ std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, c
   const auto input = RandomInts<uint8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
   const auto weights = RandomInts<int8_t>(k * n * s.groups, 2);
   const auto bias = mode.wide_bias ? RandomInts<int32_t>(n * s.groups, 3) : RandomInts<int32_t>(n * s.groups, 3, -20000, 20000);
-  const size_t group_bytes = kernels.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels);
+  const size_t group_bytes = kernels.pack_i8_bytes(s);
   EXPECT_EQ(kernels.tier == std::string("scalar") ? 0 : group_bytes % 64, 0u);
   const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
   for (int32_t g = 0; g < s.groups; ++g) {
     const WeightView<int8_t> view{weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1};
-    kernels.pack_i8(s.taps(), s.in_channels, s.out_channels, view, mode.flip_weights, bias.data() + n * g, mode.input_zero_point,
+    kernels.pack_i8(s, view, mode.flip_weights, bias.data() + n * g, mode.input_zero_point,
                     mode.weight_zero_point, packed.data() + group_bytes * g);
   }
   std::vector<uint8_t> output(static_cast<size_t>(s.rows()) * n * s.groups, 0xcd);
@@ -182,9 +182,9 @@ TEST(ConvI8, StridesOfTheWeights) {
   for (const Kernels* tier : AllTiers()) {
     std::vector<int8_t> output[2];
     for (int i = 0; i < 2; ++i) {
-      const AlignedBytes packed(tier->pack_i8_bytes(1, kK, kN)), scratch(tier->conv_i8_scratch_bytes(s));
+      const AlignedBytes packed(tier->pack_i8_bytes(s)), scratch(tier->conv_i8_scratch_bytes(s));
       const WeightView<int8_t> view = i == 0 ? WeightView<int8_t>{weights.data(), kK, 1} : WeightView<int8_t>{transposed.data(), 1, kN};
-      tier->pack_i8(1, kK, kN, view, false, nullptr, 4, 0, packed.data());
+      tier->pack_i8(s, view, false, nullptr, 4, 0, packed.data());
       output[i].resize(kRows * kN);
       tier->conv_i8(s, {input.data(), 4, false}, packed.data(), output[i].data(), requantize.params, scratch.data(), {0, kRows});
     }
@@ -210,10 +210,10 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
   const size_t k = static_cast<size_t>(s.taps()) * s.in_channels, n = static_cast<size_t>(s.out_channels), channels = n * s.groups;
   const auto input = RandomInts<int8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
   const auto weights = RandomInts<int8_t>(k * channels, 2);
-  const size_t group_bytes = kernels.pack_i8_bytes(s.taps(), s.in_channels, s.out_channels);
+  const size_t group_bytes = kernels.pack_i8_bytes(s);
   const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
   for (int32_t g = 0; g < s.groups; ++g) {
-    kernels.pack_i8(s.taps(), s.in_channels, s.out_channels, {weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1}, false, nullptr, 0,
+    kernels.pack_i8(s, {weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1}, false, nullptr, 0,
                     0, packed.data() + group_bytes * g);
   }
   const bool per_batch = rows == Rows::kPerBatch || rows == Rows::kPerBatchSymmetric;
@@ -528,8 +528,8 @@ TEST(FixedPoint, KnownValuesThroughConv) {
     const std::vector<int32_t> shifts(n, shift);
     const RequantizeParams params{multiplier.data(), shifts.data(), 0, -128, 127};
     for (const Kernels* tier : AllTiers()) {
-      const AlignedBytes packed(tier->pack_i8_bytes(1, 1, n)), scratch(tier->conv_i8_scratch_bytes(s));
-      tier->pack_i8(1, 1, n, {weights.data(), 1, 1}, false, sums, 0, 0, packed.data());
+      const AlignedBytes packed(tier->pack_i8_bytes(s)), scratch(tier->conv_i8_scratch_bytes(s));
+      tier->pack_i8(s, {weights.data(), 1, 1}, false, sums, 0, 0, packed.data());
       std::vector<int8_t> output(n), expected(n);
       tier->conv_i8(s, {input, 0, false}, packed.data(), output.data(), params, scratch.data(), {0, 1});
       for (int32_t i = 0; i < n; ++i) {
