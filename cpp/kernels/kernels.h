@@ -98,6 +98,15 @@ struct InputI8 {
   bool is_unsigned;
 };
 
+/// An 8-bit sum as one linear form: (a * (a_high * 2^15 + a_low) + b * (b_high * 2^15 + b_low) + addend_high * 2^15 + addend_low) >> (shift +
+/// 15), clamped. What is low is not negative, and nothing overflows 32 bits where the high and the low parts are summed apart.
+struct LinearI8 {
+  int16_t a_high, a_low, b_high, b_low;
+  int32_t addend_high, addend_low;
+  int32_t shift;
+  bool holds = false;  // for every pair of bytes the form is what the operator computes
+};
+
 /// Operands of an 8-bit elementwise ADD or SUB exactly as LiteRT's reference computes it: each operand (value + offset) << left_shift is
 /// scaled by its multiplier, both are summed, scaled to the output, output_offset added, and clamped.
 struct AddI8Params {
@@ -106,6 +115,7 @@ struct AddI8Params {
   int32_t b_offset, b_multiplier, b_shift;  // the multiplier is negated for SUB
   int32_t output_offset, output_multiplier, output_shift;
   int32_t min, max;
+  LinearI8 linear = {};  // a shorter way to the same
 };
 
 /// 8-bit MUL: (a + a_offset) * (b + b_offset), scaled, + output_offset, clamped.
@@ -215,6 +225,8 @@ struct Kernels {
   /// y[i] = table[x[i]] over bytes; int8 data is indexed by its bit pattern.
   void (*lookup_8)(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n);
   void (*add_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);
+  /// The same up to the difference of both, which is squared and scaled to the output.
+  void (*squared_difference_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);
   void (*add_u8)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, const AddI8Params& params, Operands operands);
   void (*mul_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const MulI8Params& params, Operands operands);
   void (*mul_u8)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, const MulI8Params& params, Operands operands);

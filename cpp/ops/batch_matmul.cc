@@ -148,11 +148,11 @@ void EmitF32(Prepare& p, const Products& b) {
 }
 
 Packed PackRightI8(Prepare& p, const Products& b, int32_t left_zero_point, int32_t right_zero_point, size_t bytes) {
-  return PackRight<int8_t>(
-      p, b, Concat("right, zero points ", left_zero_point, " ", right_zero_point), bytes,
-      [=, shape = b.shape(), stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](const int8_t* matrix, std::byte* to) {
-        pack(shape, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
-      });
+  return PackRight<int8_t>(p, b, Concat("right, zero points ", left_zero_point, " ", right_zero_point), bytes,
+                           [=, shape = b.shape(), stride_n = b.stride_n, stride_k = b.stride_k, pack = p.kernels().pack_i8](
+                               const int8_t* matrix, std::byte* to) {
+                             pack(shape, {matrix, stride_n, stride_k}, false, nullptr, left_zero_point, right_zero_point, to);
+                           });
 }
 
 WeightScales RightScales(const Prepare& p, const Products& b) {

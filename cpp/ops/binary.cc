@@ -8,6 +8,7 @@
 #include "ops/support/broadcast.h"
 #include "ops/support/fixed_point.h"
 #include "ops/support/integer.h"
+#include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
 
 // Arithmetic on two operands that broadcast: float32 through the kernels, integers that wrap, 8-bit as LiteRT's reference rounds it.
@@ -126,6 +127,7 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   if (subtract && MayTie(params.b_multiplier)) {
     return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
   }
+  params.linear = FindLinearSum(params, is_unsigned, subtract);
   if (subtract) params.b_multiplier = -params.b_multiplier;
   if (is_unsigned) {
     EmitBinary<uint8_t, uint8_t>(
@@ -327,13 +329,23 @@ void EmitQuantizedSquaredDifference(Prepare& p) {
   const FixedPoint ma = QuantizeMultiplier(a.scale / twice_max_scale);
   const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
   const FixedPoint my = QuantizeMultiplier(twice_max_scale * twice_max_scale / ((1 << (2 * kLeftShift)) * y.scale));
-  const int32_t a_offset = -a.zero_point, b_offset = -b.zero_point, y_offset = y.zero_point;
-  EmitBinaryOp<int8_t, int8_t>(p, 16, [=](int8_t l, int8_t r) {
-    const int32_t difference = ScaleBy((l + a_offset) * (1 << kLeftShift), ma.multiplier, ma.shift) -
-                               ScaleBy((r + b_offset) * (1 << kLeftShift), mb.multiplier, mb.shift);
-    const int32_t scaled = ScaleBy(difference * difference, my.multiplier, my.shift);
-    return static_cast<int8_t>(kernels::ClampI32(kernels::WrapAdd(scaled, y_offset), -128, 127));
-  });
+  const kernels::AddI8Params params{.left_shift = kLeftShift,
+                                    .a_offset = -a.zero_point,
+                                    .a_multiplier = ma.multiplier,
+                                    .a_shift = ma.shift,
+                                    .b_offset = -b.zero_point,
+                                    .b_multiplier = mb.multiplier,
+                                    .b_shift = mb.shift,
+                                    .output_offset = y.zero_point,
+                                    .output_multiplier = my.multiplier,
+                                    .output_shift = my.shift,
+                                    .min = -128,
+                                    .max = 127};
+  EmitBinary<int8_t, int8_t>(
+      p, 2,
+      [params, kernel = p.kernels().squared_difference_i8](const int8_t* l, const int8_t* r, int8_t* to, size_t n, Operands operands) {
+        kernel(l, r, to, n, params, operands);
+      });
 }
 
 template <class T>

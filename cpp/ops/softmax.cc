@@ -65,21 +65,27 @@ Scaling PrepareScaling(const Prepare& p, float beta) {
   return {factor, -static_cast<int32_t>(std::min(std::floor(radius), 1e6))};
 }
 
-using ExpTable = std::array<int32_t, 256>;
+// The exponentials of all distances; what lies beyond `least` is 0.
+struct ExpTable {
+  std::array<int32_t, 256> exact = {};
+  std::array<int32_t, 256> rounded = {};  // with 12 integer bits
+  bool falls = false;
+};
 ExpTable MakeExpTable(const Scaling& scaling) {
-  ExpTable table = {};
-  for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) table[static_cast<size_t>(d)] = ExpOfNegative(scaling(-d));
+  ExpTable table;
+  for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) {
+    const int32_t exp = ExpOfNegative(scaling(-d));
+    table.exact[static_cast<size_t>(d)] = exp;
+    table.rounded[static_cast<size_t>(d)] = RoundingDivideByPOT(exp, kSumBits);
+  }
+  table.falls = std::is_sorted(table.exact.rbegin(), table.exact.rend());
   return table;
 }
 
-// The sum of the exponentials of a row, with 12 integer bits.
 template <class T>
-int32_t SumOfExps(const ExpTable& exps, const T* x, int64_t depth, int32_t max, int32_t least) {
+int32_t SumOfExps(const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
   int64_t sum = 0;
-  for (int64_t c = 0; c < depth; ++c) {
-    const int32_t distance = max - x[c];
-    if (-distance >= least) sum += RoundingDivideByPOT(exps[static_cast<size_t>(distance)], kSumBits);
-  }
+  for (int64_t c = 0; c < depth; ++c) sum += exps.rounded[static_cast<size_t>(max - x[c])];
   return static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
 }
 
@@ -101,24 +107,36 @@ void EmitSoftmaxF32(Prepare& p, float beta) {
   });
 }
 
+// What a row makes of the distances to its maximum. Where they fall, all that follows a 0 is 0.
+template <class Y>
+void FillShares(const ExpTable& exps, int32_t inverse, int shift, int32_t distances, Y* shares) {
+  constexpr int32_t kMin = std::numeric_limits<Y>::min(), kMax = std::numeric_limits<Y>::max();
+  int32_t d = 0;
+  for (; d < distances && shift <= 31; ++d) {
+    const int32_t share = RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(inverse, exps.exact[static_cast<size_t>(d)]), shift);
+    if (share == 0 && exps.falls) break;
+    shares[d] = static_cast<Y>(kernels::ClampI32(share + kMin, kMin, kMax));
+  }
+  std::fill(shares + d, shares + distances, static_cast<Y>(kMin));
+}
+
 template <class T, class Y>
 void EmitSoftmax(Prepare& p, float beta) {
-  const Scaling scaling = PrepareScaling(p, beta);
-  EmitRows(p, 4, [scaling, exps = MakeExpTable(scaling)](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
-    constexpr int32_t kMin = std::numeric_limits<Y>::min(), kMax = std::numeric_limits<Y>::max();
+  EmitRows(p, 4, [exps = MakeExpTable(PrepareScaling(p, beta))](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const T* x = run.get<T>(in) + r * depth;
       Y* y = run.get<Y>(out) + r * depth;
-      const int32_t max = *std::max_element(x, x + depth);
-      int bits_over_unit = 0;
-      const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max, scaling.least), &bits_over_unit);
-      const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
-      for (int64_t c = 0; c < depth; ++c) {
-        const int32_t distance = max - x[c];
-        const int32_t share = SaturatingRoundingDoublingHighMul(inverse, exps[static_cast<size_t>(distance)]);
-        const int32_t rounded = -distance < scaling.least || shift > 31 ? 0 : RoundingDivideByPOT(share, shift);
-        y[c] = static_cast<Y>(kernels::ClampI32(rounded + kMin, kMin, kMax));
+      T max = x[0], min = x[0];
+      for (int64_t c = 1; c < depth; ++c) {
+        max = x[c] > max ? x[c] : max;
+        min = x[c] < min ? x[c] : min;
       }
+      int bits_over_unit = 0;
+      const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max), &bits_over_unit);
+      const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
+      Y shares[256];
+      FillShares(exps, inverse, shift, max - min + 1, shares);
+      for (int64_t c = 0; c < depth; ++c) y[c] = shares[max - x[c]];
     }
   });
 }
@@ -203,7 +221,7 @@ void EmitLogSoftmax(Prepare& p) {
       const T* x = run.get<T>(in) + r * depth;
       T* y = run.get<T>(out) + r * depth;
       const int32_t max = *std::max_element(x, x + depth);
-      const int32_t log_sum = LogOfSum(SumOfExps(exps, x, depth, max, scaling.least));
+      const int32_t log_sum = LogOfSum(SumOfExps(exps, x, depth, max));
       const int32_t least = std::max(scaling.least - 1, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
       for (int64_t c = 0; c < depth; ++c) {
         const int32_t distance = x[c] - max;

@@ -6,6 +6,7 @@
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/x86.h"
+#include "kernels/kernels.h"
 
 // The vocabulary of the 8-bit kernels over AVX2: 8 lanes of int32 and float, 16 raw bytes.
 namespace sigrun::kernels {
@@ -83,14 +84,35 @@ struct SmallScale {
 };
 SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
   const int32_t shift = 31 - left;
-  return {_mm256_set1_epi32(multiplier >> shift), _mm256_set1_epi32(multiplier & ((1 << shift) - 1)), _mm256_set1_epi32(1 << (shift - 1)),
-          _mm256_set1_epi32(right > 0 ? 1 << (right - 1) : 0), _mm_cvtsi32_si128(shift), _mm_cvtsi32_si128(right),
+  return {_mm256_set1_epi32(multiplier >> shift),
+          _mm256_set1_epi32(multiplier & ((1 << shift) - 1)),
+          _mm256_set1_epi32(1 << (shift - 1)),
+          _mm256_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
+          _mm_cvtsi32_si128(shift),
+          _mm_cvtsi32_si128(right),
           _mm_cvtsi32_si128(right > 0 ? 31 : 32)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
   const __m256i lower = _mm256_sra_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x.v, s.lower), s.nudge), s.shift);
   const __m256i high = _mm256_add_epi32(_mm256_mullo_epi32(x.v, s.upper), lower);
   return {_mm256_sra_epi32(_mm256_sub_epi32(_mm256_add_epi32(high, s.half), _mm256_srl_epi32(high, s.sign)), s.right)};
+}
+
+/// kernels.h's LinearI8, before it is clamped. Both operands make pairs of int16.
+struct Linear {
+  __m256i high, low, addend_high, addend_low;
+  __m128i shift;
+};
+SIGRUN_INLINE Linear MakeLinear(const LinearI8& f) {
+  const auto pair = [](int16_t a, int16_t b) { return _mm256_set1_epi32(static_cast<uint16_t>(a) | b * 65536); };
+  return {pair(f.a_high, f.b_high), pair(f.a_low, f.b_low), _mm256_set1_epi32(f.addend_high), _mm256_set1_epi32(f.addend_low),
+          _mm_cvtsi32_si128(f.shift)};
+}
+SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) {
+  const __m256i pairs = _mm256_blend_epi16(a.v, _mm256_slli_epi32(b.v, 16), 0xaa);
+  const __m256i low = _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, f.low), f.addend_low), 15);
+  const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(pairs, f.high), f.addend_high);
+  return {_mm256_sra_epi32(_mm256_add_epi32(high, low), f.shift)};
 }
 
 /// common/fixed_point.h's RoundScaled.

@@ -6,6 +6,7 @@
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/x86.h"
+#include "kernels/kernels.h"
 
 // The vocabulary of the 8-bit kernels over AVX-512 (F, BW, DQ, VL): 16 lanes of int32 and float, 16 raw bytes.
 namespace sigrun::kernels {
@@ -83,14 +84,35 @@ struct SmallScale {
 };
 SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
   const int32_t shift = 31 - left;
-  return {_mm512_set1_epi32(multiplier >> shift), _mm512_set1_epi32(multiplier & ((1 << shift) - 1)), _mm512_set1_epi32(1 << (shift - 1)),
-          _mm512_set1_epi32(right > 0 ? 1 << (right - 1) : 0), _mm512_set1_epi32(right > 0 ? 31 : 32), _mm_cvtsi32_si128(shift),
+  return {_mm512_set1_epi32(multiplier >> shift),
+          _mm512_set1_epi32(multiplier & ((1 << shift) - 1)),
+          _mm512_set1_epi32(1 << (shift - 1)),
+          _mm512_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
+          _mm512_set1_epi32(right > 0 ? 31 : 32),
+          _mm_cvtsi32_si128(shift),
           _mm_cvtsi32_si128(right)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
   const __m512i lower = _mm512_sra_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.lower), s.nudge), s.shift);
   const __m512i high = _mm512_add_epi32(_mm512_mullo_epi32(x.v, s.upper), lower);
   return {_mm512_sra_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, s.half), _mm512_srlv_epi32(high, s.sign)), s.right)};
+}
+
+/// kernels.h's LinearI8, before it is clamped. Both operands make pairs of int16.
+struct Linear {
+  __m512i high, low, addend_high, addend_low;
+  __m128i shift;
+};
+SIGRUN_INLINE Linear MakeLinear(const LinearI8& f) {
+  const auto pair = [](int16_t a, int16_t b) { return _mm512_set1_epi32(static_cast<uint16_t>(a) | b * 65536); };
+  return {pair(f.a_high, f.b_high), pair(f.a_low, f.b_low), _mm512_set1_epi32(f.addend_high), _mm512_set1_epi32(f.addend_low),
+          _mm_cvtsi32_si128(f.shift)};
+}
+SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) {
+  const __m512i pairs = _mm512_mask_blend_epi16(0xaaaaaaaa, a.v, _mm512_slli_epi32(b.v, 16));
+  const __m512i low = _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, f.low), f.addend_low), 15);
+  const __m512i high = _mm512_add_epi32(_mm512_madd_epi16(pairs, f.high), f.addend_high);
+  return {_mm512_sra_epi32(_mm512_add_epi32(high, low), f.shift)};
 }
 
 /// common/fixed_point.h's RoundScaled.

@@ -14,9 +14,9 @@
 namespace sigrun::kernels {
 namespace {
 
-// Packed: what the kernel below packs; from `flag`, int32 whether weights are int8; then blocks of channels. A block is int32 bias[width] for
-// unsigned activations 2^31 higher, as Rescale wants them, and int8 weights [tap of a line][group of lines][width][4], all in the order of
-// ChannelAt.
+// Packed: what the kernel below packs; from `flag`, int32 whether weights are int8; then blocks of channels. A block is int32 bias[width]
+// for unsigned activations 2^31 higher, as Rescale wants them, and int8 weights [tap of a line][group of lines][width][4], all in the order
+// of ChannelAt.
 struct ColumnLayout {
   size_t flag, blocks, bytes;
   int32_t groups;
@@ -169,7 +169,8 @@ SIGRUN_INLINE void StoreBlock(uint8_t* to, const I32 (&sums)[kVectors], const By
     const __m512i clamped = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(words[0], words[1]), min), max);
     _mm512_mask_storeu_epi8(to, mask, _mm512_xor_si512(clamped, _mm512_broadcast_i32x4(bytes.flip.v)));
   } else if constexpr (kVectors == 2) {
-    const __m512i words = _mm512_packs_epi32(sums[0].v, sums[1].v), order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i words = _mm512_packs_epi32(sums[0].v, sums[1].v),
+                  order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m256i packed = _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, _mm512_packs_epi16(words, words)));
     const __m256i min = _mm256_broadcastsi128_si256(bytes.min.v), max = _mm256_broadcastsi128_si256(bytes.max.v);
     const __m256i clamped = _mm256_min_epi8(_mm256_max_epi8(packed, min), max);
@@ -183,8 +184,8 @@ SIGRUN_INLINE void StoreBlock(uint8_t* to, const I32 (&sums)[kVectors], const By
 struct ColumnBlock {
   const int32_t* bias;
   const int8_t* weights;
-  int32_t taps, groups;       // of a line, of lines
-  ptrdiff_t tap_step, step;   // bytes between columns of neighbouring taps, of neighbouring windows
+  int32_t taps, groups;      // of a line, of lines
+  ptrdiff_t tap_step, step;  // bytes between columns of neighbouring taps, of neighbouring windows
   Rescale rescale[4];
 };
 

@@ -66,6 +66,13 @@ SIGRUN_INLINE bool HasSmallScale(int32_t left_shift, int32_t shift, int32_t offs
 template <class T>
 void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
   const ByteOutput bytes = MakeByteOutput(p.output_offset, p.min, p.max);
+  if (bytes.fits && p.linear.holds) {
+    LinearI8 form = p.linear;
+    form.addend_high -= (p.output_offset - bytes.zero_point) * (1 << form.shift);
+    const Linear linear = MakeLinear(form);
+    return BinaryBytes(a, b, y, n, operands,
+                       [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA { return ToBytes(LinearSum(x0, x1, linear), bytes); });
+  }
   if (bytes.fits && HasSmallScale(p.left_shift, p.a_shift, p.a_offset) && HasSmallScale(p.left_shift, p.b_shift, p.b_offset) &&
       IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
     const SmallScale a_small = MakeSmallScale(p.a_multiplier, p.left_shift, -p.a_shift);
@@ -83,6 +90,27 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
   BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
     const I32 sum = Requantize(x0 + a_offset, a_scale) + Requantize(x1 + b_offset, b_scale);
     return Clamp(Requantize(sum, y_scale) + y_offset, min, max);
+  });
+}
+
+void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands) {
+  const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
+  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset);
+  const auto difference = [=](I32 x0, I32 x1)
+                              SIGRUN_INLINE_LAMBDA { return Requantize(x0 + a_offset, a_scale) - Requantize(x1 + b_offset, b_scale); };
+  const ByteOutput bytes = MakeByteOutput(p.output_offset, p.min, p.max);
+  if (bytes.fits && IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
+    const Rescale rescale = MakeRescale(Set1(p.output_multiplier), Set1(-p.output_shift), bytes.zero_point);
+    return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+      const I32 d = difference(x0, x1);
+      return ToBytes(Rescaled(d * d, rescale), bytes);
+    });
+  }
+  const Scale y_scale = MakeScale(p.output_multiplier, p.output_shift);
+  const I32 y_offset = Set1(p.output_offset), min = Set1(p.min), max = Set1(p.max);
+  BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+    const I32 d = difference(x0, x1);
+    return Clamp(Requantize(d * d, y_scale) + y_offset, min, max);
   });
 }
 
@@ -178,6 +206,7 @@ void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, in
 inline void OverlayElementwiseI8(Kernels& table) {
   table.add_i8 = AddElements<int8_t>;
   table.add_u8 = AddElements<uint8_t>;
+  table.squared_difference_i8 = SquaredDifferences;
   table.mul_i8 = MulElements<int8_t>;
   table.mul_u8 = MulElements<uint8_t>;
   table.quantize_i8 = Quantize<int8_t>;

@@ -7,6 +7,7 @@
 
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
+#include "kernels/kernels.h"
 
 // The vocabulary of the 8-bit kernels over NEON: 8 lanes of int32 and float in two registers, 16 raw bytes.
 namespace sigrun::kernels {
@@ -86,6 +87,21 @@ SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_
   return {Set1(multiplier), Set1(left), Set1(right)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) { return Requantize(x, s.multiplier, s.left, s.right); }
+
+/// kernels.h's LinearI8, before it is clamped.
+struct Linear {
+  int32x4_t a_high, a_low, b_high, b_low, addend_high, addend_low, shift;
+};
+SIGRUN_INLINE Linear MakeLinear(const LinearI8& f) {
+  return {vdupq_n_s32(f.a_high),      vdupq_n_s32(f.a_low),      vdupq_n_s32(f.b_high), vdupq_n_s32(f.b_low),
+          vdupq_n_s32(f.addend_high), vdupq_n_s32(f.addend_low), vdupq_n_s32(-f.shift)};
+}
+SIGRUN_INLINE int32x4_t LinearSum(int32x4_t a, int32x4_t b, const Linear& f) {
+  const int32x4_t low = vmlaq_s32(vmlaq_s32(f.addend_low, a, f.a_low), b, f.b_low);
+  const int32x4_t high = vmlaq_s32(vmlaq_s32(f.addend_high, a, f.a_high), b, f.b_high);
+  return vshlq_s32(vsraq_n_s32(high, low, 15), f.shift);
+}
+SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) { return {LinearSum(a.lo, b.lo, f), LinearSum(a.hi, b.hi, f)}; }
 
 /// common/fixed_point.h's RoundScaled.
 SIGRUN_INLINE int32x2_t RoundScaled(int32x2_t x, const double* scale) {

@@ -195,16 +195,26 @@ void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = table[x[i]];
 }
 
-template <class T>
-void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
+// f(a scaled, b scaled), scaled to the output.
+template <class T, class F>
+void ScaledElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands, F f) {
   for (size_t i = 0; i < n; ++i) {
     const int32_t x0 = WrapShiftLeft(WrapAdd(a[operands == Operands::kScalarVector ? 0 : i], p.a_offset), p.left_shift);
     const int32_t x1 = WrapShiftLeft(WrapAdd(b[operands == Operands::kVectorScalar ? 0 : i], p.b_offset), p.left_shift);
-    const int32_t sum =
-        WrapAdd(MultiplyByQuantizedMultiplier(x0, p.a_multiplier, p.a_shift), MultiplyByQuantizedMultiplier(x1, p.b_multiplier, p.b_shift));
-    const int32_t scaled = WrapAdd(MultiplyByQuantizedMultiplier(sum, p.output_multiplier, p.output_shift), p.output_offset);
+    const int32_t result =
+        f(MultiplyByQuantizedMultiplier(x0, p.a_multiplier, p.a_shift), MultiplyByQuantizedMultiplier(x1, p.b_multiplier, p.b_shift));
+    const int32_t scaled = WrapAdd(MultiplyByQuantizedMultiplier(result, p.output_multiplier, p.output_shift), p.output_offset);
     y[i] = static_cast<T>(ClampI32(scaled, p.min, p.max));
   }
+}
+
+template <class T>
+void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
+  ScaledElements(a, b, y, n, p, operands, WrapAdd);
+}
+
+void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands) {
+  ScaledElements(a, b, y, n, p, operands, [](int32_t x0, int32_t x1) { return WrapMul(WrapSub(x0, x1), WrapSub(x0, x1)); });
 }
 
 template <class T>
@@ -281,6 +291,7 @@ void OverlayI8(Kernels& table) {
   table.lookup_8 = Lookup;
   table.add_i8 = AddElements<int8_t>;
   table.add_u8 = AddElements<uint8_t>;
+  table.squared_difference_i8 = SquaredDifferences;
   table.mul_i8 = MulElements<int8_t>;
   table.mul_u8 = MulElements<uint8_t>;
   table.quantize_i8 = Quantize<int8_t>;

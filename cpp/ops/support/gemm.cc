@@ -44,8 +44,8 @@ uint64_t Hash(const std::byte* bytes, size_t n) {
 }
 
 std::string GemmKey(const Gemm& g) {
-  return Concat("gemm ", g.shape.kernel_height, "x", g.shape.kernel_width, "x", g.shape.in_channels, "x", g.shape.out_channels, "x", g.shape.groups, " ", g.stride_n, " ",
-                g.stride_k);
+  return Concat("gemm ", g.shape.kernel_height, "x", g.shape.kernel_width, "x", g.shape.in_channels, "x", g.shape.out_channels, "x",
+                g.shape.groups, " ", g.stride_n, " ", g.stride_k);
 }
 
 // The rows' work split among threads. f(rows, worker)
@@ -294,8 +294,8 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_poin
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
           const int32_t* sums = b == nullptr ? nullptr : static_cast<const int32_t*>(b) + first;
-          pack(pieces.Shape(s, i), {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point, weight_zero_point,
-               to + static_cast<size_t>(i) * group_bytes);
+          pack(pieces.Shape(s, i), {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point,
+               weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
         }
       });
   return {packed, group_bytes, pieces};

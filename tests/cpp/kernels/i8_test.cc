@@ -5,6 +5,7 @@
 
 #include "kernels/common/fixed_point.h"
 #include "kernels/kernel_test.h"
+#include "ops/support/linear_sum.h"
 
 // Every tier's 8-bit kernels against the scalar ones: equal to the last bit. Buffers have their exact size, so that an address sanitizer
 // sees a read or a write beyond them; ranges run from the last to the first, so that a store beyond a range spoils what is already there.
@@ -133,8 +134,8 @@ std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, c
   const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
   for (int32_t g = 0; g < s.groups; ++g) {
     const WeightView<int8_t> view{weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1};
-    kernels.pack_i8(s, view, mode.flip_weights, bias.data() + n * g, mode.input_zero_point,
-                    mode.weight_zero_point, packed.data() + group_bytes * g);
+    kernels.pack_i8(s, view, mode.flip_weights, bias.data() + n * g, mode.input_zero_point, mode.weight_zero_point,
+                    packed.data() + group_bytes * g);
   }
   std::vector<uint8_t> output(static_cast<size_t>(s.rows()) * n * s.groups, 0xcd);
   const Requantization requantize(s.out_channels * s.groups, mode, 4);
@@ -213,8 +214,7 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
   const size_t group_bytes = kernels.pack_i8_bytes(s);
   const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
   for (int32_t g = 0; g < s.groups; ++g) {
-    kernels.pack_i8(s, {weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1}, false, nullptr, 0,
-                    0, packed.data() + group_bytes * g);
+    kernels.pack_i8(s, {weights.data() + k * n * g, static_cast<ptrdiff_t>(k), 1}, false, nullptr, 0, 0, packed.data() + group_bytes * g);
   }
   const bool per_batch = rows == Rows::kPerBatch || rows == Rows::kPerBatchSymmetric;
   const size_t scales = static_cast<size_t>(per_batch ? s.batch : s.rows());
@@ -270,7 +270,10 @@ TEST(DepthwiseI8, EveryTierEqualsScalar) {
     all.push_back({1, 7, 6, c, c, 3, 3, 1, 1, 1, 1, 1, 1, 1});
     all.push_back({2, 9, 8, c, c, 3, 3, 2, 1, 1, 0, 0, 1, 1});
     all.push_back({1, 6, 9, c, c, 2, 5, 1, 2, 1, 1, 4, 1, 4});
+    all.push_back({1, 9, 11, c, c, 5, 5, 1, 1, 1, 2, 2, 2, 2});
   }
+  all.push_back({1, 3, 150, 80, 80, 3, 3, 1, 1, 1, 1, 1, 1, 1});
+  all.push_back({1, 6, 170, 64, 64, 5, 5, 2, 1, 1, 1, 1, 2, 2});
   for (int32_t multiplier : {2, 3, 8, 70}) {
     all.push_back({1, 5, 5, 1, multiplier, 3, 3, 1, 1, 1, 1, 1, 1, 1});
     all.push_back({2, 6, 5, 5, 5 * multiplier, 3, 2, 2, 1, 1, 1, 0, 0, 1});
@@ -365,12 +368,63 @@ TEST(ElementwiseI8, AddAndMul) {
       p.min += 128, p.max += 128;
       CheckBinary<uint8_t>(tier->add_u8, Scalar().add_u8, p, tier->tier);
     }
+    for (AddI8Params p : adds) {
+      if (p.b_multiplier < 0) continue;
+      p.left_shift = 7;
+      p.output_shift = -10;
+      CheckBinary<int8_t>(tier->squared_difference_i8, Scalar().squared_difference_i8, p, tier->tier);
+    }
     for (MulI8Params p : muls) {
       CheckBinary<int8_t>(tier->mul_i8, Scalar().mul_i8, p, tier->tier);
       p.min += 128, p.max += 128;
       CheckBinary<uint8_t>(tier->mul_u8, Scalar().mul_u8, p, tier->tier);
     }
   }
+}
+
+// Every pair of bytes.
+template <class T>
+void CheckLinearSum(void (*kernel)(const T*, const T*, T*, size_t, const AddI8Params&, Operands),
+                    void (*scalar)(const T*, const T*, T*, size_t, const AddI8Params&, Operands), const AddI8Params& params,
+                    const char* tier) {
+  std::vector<T> a(65536), b(65536), expected(65536), output(65536);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<T>(i), b[i] = static_cast<T>(i >> 8);
+  scalar(a.data(), b.data(), expected.data(), a.size(), params, Operands::kVectorVector);
+  kernel(a.data(), b.data(), output.data(), a.size(), params, Operands::kVectorVector);
+  EXPECT_EQ(output, expected) << tier;
+}
+
+TEST(ElementwiseI8, LinearFormsOfAdd) {
+  int held = 0;
+  for (uint32_t seed = 0; seed < 24; ++seed) {
+    const auto m = RandomInts<int32_t>(3, seed, 1 << 30, INT32_MAX);
+    const auto z = RandomInts<int32_t>(3, seed + 100, -128, 127);
+    AddI8Params p{20,
+                  -z[0],
+                  m[0],
+                  -1 - static_cast<int32_t>(seed % 3),
+                  -z[1],
+                  m[1],
+                  -1,
+                  z[2],
+                  m[2],
+                  -18 - static_cast<int32_t>(seed % 2),
+                  seed % 4 == 0 ? z[2] : -128,
+                  127};
+    for (bool is_unsigned : {false, true}) {
+      p.linear = ops::FindLinearSum(p, is_unsigned, false);
+      held += p.linear.holds ? 1 : 0;
+      for (const Kernels* tier : TiersToTest()) {
+        if (is_unsigned) {
+          CheckLinearSum<uint8_t>(tier->add_u8, Scalar().add_u8, p, tier->tier);
+        } else {
+          CheckLinearSum<int8_t>(tier->add_i8, Scalar().add_i8, p, tier->tier);
+        }
+      }
+      p.a_offset -= 128, p.b_offset -= 128, p.output_offset += 128, p.min += 128, p.max += 128;
+    }
+  }
+  EXPECT_EQ(held, 48);
 }
 
 TEST(ElementwiseI8, Lookup) {

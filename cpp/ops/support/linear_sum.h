@@ -1,0 +1,12 @@
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace sigrun::ops {
+
+/// The linear form that equals an 8-bit ADD, or SUB, for all pairs of bytes; it does not hold if there is none. What two roundings of the
+/// operands and one of the result make of a pair differs from a linear form in a few pairs at most, and an addend that suits these as well
+/// is mostly found. The multiplier of b is as for ADD.
+kernels::LinearI8 FindLinearSum(const kernels::AddI8Params& params, bool is_unsigned, bool subtract);
+
+}  // namespace sigrun::ops
