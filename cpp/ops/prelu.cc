@@ -16,7 +16,7 @@ void EmitQuantized(Prepare& p) {
   const FixedPoint identity = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
   const FixedPoint product = QuantizeMultiplier(static_cast<double>(in.scale * slope.scale / out.scale));
   const QuantizedRange range = TypeRange(p.type(0));
-  EmitBinaryOp<T, T>(p, 8, [=](T x, T a) {
+  EmitBinaryTable8<T>(p, 8, [=](T x, T a) {
     const int32_t value = x - in.zero_point;
     const int32_t scaled = value >= 0 ? ScaleBy(value, identity.multiplier, identity.shift)
                                       : ScaleBy(value * (a - slope.zero_point), product.multiplier, product.shift);

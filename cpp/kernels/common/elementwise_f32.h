@@ -117,6 +117,10 @@ struct PreluOp {
   static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return Select(Less(a, Set1(0.0f)), a * b, a); }
 };
 
+struct PowOp {
+  static SIGRUN_INLINE F32 Apply(F32 a, F32 b) { return Pow(a, b); }
+};
+
 struct VectorOperand {
   const float* p;
   explicit VectorOperand(const float* x) : p(x) {}
@@ -217,6 +221,7 @@ void OverlayElementwise(Kernels& t) {
   SetBinary<MinimumOp>(t, Binary::kMinimum);
   SetBinary<SquaredDifferenceOp>(t, Binary::kSquaredDifference);
   SetBinary<PreluOp>(t, Binary::kPrelu);
+  SetBinary<PowOp>(t, Binary::kPow);
   t.accumulate_f32 = AccumulateF32;
   t.mix_f32 = MixF32;
   t.f16_to_f32 = F16ToF32;

@@ -20,6 +20,15 @@ SIGRUN_INLINE F32 WithSignOf(F32 magnitude, F32 x) { return FromBits(Bits(magnit
 /// NaN passes.
 SIGRUN_INLINE F32 Clamp(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)); }
 
+// e^r - 1 for |r| <= ln(2) / 2.
+SIGRUN_INLINE F32 Expm1OfReduced(F32 r) {
+  F32 q = Fma(r, Set1(0x1.6dbc64p-10f), Set1(0x1.124148p-7f));
+  q = Fma(q, r, Set1(0x1.555454p-5f));
+  q = Fma(q, r, Set1(0x1.555486p-3f));
+  q = Fma(q, r, Set1(0.5f));
+  return Fma(q, r * r, r);
+}
+
 // x = n * ln(2) + r with |r| <= ln(2) / 2, and e^r - 1.
 struct ExpParts {
   F32 n, expm1_r;
@@ -28,11 +37,7 @@ SIGRUN_INLINE ExpParts SplitExp(F32 x) {
   const F32 n = RoundEven(x * Set1(0x1.715476p+0f));
   F32 r = Fnma(n, Set1(0x1.62e43p-1f), x);
   r = Fnma(n, Set1(-0x1.05c61p-29f), r);
-  F32 q = Fma(r, Set1(0x1.6dbc64p-10f), Set1(0x1.124148p-7f));
-  q = Fma(q, r, Set1(0x1.555454p-5f));
-  q = Fma(q, r, Set1(0x1.555486p-3f));
-  q = Fma(q, r, Set1(0.5f));
-  return {n, Fma(q, r * r, r)};
+  return {n, Expm1OfReduced(r)};
 }
 
 /// Within 1.1; denormal results included. Above ln(FLT_MAX) infinity.
@@ -111,6 +116,63 @@ SIGRUN_INLINE F32 GeluTanh(F32 x) {
 
 /// Within 2 units in the last place of x.
 SIGRUN_INLINE F32 Swish(F32 x) { return x * Logistic(x); }
+
+// Arguments for which the logarithm below is not made: the C library does them right.
+[[gnu::noinline]] inline F32 ReplacePowers(F32 x, F32 y, F32 replaced, F32 power) {
+  float base[F32::lanes], exponent[F32::lanes], flag[F32::lanes], result[F32::lanes];
+  Store(base, x);
+  Store(exponent, y);
+  Store(flag, replaced);
+  Store(result, power);
+  for (int i = 0; i < F32::lanes; ++i) {
+    if (flag[i] != 0.0f) result[i] = powf(base[i], exponent[i]);
+  }
+  return Load(result);
+}
+
+// The base-2 logarithm of a normal number as a sum of two floats, to 30 bits: of the mantissa m in [sqrt(1/2), sqrt(2)) it is the odd series of
+// (m - 1) / (m + 1).
+struct TwoFloats {
+  F32 high, low;
+};
+SIGRUN_INLINE TwoFloats Log2(F32 x) {
+  const I32 sqrt_half = Set1(0x3f3504f3);
+  const I32 bits = Bits(x) - sqrt_half;
+  const F32 exponent = ToFloat(ShiftRight<23>(bits));
+  const F32 f = FromBits((bits & Set1(0x007fffff)) + sqrt_half) - Set1(1.0f);
+  const F32 sum = f + Set1(2.0f), inverse = Reciprocal(sum);
+  const F32 s = f * inverse;
+  const F32 s_low = Fnma(s, f - (sum - Set1(2.0f)), Fnma(s, sum, f)) * inverse;
+  const F32 z = s * s;
+  // 2 / ln(2) times 1/3, 1/5, 1/7, 1/9, 1/11.
+  F32 p = Fma(z, Set1(0x1.0c9a84p-2f), Set1(0x1.484b14p-2f));
+  p = Fma(p, z, Set1(0x1.a61762p-2f));
+  p = Fma(p, z, Set1(0x1.2776c6p-1f));
+  p = Fma(p, z, Set1(0x1.ec709ep-1f));
+  const F32 factor = Set1(0x1.715476p+1f);
+  const F32 high = s * factor;
+  F32 low = Fma(s, factor, Neg(high));
+  low = Fma(s, Set1(0x1.4ae0cp-25f), low);
+  low = Fma(s_low, factor, low);
+  low = Fma(s * z, p, low);
+  const F32 whole = exponent + high;
+  return {whole, low + (high - (whole - exponent))};
+}
+
+/// x to the power y, within 3.
+SIGRUN_INLINE F32 Pow(F32 x, F32 y) {
+  const F32 one = Set1(1.0f);
+  F32 replaced = Select(Less(x, Set1(0x1p-126f)), one, Set1(0.0f));
+  replaced = Select(Less(x, Set1(kInfinity)), replaced, one);
+  replaced = Select(Less(Abs(y), Set1(kInfinity)), replaced, one);
+  const TwoFloats log = Log2(x);
+  const F32 high = y * log.high, bounded = Clamp(high, Set1(-200.0f), Set1(200.0f));
+  const F32 low = Select(Equal(high, bounded), Fma(y, log.low, Fma(y, log.high, Neg(high))), Set1(0.0f));
+  const F32 n = RoundEven(bounded);
+  const F32 r = ((bounded - n) + low) * Set1(0x1.62e43p-1f);
+  const F32 power = ScaleByPowerOf2(Expm1OfReduced(r) + one, n);
+  return Any(Less(Set1(0.0f), replaced)) ? ReplacePowers(x, y, replaced, power) : power;
+}
 
 // Beyond this many quadrants the reduction by three parts of pi / 2 loses bits; the C library does it right.
 constexpr float kMaxReducible = 65536.0f;

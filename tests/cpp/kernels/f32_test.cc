@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -609,6 +610,7 @@ TEST(BinaryF32, EqualsScalar) {
   std::vector<float> a = RandomFloats(200, 1, -3.0f, 3.0f), b = RandomFloats(200, 2, -3.0f, 3.0f);
   for (size_t i = 0; i < 64; ++i) a[i] = special[i / 8], b[i] = special[i % 8];
   for (size_t op = 0; op < static_cast<size_t>(Binary::kCount); ++op) {
+    if (op == static_cast<size_t>(Binary::kPow)) continue;
     for (size_t operands = 0; operands < static_cast<size_t>(Operands::kCount); ++operands) {
       for (size_t n : {0u, 1u, 2u, 7u, 8u, 15u, 16u, 17u, 63u, 200u}) {
         for (const ClampF32 clamp : {kNoClamp, ClampF32{-1.0f, 1.0f}, ClampF32{0.0f, kInf}}) {
@@ -622,6 +624,35 @@ TEST(BinaryF32, EqualsScalar) {
         }
       }
     }
+  }
+}
+
+TEST(BinaryF32, PowersWithinTheStatedBound) {
+  const std::vector<float> special = {0.0f, -0.0f, kInf, -kInf, kNan, 1.0f, -1.0f, 2.0f, -3.0f, 0.5f, -0.5f, 1e-40f, 3e38f, 1e-30f};
+  std::vector<float> a, b;
+  for (float x : special) {
+    for (float y : special) a.push_back(x), b.push_back(y);
+  }
+  const size_t specials = a.size();
+  for (const auto& [low, high, least, most] : {std::array{0.0f, 10.0f, -20.0f, 20.0f}, std::array{0.9f, 1.1f, -300.0f, 300.0f},
+                                               std::array{1e-38f, 1e-30f, -1.2f, 1.2f}, std::array{1e20f, 3e38f, -1.0f, 1.0f}}) {
+    const std::vector<float> x = RandomFloats(20000, 1, low, high), y = RandomFloats(20000, 2, least, most);
+    a.insert(a.end(), x.begin(), x.end());
+    b.insert(b.end(), y.begin(), y.end());
+  }
+  constexpr size_t kOperands = static_cast<size_t>(Operands::kVectorVector);
+  for (const Kernels* t : AllTiers()) {
+    std::vector<float> y(a.size());
+    t->binary_f32[static_cast<size_t>(Binary::kPow)][kOperands](a.data(), b.data(), y.data(), a.size(), kNoClamp);
+    double worst = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      const double exact = std::pow(static_cast<double>(a[i]), static_cast<double>(b[i]));
+      const double error = Error(y[i], exact);
+      if (i < specials) ASSERT_LE(error, 3) << t->tier << " " << a[i] << " to the power " << b[i];
+      if (error > worst) worst = error, at = i;
+    }
+    EXPECT_LE(worst, 3) << t->tier << " " << a[at] << " to the power " << b[at];
   }
 }
 
