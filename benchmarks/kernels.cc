@@ -12,6 +12,7 @@
 // sigrun_kernel_bench: billions of multiplications and additions a second of the convolution kernels, one column for each tier that this
 // machine has, on one thread with data in the cache. A matrix multiplication is named rows x k x n.
 // sigrun_kernel_bench --list: the names of these tiers, lowest first.
+// sigrun_kernel_bench --only NAME: the cases whose name holds NAME.
 namespace {
 
 using namespace sigrun::kernels;
@@ -146,14 +147,22 @@ int main(int argc, char** argv) {
       {"matmul 256 x 256 x 256", ConvShape::MatMul(256, 256, 256), false},
       {"conv 3x3 28x28x64 to 64", Image(28, 3, 1, 64, 64), false},
       {"conv 3x3/2 224x224x3 to 32", Image(224, 3, 2, 3, 32), false},
+      {"depthwise 3x3 112x112x32", Image(112, 3, 1, 32, 32), true},
+      {"depthwise 3x3/2 112x112x96", Image(112, 3, 2, 96, 96), true},
       {"depthwise 3x3 56x56x144", Image(56, 3, 1, 144, 144), true},
+      {"depthwise 3x3/2 28x28x192", Image(28, 3, 2, 192, 192), true},
       {"depthwise 3x3 14x14x576", Image(14, 3, 1, 576, 576), true},
+      {"depthwise 3x3 7x7x960", Image(7, 3, 1, 960, 960), true},
+      {"depthwise 5x5 28x28x120", Image(28, 5, 1, 120, 120), true},
+      {"depthwise 5x5 14x14x672", Image(14, 5, 1, 672, 672), true},
+      {"depthwise 5x5/2 14x14x672", Image(14, 5, 2, 672, 672), true},
   };
   std::vector<const Kernels*> tiers;
   const TierList compiled = CompiledTiers();
   for (size_t i = 0; i < compiled.size; ++i) {
     if (const Kernels* kernels = UpTo(compiled.data[i].name)) tiers.push_back(kernels);
   }
+  const char* only = argc == 3 && std::strcmp(argv[1], "--only") == 0 ? argv[2] : "";
   if (argc == 2 && std::strcmp(argv[1], "--list") == 0) {
     for (const Kernels* kernels : tiers) std::printf("%s\n", kernels->tier);
     return 0;
@@ -161,6 +170,11 @@ int main(int argc, char** argv) {
   std::printf("%-37s", "1e9 operations a second");
   for (const Kernels* kernels : tiers) std::printf("%14s", kernels->tier);
   std::printf("\n");
-  for (const Case& c : cases) PrintRow("f32", c, tiers, c.depthwise ? DepthwiseF32 : ConvF32);
-  for (const Case& c : cases) PrintRow("int8", c, tiers, c.depthwise ? DepthwiseI8 : ConvI8);
+  const auto chosen = [&](const Case& c) { return std::strstr(c.name, only) != nullptr; };
+  for (const Case& c : cases) {
+    if (chosen(c)) PrintRow("f32", c, tiers, c.depthwise ? DepthwiseF32 : ConvF32);
+  }
+  for (const Case& c : cases) {
+    if (chosen(c)) PrintRow("int8", c, tiers, c.depthwise ? DepthwiseI8 : ConvI8);
+  }
 }

@@ -392,6 +392,18 @@ TEST(DepthwiseF32, Windows) {
   }
 }
 
+TEST(DepthwiseF32, WholeTilesAndInterleavedPixels) {
+  uint32_t seed = 1;
+  for (int32_t kernel : {3, 5}) {
+    for (const auto& [stride, dilation] : {std::pair{1, 1}, {2, 1}, {1, 2}, {1, 3}, {2, 4}, {2, 2}}) {
+      for (int32_t channels : {16, 41}) {
+        const Axis down = {11, kernel, stride, dilation}, across = {38, kernel, stride, dilation};
+        ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Shape(down, across, channels, channels, 1, 2), seed++));
+      }
+    }
+  }
+}
+
 TEST(DepthwiseF32, Channels) {
   uint32_t seed = 1;
   for (int32_t channels : {1, 2, 4, 7, 16, 33, 64, 130, 257}) {
