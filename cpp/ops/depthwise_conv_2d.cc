@@ -44,11 +44,21 @@ void ForLines(const RunContext& run, const ConvShape& s, const F& f) {
   run.Parallel(s.batch * s.out_height, MacCost(int64_t{s.taps()} * s.out_width * s.out_channels), [&](Range lines, int) { f(lines); });
 }
 
+LineGeometry Lines(const ConvShape& s, size_t element_bytes, size_t weight_bytes) {
+  return LinesOf(s, element_bytes, weight_bytes, int64_t{s.taps()} * s.out_channels);
+}
+
 void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
-  p.Emit([=, kernel = p.kernels().depthwise_f32, epilogue = PrepareEpilogue(p), out = p.out(0)](RunContext& run) noexcept {
+  const Epilogue epilogue = PrepareEpilogue(p);
+  p.Emit([=, kernel = p.kernels().depthwise_f32, out = p.out(0)](RunContext& run) noexcept {
     const std::byte* w = packed.get(run);
     ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
   });
+  if (p.type(kFilter) != TensorType::kFloat32) return;  // the input is the whole image's, rounded
+  p.AlsoByLines(kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
+                [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+                  kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+                });
 }
 
 Packed PackF32(Prepare& p, const ConvShape& s) {
@@ -85,7 +95,7 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
   const auto& k = p.kernels();
   const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
   const Prepare::Affine input = CheckedAffine(p, kInput);
-  Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
+  const Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
   if (p.output_elements(0) == 0) return;
   const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)),
                 weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
@@ -95,11 +105,15 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
                                       pack(s, static_cast<const int8_t*>(filter), is_unsigned, static_cast<const int32_t*>(bias),
                                            zero_point, weight_zero_point, to);
                                     });
-  p.Emit([=, kernel = k.depthwise_i8, requantize = std::move(requantize), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, kernel = k.depthwise_i8, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
     const std::byte* w = packed.get(run);
     ForLines(run, s, [&](Range lines) { kernel(s, x, w, run.get<std::byte>(out), requantize.params(), lines); });
   });
+  p.AlsoByLines(kInput, Lines(s, 1, k.pack_depthwise_i8_bytes(s)),
+                [=, kernel = k.depthwise_i8](const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+                  kernel(s, {from, zero_point, is_unsigned}, packed.get(run), to, requantize.params(), lines);
+                });
 }
 
 void PrepareDepthwiseConv2D(Prepare& p) {

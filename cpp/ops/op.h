@@ -15,6 +15,7 @@
 #include "graph/graph.h"
 #include "kernels/kernels.h"
 #include "model/error.h"
+#include "plan/line_chain.h"
 #include "run/run_context.h"
 
 // The contract of an operator. A file of cpp/ops holds one family and defines
@@ -145,9 +146,24 @@ class Prepare {
     AddStep(Step{[](const void* self, RunContext& run) noexcept { (*static_cast<const F*>(self))(run); }, owned.get(), nullptr}, owned);
   }
 
+  /// The step that was emitted last in another form: a callable `void(const RunContext&, const std::byte* input, std::byte* output,
+  /// kernels::Range lines, int worker) const noexcept` that computes lines of output 0 from input i, so that it may run in bands with its
+  /// neighbours. It must not depend on other steps of the node, unless they are done before.
+  template <class F>
+  void AlsoByLines(int i, const LineGeometry& geometry, F step) {
+    auto owned = std::make_shared<const F>(std::move(step));
+    LineStep lines;
+    lines.geometry = geometry;
+    lines.self = owned.get();
+    lines.run = [](const void* self, const RunContext& run, const std::byte* input, std::byte* output, kernels::Range range,
+                   int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, range, worker); };
+    AddLineStep(i, lines, owned);
+  }
+
  private:
   void AddStep(Step step, std::shared_ptr<const void> owner);
   bool Share(int o, int i, size_t offset);
+  void AddLineStep(int i, LineStep step, std::shared_ptr<const void> owner);
 
   PlanBuilder& builder_;
   const Graph& graph_;

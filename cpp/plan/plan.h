@@ -10,6 +10,7 @@
 
 #include "graph/graph.h"
 #include "kernels/kernels.h"
+#include "plan/line_chain.h"
 #include "plan/packed_store.h"
 #include "run/run_context.h"
 
@@ -66,12 +67,19 @@ struct Plan {
   bool whole() const { return next_node == graph->nodes.size() && late.empty(); }
 };
 
+/// Which steps over lines run in bands: those whose results take at least `least_bytes`, in chains that fit into `cache_bytes`.
+struct LineFusion {
+  size_t cache_bytes = LineChain::CacheBytes();
+  size_t least_bytes = cache_bytes / 3;
+};
+
 /// What planning needs beside the graph.
 struct PlanContext {
   const kernels::Kernels* kernels;
   PackedStore* packed;  // must outlive the plan; null makes packed weights private to the plan
   int workers = 1;
   Precision precision = Precision::kHighest;
+  LineFusion lines = {};
   std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;  // null while folding constants
   bool loop = false;  // output o is the next input o, and may take its memory
   int depth = 0;      // of subgraphs in subgraphs

@@ -168,7 +168,7 @@ bool PlanBuilder::Add(const Node& node, int32_t position) {
     Prepare prepare(*this, graph_, node);
     node.op->prepare(prepare);
   } catch (const Wait&) {
-    steps_.resize(first_step);
+    TruncateSteps(first_step);
     subgraphs_.resize(first_subgraph);
     runners_.resize(first_runner);
     late_.resize(first_late);
@@ -238,7 +238,7 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
     }
     if (s.kind == Storage::kConstant) constants_[Index(v)] = s.pointer + offset_of_[Index(v)];
   }
-  steps_.resize(first_step);
+  TruncateSteps(first_step);
   return true;
 }
 
@@ -248,6 +248,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   for (size_t v = 0; v < graph_.values.size(); ++v) {
     if (next < static_cast<int32_t>(graph_.nodes.size()) && last_use_[v] >= next && has_shape_[v]) SlotOf(static_cast<int32_t>(v));
   }
+  FuseLines();
   std::vector<Interval> intervals;
   std::vector<SlotSource> sources(storages_.size());
   for (size_t i = 0; i < storages_.size(); ++i) {
@@ -545,6 +546,15 @@ int Prepare::AddRunner(uint32_t subgraph) {
 }
 
 void Prepare::UseState() { builder_.uses_state_ = true; }
+
+void Prepare::AddLineStep(int i, LineStep step, std::shared_ptr<const void> owner) {
+  step.input = node_.inputs[static_cast<size_t>(i)];
+  step.output = node_.outputs[0];
+  step.input_slot = in(i);
+  step.output_slot = out(0);
+  builder_.line_forms_.push_back({builder_.steps_.size() - 1, builder_.position_, step});
+  builder_.owners_.push_back(std::move(owner));
+}
 
 void Prepare::AddStep(Step step, std::shared_ptr<const void> owner) {
   step.node = &node_;

@@ -52,6 +52,11 @@ class PlanBuilder {
   const std::byte* Known(int32_t value);
   bool IsFoldable(const Node& node) const;
   bool RunNow(const Node& node, size_t first_step);
+  void TruncateSteps(size_t count);
+  void FuseLines();
+  LineChain LongestChain(size_t first_form, const std::vector<int32_t>& readers) const;
+  bool FuseChain(const LineChain& chain, size_t first_form);
+  bool SeparateOutput(const LineChain& chain, size_t first_form);
   int32_t NewStorage(Storage storage);
   int32_t SlotOf(int32_t value);
   int32_t StorageOf(int32_t value);
@@ -81,6 +86,12 @@ class PlanBuilder {
   std::vector<Storage> storages_;
   std::vector<SlotOrigin> slots_;
   std::vector<Step> steps_;
+  struct LineForm {
+    size_t step;       // of steps_, which it is another form of
+    int32_t position;  // of the node
+    LineStep lines;
+  };
+  std::vector<LineForm> line_forms_;  // in the order of their steps
   std::vector<std::byte*> prior_;  // by value id: memory of earlier parts; empty for the first part
   std::vector<Plan::Assumed> assumed_;
   std::vector<int32_t> late_;

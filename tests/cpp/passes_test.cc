@@ -93,6 +93,41 @@ TEST_F(Passes, ActivationsJoinTheirProducer) {
   EXPECT_EQ(found, (std::vector{schema::Activation::kRelu6, schema::Activation::kRelu}));
 }
 
+TEST_F(Passes, EpiloguesJoinTheirConvolution) {
+  Graph graph = Build("blocks_float32");
+  passes::FuseActivations(graph);
+  EXPECT_TRUE(passes::FuseEpilogues(graph));
+  for (const char* op : {"HARD_SWISH", "ADD", "LEAKY_RELU", "PRELU", "TANH", "LOGISTIC"}) EXPECT_EQ(Count(graph, op), 0) << op;
+  EXPECT_EQ(Count(graph, "MUL"), 1);  // by the gate: of another shape than the convolution's sums
+  int residuals = 0;
+  std::vector<int> functions(7, 0);
+  for (const Node& node : graph.nodes) {
+    ++functions[static_cast<size_t>(node.function)];
+    if (node.residual < 0) continue;
+    ++residuals;
+    ASSERT_EQ(node.residual, 3);
+    EXPECT_EQ(graph.values[static_cast<size_t>(node.inputs[3])].shape, graph.values[static_cast<size_t>(node.outputs[0])].shape);
+  }
+  EXPECT_EQ(residuals, 3);
+  using kernels::ActivationF32;
+  for (const ActivationF32 f : {ActivationF32::kSilu, ActivationF32::kLogistic, ActivationF32::kTanh, ActivationF32::kLeakyRelu, ActivationF32::kPrelu}) {
+    EXPECT_EQ(functions[static_cast<size_t>(f)], 1) << static_cast<int>(f);
+  }
+  EXPECT_EQ(functions[static_cast<size_t>(ActivationF32::kHardSwish)], 2);
+  EXPECT_FALSE(passes::FuseEpilogues(graph));
+}
+
+TEST_F(Passes, EpiloguesOfSeveralReadersAndOfIntegersStay) {
+  Graph graph = Build("blocks_float32");
+  passes::FuseActivations(graph);
+  // Every value is read once more.
+  const size_t values = graph.values.size();
+  for (size_t v = 0; v < values; ++v) graph.outputs.push_back(static_cast<int32_t>(v));
+  EXPECT_FALSE(passes::FuseEpilogues(graph));
+  Graph integers = Build("convnet_int8");
+  EXPECT_FALSE(passes::FuseEpilogues(integers));
+}
+
 TEST_F(Passes, AnActivationThatTwoReadersNeedStays) {
   Graph graph = Build("fusable_float32");
   // Here the dead LOGISTIC reads the RELU6, not the convolution before it; make it read that.

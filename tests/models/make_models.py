@@ -580,6 +580,35 @@ def fusable_float32() -> Model:
     return fusable()
 
 
+def blocks() -> Model:
+    """Blocks of MobileNet and EfficientNet: expansion, window, squeeze, projection, sum, and every activation that a convolution can take."""
+    g = Graph("blocks")
+    x = g.conv(g.input("image", [1, 29, 26, 3]), 8, 3, stride=2, activation=NONE)
+    x = g.op("HARD_SWISH", [x], g.shape(x), "HardSwishOptions")
+    for window_size, stride, activation in ((3, 1, RELU6), (5, 1, NONE), (3, 2, RELU6), (5, 1, RELU)):
+        wide = g.conv(x, 20, 1, activation=activation)
+        wide = g.op("HARD_SWISH", [wide], g.shape(wide), "HardSwishOptions") if activation == NONE else wide
+        wide = g.depthwise(wide, window_size, stride, activation)
+        if activation == NONE:
+            wide = g.binary("MUL", wide, g.op("LOGISTIC", [wide], g.shape(wide)))
+            squeezed = g.op("MEAN", [wide, g.const([1, 2], "int32")], [1, 1, 1, 20], "ReducerOptions", keepDims=True)
+            gate = g.conv(g.conv(squeezed, 4, 1), 20, 1, activation=NONE)
+            wide = g.binary("MUL", wide, g.op("LOGISTIC", [gate], g.shape(gate)))
+        narrow = g.conv(wide, 8, 1, activation=NONE)
+        x = g.binary("ADD", x, narrow, fusedActivationFunction=RELU if activation == RELU else NONE) if stride == 1 else narrow
+    x = g.conv(x, 12, 3, activation=NONE)
+    x = g.op("LEAKY_RELU", [x], g.shape(x), "LeakyReluOptions", alpha=0.25)
+    x = g.conv(x, 12, 1, activation=NONE)
+    x = g.op("PRELU", [x, g.weights(1, 1, 12)], g.shape(x))
+    x = g.op("TANH", [g.depthwise(x, 3, activation=NONE)], g.shape(x))
+    return served(g, output=x)
+
+
+@model
+def blocks_float32() -> Model:
+    return blocks()
+
+
 @model
 def fusable_int8() -> Model:
     """Without the constants' own ADD; RELU behind other quantisation parameters must stay."""

@@ -11,6 +11,8 @@ void Run(Graph& graph, const kernels::Kernels& kernels) {
   FuseAttention(graph);
   FusePads(graph);
   FuseActivations(graph);
+  FuseEpilogues(graph);
+  FuseActivations(graph);
   RemoveDeadNodes(graph);
 }
 

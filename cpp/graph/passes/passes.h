@@ -15,6 +15,10 @@ bool FuseActivations(Graph& graph);
 /// TensorFlow's write of one item of a list, list[: i] ++ item ++ list[i + 1 :], has a fixed shape only as a whole: it becomes one node.
 bool FuseListUpdates(Graph& graph);
 
+/// What is done to the float sums of a convolution or a product alone (an ADD of a tensor of the same shape, hard-swish, x * LOGISTIC(x),
+/// LOGISTIC, TANH, LEAKY_RELU, PRELU with one slope a channel) becomes its epilogue.
+bool FuseEpilogues(Graph& graph);
+
 /// A PAD with zeros (or the zero point) over height and width in front of an unpadded convolution becomes the convolution's own padding.
 bool FusePads(Graph& graph);
 

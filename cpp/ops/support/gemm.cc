@@ -48,11 +48,14 @@ std::string GemmKey(const Gemm& g) {
                 g.shape.groups, " ", g.stride_n, " ", g.stride_k);
 }
 
+int64_t MacsOfRow(const ConvShape& s) { return int64_t{s.taps()} * s.in_channels * s.out_channels * s.groups; }
+
+Range RowsOf(const ConvShape& s, Range lines) { return {lines.begin * s.out_width, lines.end * s.out_width}; }
+
 // The rows' work split among threads. f(rows, worker)
 template <class F>
 void ForRows(const RunContext& run, const ConvShape& s, const F& f) {
-  const int64_t macs = int64_t{s.taps()} * s.in_channels * s.out_channels * s.groups;
-  run.Parallel(s.rows(), MacCost(macs), f, kRowGrain);
+  run.Parallel(s.rows(), MacCost(MacsOfRow(s)), f, kRowGrain);
 }
 
 // A vector times a matrix has but one row; its output channels are what threads can share. Sums do not depend on the cut.
@@ -129,6 +132,20 @@ ConvShape PlaceWindow(const Prepare& p, const Window& w, const Shape& input) {
   s.pad_left = x.before;
   p.Check(int64_t{s.batch} * s.out_height * s.out_width <= INT32_MAX, "the output has too many pixels");
   return s;
+}
+
+LineGeometry LinesOf(const ConvShape& s, size_t element_bytes, size_t weight_bytes, int64_t macs) {
+  // groups is 1 for a depthwise convolution.
+  return {.images = s.batch,
+          .in_lines = s.in_height,
+          .out_lines = s.out_height,
+          .in_bytes = static_cast<size_t>(int64_t{s.in_width} * s.in_channels * s.groups) * element_bytes,
+          .out_bytes = static_cast<size_t>(int64_t{s.out_width} * s.out_channels * s.groups) * element_bytes,
+          .stride = s.stride_h,
+          .before = s.pad_top,
+          .extent = (s.kernel_height - 1) * s.dilation_h + 1,
+          .weight_bytes = weight_bytes,
+          .cost = s.out_width * (macs / 8 + 1)};
 }
 
 void CheckRank(const Prepare& p, int i, size_t rank, const char* what) {
@@ -264,12 +281,19 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
                to + static_cast<size_t>(i) * group_bytes);
         }
       });
-  p.Emit([=, conv = k.conv_f32, epilogue = PrepareEpilogue(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+  const Epilogue epilogue = PrepareEpilogue(p);
+  p.Emit([=, conv = k.conv_f32, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int) {
                 conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), rows);
               });
   });
+  if (s.out_height == 1) return;
+  p.AlsoByLines(g.input, LinesOf(s, sizeof(float), group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
+                [=, conv = k.conv_f32](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int) noexcept {
+                  conv(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(out), epilogue.at(run),
+                       RowsOf(s, lines));
+                });
 }
 
 namespace {
@@ -307,15 +331,15 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const ConvShape s = g.shape;
   const TensorType type = p.type(g.input);
   const Prepare::Affine input = CheckedAffine(p, g.input);
-  Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{s.out_channels} * s.groups, product);
+  const Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{s.out_channels} * s.groups, product);
   if (p.output_elements(0) == 0) return;
   const auto& k = p.kernels();
   const int32_t zero_point = ToInt8Domain(input.zero_point, type);
   const PackedI8 packed = PackGemmI8(p, g, g.bias, zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
-  p.Emit([=, conv = k.conv_i8, requantize = std::move(requantize), is_unsigned = type == TensorType::kUInt8,
-          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(g.input),
-          out = p.out(0)](RunContext& run) noexcept {
+  const bool is_unsigned = type == TensorType::kUInt8;
+  const Slot scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()));
+  p.Emit([=, conv = k.conv_i8, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
@@ -323,6 +347,12 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
                 conv(piece, x, w, run.get<std::byte>(out) + first, requantize.params(first), own, rows);
               });
   });
+  if (s.out_height == 1) return;
+  p.AlsoByLines(g.input, LinesOf(s, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
+                [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
+                  std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
+                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, requantize.params(), own, RowsOf(s, lines));
+                });
 }
 
 void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, HybridRounding rounding) {

@@ -35,6 +35,9 @@ kernels::ConvShape PlaceWindow(const Prepare& p, const Window& window, const Sha
 /// The padding before the first pixel along one dimension.
 int32_t PaddingBefore(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation);
 
+/// The lines of a convolution of elements of `element_bytes`; `macs` is what a pixel of the output takes.
+LineGeometry LinesOf(const kernels::ConvShape& s, size_t element_bytes, size_t weight_bytes, int64_t macs);
+
 /// The shape of a convolution's output.
 inline Shape OutputShape(const kernels::ConvShape& s) { return {s.batch, s.out_height, s.out_width, s.out_channels * s.groups}; }
 

@@ -1,0 +1,133 @@
+#include "plan/line_chain.h"
+
+#include <algorithm>
+#include <cstring>
+
+#if defined(__linux__)
+#include <unistd.h>
+#endif
+
+namespace sigrun {
+namespace {
+
+using kernels::Range;
+
+constexpr size_t kMostLinks = 16;
+constexpr int32_t kLeastBand = 2, kMostBand = 16;
+constexpr size_t kAlignment = 64;
+
+size_t RoundUp(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+size_t LineChain::CacheBytes() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  const size_t bytes = found > 0 ? static_cast<size_t>(found) : size_t{512} << 10;
+#else
+  const size_t bytes = size_t{512} << 10;
+#endif
+  return std::clamp(bytes, size_t{256} << 10, size_t{2} << 20) / 4 * 3;
+}
+
+// The lines of an image's input that lines of its output need.
+Range LineChain::Needed(const LineGeometry& g, Range lines) const {
+  const int32_t begin = lines.begin * g.stride - g.before, end = (lines.end - 1) * g.stride - g.before + g.extent;
+  return {std::clamp(begin, 0, g.in_lines), std::clamp(end, 0, g.in_lines)};
+}
+
+// Sizes the buffers for `band` lines of the last output.
+void LineChain::Place(int32_t band) {
+  band_ = band;
+  int32_t lines = band;
+  for (size_t i = links_.size(); i-- > 0;) {
+    const LineGeometry& g = links_[i].step.geometry;
+    links_[i].most_lines = std::min(lines, g.out_lines);
+    lines = (links_[i].most_lines - 1) * g.stride + g.extent;
+  }
+  size_t offset = 0;
+  for (size_t i = 0; i + 1 < links_.size(); ++i) {
+    links_[i].buffer_offset = offset;
+    offset += RoundUp(static_cast<size_t>(links_[i].most_lines) * links_[i].step.geometry.out_bytes);
+  }
+}
+
+size_t LineChain::buffer_bytes() const {
+  if (links_.size() < 2) return 0;
+  const Link& last = links_[links_.size() - 2];
+  return last.buffer_offset + RoundUp(static_cast<size_t>(last.most_lines) * last.step.geometry.out_bytes);
+}
+
+size_t LineChain::Footprint() const {
+  const LineGeometry& first = links_.front().step.geometry;
+  size_t bytes = buffer_bytes() + static_cast<size_t>(links_.front().most_lines * first.stride) * first.in_bytes +
+                 static_cast<size_t>(band_) * links_.back().step.geometry.out_bytes;
+  for (const Link& link : links_) bytes += link.step.geometry.weight_bytes;
+  return bytes;
+}
+
+bool LineChain::Append(const LineStep& step, size_t cache_bytes) {
+  if (links_.size() == kMostLinks) return false;
+  const int32_t before = band_;
+  links_.push_back({step});
+  for (int32_t band = std::min(kMostBand, step.geometry.out_lines); band >= std::min(kLeastBand, step.geometry.out_lines); --band) {
+    Place(band);
+    if (Footprint() <= cache_bytes) return true;
+  }
+  links_.pop_back();
+  if (!links_.empty()) Place(before);
+  return false;
+}
+
+void LineChain::RunBands(const RunContext& context, std::byte* buffer, Range lines, int worker) const noexcept {
+  const int32_t height = links_.back().step.geometry.out_lines;
+  const size_t count = links_.size();
+  Range done[kMostLinks];  // lines in each link's buffer
+  for (int32_t begin = lines.begin; begin < lines.end;) {
+    const int32_t image = begin / height, top = image * height;
+    const int32_t end = std::min({begin + band_, lines.end, top + height});
+    const bool starts = begin == lines.begin || begin == top;
+    Range wanted[kMostLinks];  // of each link's output, within the image
+    wanted[count - 1] = {begin - top, end - top};
+    for (size_t i = count - 1; i > 0; --i) wanted[i - 1] = Needed(links_[i].step.geometry, wanted[i]);
+    const std::byte* input = context.get<std::byte>(links_[0].step.input_slot);
+    for (size_t i = 0; i < count; ++i) {
+      const LineStep& step = links_[i].step;
+      const LineGeometry& g = step.geometry;
+      const int32_t first = image * g.out_lines;
+      std::byte* output = context.get<std::byte>(step.output_slot);
+      Range fresh = wanted[i];
+      if (i + 1 < count) {
+        // Lines that the band before has left move to the front.
+        std::byte* to = buffer + links_[i].buffer_offset;
+        if (!starts && done[i].end > fresh.begin) {
+          const size_t kept = static_cast<size_t>(std::min(done[i].end, fresh.end) - fresh.begin) * g.out_bytes;
+          std::memmove(to, to + static_cast<size_t>(fresh.begin - done[i].begin) * g.out_bytes, kept);
+          fresh.begin = std::min(done[i].end, fresh.end);
+        }
+        done[i] = wanted[i];
+        // Where the first line of the first image would be.
+        output = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(to) - static_cast<size_t>(first + wanted[i].begin) * g.out_bytes);
+      }
+      if (fresh.begin < fresh.end) step.run(step.self, context, input, output, {first + fresh.begin, first + fresh.end}, worker);
+      input = output;
+    }
+    begin = end;
+  }
+}
+
+void LineChain::Run(const RunContext& context, Slot buffers, int workers) const noexcept {
+  const LineGeometry& last = links_.back().step.geometry;
+  const int32_t lines = last.images * last.out_lines;
+  int64_t cost = 0;
+  for (const Link& link : links_) cost += link.step.geometry.cost * link.step.geometry.out_lines;
+  const size_t bytes = buffer_bytes();
+  // Few pieces: at each cut, the lines that both sides need are computed twice.
+  const int32_t grain = (lines + 2 * workers - 1) / (2 * workers);
+  context.Parallel(
+      lines, cost / last.out_lines + 1,
+      [&](Range range, int worker) { RunBands(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, range, worker); },
+      std::max(grain, 1));
+}
+
+}  // namespace sigrun
