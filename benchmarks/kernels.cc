@@ -66,6 +66,19 @@ double ConvF32(const Kernels& kernels, const ConvShape& s) {
   return Seconds([&] { kernels.conv_f32(s, input.data(), packed, output.data(), kPlain, {0, s.rows()}); });
 }
 
+// Tiers without a bfloat16 unit count as infinitely slow.
+template <int kParts>
+double ConvBf16(const Kernels& kernels, const ConvShape& s) {
+  if (kernels.bf16_parts == 0) return std::numeric_limits<double>::infinity();
+  const int32_t k = s.taps() * s.in_channels;
+  const auto input = Random<float>(static_cast<size_t>(s.batch * s.in_height * s.in_width * s.in_channels));
+  const auto weights = Random<float>(static_cast<size_t>(k * s.out_channels));
+  std::vector<float> output(static_cast<size_t>(s.rows() * s.out_channels));
+  const Bytes packed(kernels.pack_bf16_bytes(k, s.out_channels, kParts)), scratch(kernels.conv_bf16_scratch_bytes(s, kParts));
+  kernels.pack_bf16(k, s.out_channels, kParts, {weights.data(), k, 1}, nullptr, packed);
+  return Seconds([&] { kernels.conv_bf16(s, kParts, input.data(), packed, output.data(), {}, scratch, {0, s.rows()}); });
+}
+
 double DepthwiseF32(const Kernels& kernels, const ConvShape& s) {
   const auto input = Random<float>(static_cast<size_t>(s.batch * s.in_height * s.in_width * s.in_channels));
   const auto filter = Random<float>(static_cast<size_t>(s.taps() * s.out_channels));
@@ -146,6 +159,7 @@ int main(int argc, char** argv) {
       {"matmul 3136 x 24 x 144", ConvShape::MatMul(3136, 24, 144), false},
       {"matmul 256 x 256 x 256", ConvShape::MatMul(256, 256, 256), false},
       {"conv 3x3 28x28x64 to 64", Image(28, 3, 1, 64, 64), false},
+      {"conv 3x3 14x14x256 to 256", Image(14, 3, 1, 256, 256), false},
       {"conv 3x3/2 224x224x3 to 32", Image(224, 3, 2, 3, 32), false},
       {"depthwise 3x3 112x112x32", Image(112, 3, 1, 32, 32), true},
       {"depthwise 3x3/2 112x112x96", Image(112, 3, 2, 96, 96), true},
@@ -160,7 +174,7 @@ int main(int argc, char** argv) {
   std::vector<const Kernels*> tiers;
   const TierList compiled = CompiledTiers();
   for (size_t i = 0; i < compiled.size; ++i) {
-    if (const Kernels* kernels = UpTo(compiled.data[i].name)) tiers.push_back(kernels);
+    if (const Kernels* kernels = UpTo(compiled.data[i].name); kernels != nullptr && !compiled.data[i].standin) tiers.push_back(kernels);
   }
   const char* only = argc == 3 && std::strcmp(argv[1], "--only") == 0 ? argv[2] : "";
   if (argc == 2 && std::strcmp(argv[1], "--list") == 0) {
@@ -173,6 +187,11 @@ int main(int argc, char** argv) {
   const auto chosen = [&](const Case& c) { return std::strstr(c.name, only) != nullptr; };
   for (const Case& c : cases) {
     if (chosen(c)) PrintRow("f32", c, tiers, c.depthwise ? DepthwiseF32 : ConvF32);
+  }
+  for (const Case& c : cases) {
+    if (!chosen(c) || c.depthwise) continue;
+    PrintRow("bf16", c, tiers, ConvBf16<1>);
+    PrintRow("x3", c, tiers, ConvBf16<2>);
   }
   for (const Case& c : cases) {
     if (chosen(c)) PrintRow("int8", c, tiers, c.depthwise ? DepthwiseI8 : ConvI8);

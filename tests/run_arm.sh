@@ -1,6 +1,6 @@
 #!/bin/bash
 # run_arm.sh: builds the C++ tests for 64-bit ARM and runs them under qemu-user on a core for each tier: Cortex-A53 has NEON,
-# Cortex-A76 the dot product, `max` the matrix multiplication of 8-bit integers as well.
+# Cortex-A76 the dot product, `max` the matrix multiplication of 8-bit integers and of bfloat16 as well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=build/aarch64
@@ -12,7 +12,7 @@ cmake --build --preset aarch64
 on() { qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu "$@"; }
 
 ctest --preset aarch64 -R sigrun_weak_symbols
-for core_and_tier in cortex-a53:neon cortex-a76:neon_dotprod max:neon_i8mm; do
+for core_and_tier in cortex-a53:neon cortex-a76:neon_dotprod max:neon_bf16; do
   core=${core_and_tier%:*} tier=${core_and_tier#*:}
   found=$(on "$core" $build/benchmarks/sigrun_kernel_bench --list | tail -n 1)
   [ "$found" = "$tier" ] || { echo "$core: the highest tier should be $tier, it is $found" >&2; exit 1; }

@@ -4,6 +4,9 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -59,6 +62,16 @@ uint64_t EnabledState() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Linux lets a process use the tile registers only after it asked for them.
+bool MayUseTiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 uint32_t Detect() {
   const Registers basic = CpuId(1, 0);
   const Registers extended = CpuId(7, 0);
@@ -85,7 +98,7 @@ uint32_t Detect() {
     add(extended.ecx, 11, kAvx512Vnni);
     add(more.eax, 5, kAvx512Bf16);
   }
-  if ((state & kAmxState) == kAmxState) {
+  if ((state & kAmxState) == kAmxState && MayUseTiles()) {
     add(extended.edx, 22, kAmxBf16);
     add(extended.edx, 24, kAmxTile);
     add(extended.edx, 25, kAmxInt8);

@@ -22,14 +22,17 @@ Tables Build() {
   const char* cap = std::getenv("SIGRUN_MAX_ISA");
   bool capped = false;
   for (size_t i = 0; i < tiers.size && i < kMaxTiers; ++i) {
-    t.usable[i] = tiers.data[i].supported();
+    const Tier& tier = tiers.data[i];
+    const bool named = cap != nullptr && std::strcmp(cap, tier.name) == 0;
+    t.usable[i] = tier.supported();
     if (t.usable[i]) {
-      tiers.data[i].overlay(table);
-      table.tier = tiers.data[i].name;
       t.table[i] = table;
-      if (!capped) t.best = i;
+      tier.overlay(t.table[i]);
+      t.table[i].tier = tier.name;
+      if (!tier.standin) table = t.table[i];
+      if (!capped && (!tier.standin || named)) t.best = i;
     }
-    capped = capped || (cap != nullptr && std::strcmp(cap, tiers.data[i].name) == 0);
+    capped = capped || named;
   }
   return t;
 }

@@ -161,6 +161,17 @@ struct Kernels {
   void (*conv_f16)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
                    Range rows);
 
+  // --- the same with bfloat16 products and float32 sums. Each number is rounded to the nearest bfloat16 (parts = 1), or taken as the sum of
+  // two (parts = 2), of which the product of the two lesser parts is left out. Units may take denormal numbers for 0 ------------------------
+  /// The most parts for which conv_bf16 is faster than conv_f32 on machines of this tier: 0 where they have no bfloat16 unit.
+  int32_t bf16_parts;
+  size_t (*pack_bf16_bytes)(int32_t k, int32_t n, int32_t parts);
+  void (*pack_bf16)(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed);
+  /// Bytes of scratch one call of conv_bf16 needs.
+  size_t (*conv_bf16_scratch_bytes)(const ConvShape& shape, int32_t parts);
+  void (*conv_bf16)(const ConvShape& shape, int32_t parts, const float* input, const std::byte* packed, float* output,
+                    const EpilogueF32& epilogue, std::byte* scratch, Range rows);
+
   // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides and dilations 1 and one group. A tile is m x m pixels of the
   // output; there are batch * ceil(out_height / m) * ceil(out_width / m). A transformed tile is (m + 2)^2 points in planes `plane` floats
   // apart, each plane [tile - tiles.begin][channel] ---------------------------------------------------------------------------------------
@@ -263,6 +274,7 @@ struct Tier {
   const char* name;
   bool (*supported)();
   void (*overlay)(Kernels& table);  // replaces the rows that the tier does better; `scalar` fills all of them
+  bool standin;  // the code of another tier over a software model of its unit, for tests: never chosen unless named, and no part of what follows
 };
 
 /// Every tier compiled into this build, lowest first, whether this machine can run it or not.

@@ -4,6 +4,7 @@
 #include "ops/op.h"
 #include "ops/support/broadcast.h"
 #include "ops/support/elements.h"
+#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 #include "ops/support/quantization.h"
 
@@ -131,18 +132,20 @@ Packed PackRight(Prepare& p, const Products& b, const std::string& key, size_t b
 }
 
 void EmitF32(Prepare& p, const Products& b) {
-  const auto& kernels = p.kernels();
-  const size_t bytes = kernels.pack_f32_bytes(b.k, b.n);
+  const FloatProduct product(p, b.shape());
+  const size_t bytes = product.PackBytes(b.k, b.n);
   const Packed packed = PackRight<float>(
-      p, b, "right", bytes,
-      [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k, pack = kernels.pack_f32](const float* matrix, std::byte* to) {
-        pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
+      p, b, Concat("right", product.key()), bytes,
+      [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k](const float* matrix, std::byte* to) {
+        product.Pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
       });
-  p.Emit([=, conv = kernels.conv_f32, clamp = ActivationClamp(p), in = LeftRows<float>(p, b), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, clamp = ActivationClamp(p), in = LeftRows<float>(p, b), scratch = WorkerScratch(p, product.ScratchBytes(b.shape())),
+          out = p.out(0)](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
-    ForRows(run, b, [&](size_t e, Range rows, int) {
+    ForRows(run, b, [&](size_t e, Range rows, int worker) {
       const float* x = run.get<float>(in) + static_cast<size_t>(b.left[e]) * b.left_elements();
-      conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<float>(out) + e * output_elements, {clamp}, rows);
+      product.Conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<float>(out) + e * output_elements,
+                   {clamp}, scratch.of(run, worker), rows);
     });
   });
 }

@@ -19,7 +19,8 @@ BuildInfo GetBuildInfo() {
   }
   info.cpu_features = kernels::DetectedFeatures();
   info.tier_in_use = kernels::Best().tier;
-  info.precisions = {{"highest", "float32"}, {"high", "float32"}, {"medium", "float32"}};
+  const int32_t parts = kernels::Best().bf16_parts;
+  info.precisions = {{"highest", "float32"}, {"high", parts >= 2 ? "bfloat16x3" : "float32"}, {"medium", parts >= 1 ? "bfloat16" : "float32"}};
   return info;
 }
 

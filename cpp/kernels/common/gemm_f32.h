@@ -4,8 +4,8 @@
 
 #include <utility>
 
-#include "kernels/common/epilogue_f32.h"
 #include "kernels/common/math.h"
+#include "kernels/common/sums_f32.h"
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
 
@@ -178,19 +178,11 @@ float* LinePointers(const Gather& g, const Pass& pass, const Pixel& at, const fl
 
 /// One register tile: a pass for a few pixels and one panel, or several panels side by side.
 struct Tile {
+  Sums sums;
   const float* const* pointers;  // [segment][pixel]
   int32_t segments, length;
-  const std::byte* bias;
   const std::byte* weights;  // the first segment's
   ptrdiff_t segment_bytes;   // of the weights
-  ptrdiff_t panel_bytes;     // of bias and weights
-  float* output;
-  ptrdiff_t output_stride;  // of pixels
-  int32_t channels;         // to store
-  bool begins, ends;
-  const EpilogueF32* epilogue;
-  ptrdiff_t residual;  // from the output to the residual, in floats, if there is one
-  int32_t first;       // channel of all groups
 };
 
 SIGRUN_INLINE F32 LoadWeights(const float* p) { return Load(p); }
@@ -247,72 +239,16 @@ SIGRUN_INLINE void FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* p
   }
 }
 
-template <int kRows, int kVectors>
-SIGRUN_INLINE void AddResidual(const Tile& t, F32 (&sum)[kRows][kVectors]) {
-  SIGRUN_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int32_t rest = t.channels - v * F32::lanes;
-    SIGRUN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      const float* from = t.output + t.residual + i * t.output_stride + v * F32::lanes;
-      sum[i][v] = sum[i][v] + (rest >= F32::lanes ? Load(from) : LoadPartial(from, rest));
-    }
-  }
-}
-
-// The residual is added first, so that it may be the output even if a sum takes several passes.
-template <int kRows, int kVectors>
-SIGRUN_INLINE void LoadSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
-  SIGRUN_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int32_t rest = t.channels - v * F32::lanes;
-    SIGRUN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      const float* from = t.output + i * t.output_stride + v * F32::lanes;
-      if (t.begins) {
-        const std::byte* bias = t.bias + v / kTileVectors * t.panel_bytes;
-        sum[i][v] = Load(reinterpret_cast<const float*>(bias) + v % kTileVectors * F32::lanes);
-      } else {
-        sum[i][v] = rest >= F32::lanes ? Load(from) : LoadPartial(from, rest);
-      }
-    }
-  }
-  if (t.begins && t.epilogue->residual != nullptr) AddResidual(t, sum);
-}
-
-template <int kRows, int kVectors>
-SIGRUN_INLINE void StoreSums(const Tile& t, F32 (&sum)[kRows][kVectors]) {
-  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
-  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
-  SIGRUN_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int32_t rest = t.channels - v * F32::lanes;
-    SIGRUN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      float* to = t.output + i * t.output_stride + v * F32::lanes;
-      const F32 y = Clamp(sum[i][v], low, high);
-      if (rest >= F32::lanes) {
-        Store(to, y);
-      } else {
-        StorePartial(to, y, rest);
-      }
-    }
-  }
-  if (t.ends && t.epilogue->activation != ActivationF32::kNone) {
-    ActivateRows(*t.epilogue, t.output, t.output_stride, kRows, t.channels, t.first);
-  }
-}
-
 template <int kRows, int kVectors, class W>
 void RunTile(const Tile& t) {
   F32 sum[kRows][kVectors];
-  LoadSums(t, sum);
-  WeightVectors<kVectors, W> weights = {t.weights, t.panel_bytes};
+  LoadSums(t.sums, sum);
+  WeightVectors<kVectors, W> weights = {t.weights, t.sums.panel_bytes};
   const float* const* pointers = t.pointers;
   for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_bytes) {
     FmaSegment(sum, pointers, weights, t.length);
   }
-  StoreSums(t, sum);
+  StoreSums(t.sums, sum);
 }
 
 using TileFunction = void (*)(const Tile&);
@@ -425,29 +361,21 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
   for (int32_t n = 0; n < s.out_channels;) {
     const int32_t width = PanelWidth(s.out_channels - n), panels = PanelsAtOnce(block, s.out_channels - n);
     const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
-    Tile t = {pointers,
+    const ptrdiff_t panel_bytes = width * PanelBytes<W>(k);
+    float* output = g.output + row * g.output_stride + n;
+    Tile t = {{panel, panel_bytes, output, g.output_stride, channels, pass.begins, pass.ends, g.epilogue, g.residual, g.first + n},
+              pointers,
               pass.count,
               pass.length,
-              panel,
               panel + width * PanelBytes<W>(first_k),
-              static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W)),
-              width * PanelBytes<W>(k),
-              nullptr,
-              g.output_stride,
-              channels,
-              pass.begins,
-              pass.ends,
-              g.epilogue,
-              g.residual,
-              g.first + n};
-    t.output = g.output + row * g.output_stride + n;
+              static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W))};
     for (int32_t tile = 0; tile < block.tiles; ++tile) {
       const int32_t height = block.Height(tile);
       ChooseTile<W>(height, width, panels)(t);
       t.pointers += pass.count * height;
-      t.output += height * g.output_stride;
+      t.sums.output += height * g.output_stride;
     }
-    panel += t.panel_bytes * panels;
+    panel += panel_bytes * panels;
     n += channels;
   }
 }

@@ -233,16 +233,16 @@ void WinogradMultiplyF32(int32_t m, int32_t k, int32_t n, int32_t tiles, const f
       const std::byte* panel = packed;
       for (int32_t first = 0; first < n; first += kPanel) {
         const int32_t width = PanelWidth(n - first), channels = n - first < width ? n - first : width;
-        Tile t = {pointers, 1, k, panel, panel + width * PanelBytes<float>(0), 0, width * PanelBytes<float>(k), nullptr, n, channels, true, true, &kPlain,
-                  0, first};
-        t.output = to + static_cast<ptrdiff_t>(row) * n + first;
+        float* output = to + static_cast<ptrdiff_t>(row) * n + first;
+        Tile t = {{panel, width * PanelBytes<float>(k), output, n, channels, true, true, &kPlain, 0, first},
+                  pointers, 1, k, panel + width * PanelBytes<float>(0), 0};
         for (int32_t tile = 0; tile < block.tiles; ++tile) {
           const int32_t height = block.Height(tile);
           ChooseTile<float>(height, width, 1)(t);
           t.pointers += height;
-          t.output += static_cast<ptrdiff_t>(height) * n;
+          t.sums.output += static_cast<ptrdiff_t>(height) * n;
         }
-        panel += t.panel_bytes;
+        panel += t.sums.panel_bytes;
       }
     }
   }

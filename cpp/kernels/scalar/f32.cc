@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/common/bf16.h"
 #include "kernels/common/inline.h"
 #include "kernels/kernels.h"
 
@@ -104,6 +105,66 @@ void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, fl
       const float* weights = bias + s.out_channels;
       for (int32_t n = 0; n < s.out_channels; ++n, ++at, weights += k) {
         output[at] = Finish(epilogue, ConvSum(s, input, PixelAt(s, row), g, weights, bias[n]), at, g * s.out_channels + n);
+      }
+    }
+  }
+}
+
+// --- the same with bfloat16 products; packed: [bias][part][n][k], each part as a float
+// ----------------------------------------------------------------------------------------------------
+
+size_t PackBf16Bytes(int32_t k, int32_t n, int32_t parts) {
+  const size_t bytes = static_cast<size_t>(n) * (static_cast<size_t>(k) * static_cast<size_t>(parts) + 1) * sizeof(float);
+  return (bytes + 63) / 64 * 64;
+}
+
+void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  for (int32_t i = 0; i < n; ++i) *to++ = bias != nullptr ? bias[i] : 0.0f;
+  for (int32_t part = 0; part < parts; ++part) {
+    for (int32_t i = 0; i < n; ++i) {
+      for (int32_t j = 0; j < k; ++j) {
+        const float x = weights.data[i * weights.stride_n + j * weights.stride_k];
+        const Bf16 rounded = RoundToBf16(x);
+        *to++ = FloatOf(part == 0 ? rounded : RestAfter(x, rounded));
+      }
+    }
+  }
+}
+
+// ConvSum of the parts. The second parts of the weights, if any, lie `rest` behind the first.
+float ConvSumBf16(const ConvShape& s, const float* input, Pixel at, int32_t group, const float* weights, ptrdiff_t rest, float sum) {
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    for (int32_t kx = 0; kx < s.kernel_width; ++kx, weights += s.in_channels) {
+      const float* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
+                                      at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
+      if (pixel == nullptr) continue;
+      for (int32_t c = 0; c < s.in_channels; ++c) {
+        const float x = pixel[group * s.in_channels + c];
+        const Bf16 rounded = RoundToBf16(x);
+        if (rest != 0) sum += FloatOf(RestAfter(x, rounded)) * weights[c] + FloatOf(rounded) * weights[c + rest];
+        sum += FloatOf(rounded) * weights[c];
+      }
+    }
+  }
+  return sum;
+}
+
+size_t ConvBf16ScratchBytes(const ConvShape&, int32_t) { return 0; }
+
+void ConvBf16(const ConvShape& s, int32_t parts, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
+              std::byte*, Range rows) {
+  const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
+  const size_t group_bytes = PackBf16Bytes(k, s.out_channels, parts);
+  const ptrdiff_t rest = parts == 2 ? static_cast<ptrdiff_t>(s.out_channels) * k : 0;
+  for (int32_t row = rows.begin; row < rows.end; ++row) {
+    ptrdiff_t at = static_cast<ptrdiff_t>(row) * s.out_channels * s.groups;
+    for (int32_t g = 0; g < s.groups; ++g) {
+      const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
+      const float* weights = bias + s.out_channels;
+      for (int32_t n = 0; n < s.out_channels; ++n, ++at, weights += k) {
+        const float sum = ConvSumBf16(s, input, PixelAt(s, row), g, weights, rest, bias[n]);
+        output[at] = Finish(epilogue, sum, at, g * s.out_channels + n);
       }
     }
   }
@@ -488,6 +549,11 @@ void OverlayF32(Kernels& t) {
   t.pack_f32_bytes = PackF32Bytes;
   t.pack_f32 = PackF32;
   t.conv_f32 = ConvF32;
+  t.bf16_parts = 0;
+  t.pack_bf16_bytes = PackBf16Bytes;
+  t.pack_bf16 = PackBf16;
+  t.conv_bf16_scratch_bytes = ConvBf16ScratchBytes;
+  t.conv_bf16 = ConvBf16;
   t.pack_depthwise_f32_bytes = PackDepthwiseF32Bytes;
   t.pack_depthwise_f32 = PackDepthwiseF32;
   t.depthwise_f32 = DepthwiseF32;

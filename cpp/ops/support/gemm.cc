@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "ops/support/float_product.h"
 #include "ops/support/quantization.h"
 
 namespace sigrun::ops {
@@ -267,32 +268,33 @@ Epilogue PrepareEpilogue(Prepare& p) {
 void EmitGemmF32(Prepare& p, const Gemm& g) {
   const ConvShape s = g.shape;
   if (p.output_elements(0) == 0) return;
-  const auto& k = p.kernels();
+  const FloatProduct product(p, s);
   const Pieces pieces = Pieces::Of(p, s);
   const int32_t depth = s.taps() * s.in_channels;
-  const size_t group_bytes = k.pack_f32_bytes(depth, pieces.channels);
+  const size_t group_bytes = product.PackBytes(depth, pieces.channels);
   const Packed packed = PackWeights(
-      p, g.weights, g.bias, Concat(GemmKey(g), " pieces ", pieces.count), group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
-      [=, pack = k.pack_f32, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
+      p, g.weights, g.bias, Concat(GemmKey(g), " pieces ", pieces.count, product.key()), group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
+      [=, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
           const float* bias = b == nullptr ? nullptr : static_cast<const float*>(b) + first;
-          pack(depth, pieces.Shape(s, i).out_channels, {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k}, bias,
-               to + static_cast<size_t>(i) * group_bytes);
+          product.Pack(depth, pieces.Shape(s, i).out_channels, {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k}, bias,
+                       to + static_cast<size_t>(i) * group_bytes);
         }
       });
   const Epilogue epilogue = PrepareEpilogue(p);
-  p.Emit([=, conv = k.conv_f32, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+  const auto scratch = WorkerScratch(p, product.ScratchBytes(s));
+  p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
-              [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int) {
-                conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), rows);
+              [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
+                product.Conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), scratch.of(run, worker), rows);
               });
   });
   if (s.out_height == 1) return;
   p.AlsoByLines(g.input, LinesOf(s, sizeof(float), group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
-                [=, conv = k.conv_f32](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int) noexcept {
-                  conv(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(out), epilogue.at(run),
-                       RowsOf(s, lines));
+                [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
+                  product.Conv(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(out), epilogue.at(run),
+                               scratch.of(run, worker), RowsOf(s, lines));
                 });
 }
 

@@ -1,0 +1,12 @@
+#include "kernels/cpu_features.h"
+#include "kernels/kernels.h"
+
+namespace sigrun::kernels::amx_standin {
+
+void OverlayBf16(Kernels& table);
+
+bool Supported() { return CpuHas(kAvx2 | kFma | kF16c); }
+
+void Overlay(Kernels& table) { OverlayBf16(table); }
+
+}  // namespace sigrun::kernels::amx_standin

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstring>
+
+#include "kernels/avx512/simd.h"
+#include "kernels/common/bf16.h"
+#include "kernels/common/math.h"
+
+// Rows of floats to bfloat16, to the nearest, ties to even; denormal numbers become 0.
+namespace sigrun::kernels {
+namespace {
+
+SIGRUN_INLINE __m512i Words(__m512bh x) {
+  __m512i y;
+  memcpy(&y, &x, sizeof(y));
+  return y;
+}
+SIGRUN_INLINE __m512bh Pairs(__m512i x) {
+  __m512bh y;
+  memcpy(&y, &x, sizeof(y));
+  return y;
+}
+SIGRUN_INLINE __m512i RoundTwo(__m512 low, __m512 high) { return Words(_mm512_cvtne2ps_pbh(high, low)); }
+SIGRUN_INLINE __mmask16 First(int32_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1); }
+SIGRUN_INLINE __mmask32 First32(int32_t n) { return n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1; }
+
+SIGRUN_INLINE void RoundRow(const float* x, int32_t n, Bf16* to) {
+  for (; n >= 32; n -= 32, x += 32, to += 32) _mm512_storeu_si512(to, RoundTwo(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)));
+  if (n <= 0) return;
+  const __m512 low = _mm512_maskz_loadu_ps(First(n), x), high = _mm512_maskz_loadu_ps(First(n - 16), x + 16);
+  _mm512_mask_storeu_epi16(to, First32(n), RoundTwo(low, high));
+}
+
+// What rounding left; where that is infinite the rest would be NaN, and is 0.
+SIGRUN_INLINE __m512 Rest(__m512 x, __m512i words, int half) {
+  const __m256i mine = half == 0 ? _mm512_castsi512_si256(words) : _mm512_extracti64x4_epi64(words, 1);
+  const __m512 rounded = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(mine), 16));
+  const __mmask16 finite = _mm512_cmp_ps_mask(_mm512_abs_ps(rounded), _mm512_set1_ps(kInfinity), _CMP_LT_OQ);
+  return _mm512_maskz_sub_ps(finite, x, rounded);
+}
+
+SIGRUN_INLINE void SplitRow(const float* x, int32_t n, Bf16* to, Bf16* rest) {
+  for (; n > 0; n -= 32, x += 32, to += 32, rest += 32) {
+    const __m512 low = _mm512_maskz_loadu_ps(First(n), x), high = _mm512_maskz_loadu_ps(First(n - 16), x + 16);
+    const __m512i words = RoundTwo(low, high);
+    _mm512_mask_storeu_epi16(to, First32(n), words);
+    _mm512_mask_storeu_epi16(rest, First32(n), RoundTwo(Rest(low, words, 0), Rest(high, words, 1)));
+  }
+}
+
+// Two rows of weights, `stride` apart, as pairs.
+SIGRUN_INLINE void PackRows(const float* rows, ptrdiff_t stride, int32_t width, Bf16* to) {
+  for (int32_t j = 0; j < width; j += 16, to += 32) {
+    const __m512i words = RoundTwo(_mm512_loadu_ps(rows + j), _mm512_loadu_ps(rows + stride + j));
+    const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(words));
+    const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(words, 1));
+    _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+  }
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

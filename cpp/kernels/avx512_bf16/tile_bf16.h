@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstring>
+#include <utility>
+
+#include "kernels/avx512_bf16/rows_bf16.h"
+#include "kernels/common/tile_bf16.h"
+
+// Tiles of 12 rows and 32 channels by vdpbf16ps, which adds the products of two pairs to each of 16 sums. A pair of A is broadcast, so that
+// weights lie in pairs along k.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kGroupBf16 = 2;
+constexpr int32_t kDepthUnit = 2;
+constexpr int32_t kPanelBf16 = kTileVectors * F32::lanes, kLeastPanelBf16 = F32::lanes;
+constexpr int32_t kTileRowsBf16 = kTileRows;
+constexpr int32_t kBlockElements = 96 << 10;  // of a block of A
+
+// Needs no setting up.
+struct TileUnit {
+  SIGRUN_INLINE TileUnit() {}
+};
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void DotPairs(const Bf16* const (&row)[kRows], const Bf16* weights, ptrdiff_t panel_stride, ptrdiff_t k,
+                            F32 (&sum)[kRows][kVectors]) {
+  constexpr int kWidth = (kVectors < kTileVectors ? kVectors : kTileVectors) * F32::lanes;
+  __m512bh w[kVectors];
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const Bf16* p = weights + v / kTileVectors * panel_stride + k * kWidth + v % kTileVectors * 2 * F32::lanes;
+    w[v] = Pairs(_mm512_loadu_si512(p));
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    int32_t pair;
+    memcpy(&pair, row[i] + k, sizeof(pair));
+    const __m512bh a = Pairs(_mm512_set1_epi32(pair));
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[i][v].v = _mm512_dpbf16_ps(sum[i][v].v, a, w[v]);
+  }
+}
+
+template <int kRows, int kVectors>
+void RunTileOf(const TileBf16& t) {
+  F32 sum[kRows][kVectors];
+  LoadSums(t.sums, sum);
+  for (int pair = FirstPartPair(t.parts); pair < 3; ++pair) {
+    const Bf16* row[kRows];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) row[i] = t.rows + kPartPairs[pair].rows * t.part_stride + i * t.row_stride;
+    const Bf16* weights = t.weights + kPartPairs[pair].weights * t.weights_part_stride;
+    ptrdiff_t k = 0;
+    for (; k + 8 <= t.depth; k += 8) {
+      DotPairs(row, weights, t.weights_panel_stride, k, sum);
+      DotPairs(row, weights, t.weights_panel_stride, k + 2, sum);
+      DotPairs(row, weights, t.weights_panel_stride, k + 4, sum);
+      DotPairs(row, weights, t.weights_panel_stride, k + 6, sum);
+    }
+    for (; k < t.depth; k += 2) DotPairs(row, weights, t.weights_panel_stride, k, sum);
+  }
+  StoreSums(t.sums, sum);
+}
+
+using TileBf16Function = void (*)(const TileBf16&);
+struct TileBf16Functions {
+  TileBf16Function of_rows[kTileRows];
+};
+template <int kVectors, int... kRow>
+constexpr TileBf16Functions MakeTileBf16Functions(std::integer_sequence<int, kRow...>) {
+  return {{RunTileOf<kRow + 1, kVectors>...}};
+}
+constexpr TileBf16Functions kWideTiles = MakeTileBf16Functions<2>(std::make_integer_sequence<int, kTileRows>{});
+constexpr TileBf16Functions kNarrowTiles = MakeTileBf16Functions<1>(std::make_integer_sequence<int, kTileRows>{});
+static_assert(kTileVectors == 2, "a panel is whole or one vector wide");
+
+// The last two tiles share what is left, so that neither is low.
+SIGRUN_INLINE int32_t TileHeight(int32_t rows) {
+  return rows >= 2 * kTileRows ? kTileRows : rows > kTileRows ? (rows + 1) / 2 : rows;
+}
+
+// One or two rows take several panels side by side: enough independent sums to hide the latency, and several streams of weights.
+SIGRUN_INLINE int32_t PanelsAtOnceBf16(int32_t rows, int32_t channels) {
+  const int32_t panels = rows == 1 ? 4 : rows == 2 ? 2 : 1;
+  return channels >= panels * kPanelBf16 ? panels : 1;
+}
+
+SIGRUN_INLINE void RunTileBf16(const TileBf16& t, int32_t height, int32_t width, int32_t panels) {
+  if (panels == 4) return RunTileOf<1, 4 * kTileVectors>(t);
+  if (panels == 2) return RunTileOf<2, 2 * kTileVectors>(t);
+  (width == kPanelBf16 ? kWideTiles : kNarrowTiles).of_rows[height - 1](t);
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "kernels/common/sums_f32.h"
+
+// The end of tiles whose sums come from memory.
+namespace sigrun::kernels {
+namespace {
+
+/// What a sum begins with: the bias and the residual, or what earlier passes stored.
+SIGRUN_INLINE F32 FirstSum(const Sums& t, const float* output, int32_t c, int rest) {
+  const auto load = [rest](const float* p) { return rest >= F32::lanes ? Load(p) : LoadPartial(p, rest); };
+  if (!t.begins) return load(output + c);
+  const F32 bias = Load(reinterpret_cast<const float*>(t.bias) + c);
+  return t.epilogue->residual == nullptr ? bias : bias + load(output + t.residual + c);
+}
+
+/// Adds `rows` rows of products, `stride` floats apart, to the sums of one panel.
+SIGRUN_INLINE void FinishRows(const Sums& t, const float* products, ptrdiff_t stride, int32_t rows) {
+  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
+  float* output = t.output;
+  for (int32_t i = 0; i < rows; ++i, products += stride, output += t.output_stride) {
+    for (int32_t c = 0; c < t.channels; c += F32::lanes) {
+      const int rest = t.channels - c;
+      const F32 y = Clamp(FirstSum(t, output, c, rest) + Load(products + c), low, high);
+      if (rest >= F32::lanes) {
+        Store(output + c, y);
+      } else {
+        StorePartial(output + c, y, rest);
+      }
+    }
+  }
+  if (t.ends && t.epilogue->activation != ActivationF32::kNone) {
+    ActivateRows(*t.epilogue, t.output, t.output_stride, rows, t.channels, t.first);
+  }
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,80 @@
+#pragma once
+
+#include "kernels/common/epilogue_f32.h"
+#include "kernels/kernels.h"
+
+// The sums of a register tile: where they begin, and where they go.
+namespace sigrun::kernels {
+namespace {
+
+/// A few pixels' sums over one panel of channels, or over several panels side by side.
+struct Sums {
+  const std::byte* bias;    // floats, at the head of a panel
+  ptrdiff_t panel_bytes;    // from one panel to the next
+  float* output;
+  ptrdiff_t output_stride;  // of pixels
+  int32_t channels;         // to store
+  bool begins, ends;        // starts from the bias; is the finished sum
+  const EpilogueF32* epilogue;
+  ptrdiff_t residual;  // from the output to the residual, in floats, if there is one
+  int32_t first;       // channel of all groups
+};
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void AddResidual(const Sums& t, F32 (&sum)[kRows][kVectors]) {
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = t.channels - v * F32::lanes;
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const float* from = t.output + t.residual + i * t.output_stride + v * F32::lanes;
+      sum[i][v] = sum[i][v] + (rest >= F32::lanes ? Load(from) : LoadPartial(from, rest));
+    }
+  }
+}
+
+// The residual is added first, so that it may be the output even if a sum takes several passes.
+template <int kRows, int kVectors>
+SIGRUN_INLINE void LoadSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = t.channels - v * F32::lanes;
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const float* from = t.output + i * t.output_stride + v * F32::lanes;
+      if (t.begins) {
+        const std::byte* bias = t.bias + v / kTileVectors * t.panel_bytes;
+        sum[i][v] = Load(reinterpret_cast<const float*>(bias) + v % kTileVectors * F32::lanes);
+      } else {
+        sum[i][v] = rest >= F32::lanes ? Load(from) : LoadPartial(from, rest);
+      }
+    }
+  }
+  if (t.begins && t.epilogue->residual != nullptr) AddResidual(t, sum);
+}
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
+  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = t.channels - v * F32::lanes;
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      float* to = t.output + i * t.output_stride + v * F32::lanes;
+      const F32 y = Clamp(sum[i][v], low, high);
+      if (rest >= F32::lanes) {
+        Store(to, y);
+      } else {
+        StorePartial(to, y, rest);
+      }
+    }
+  }
+  if (t.ends && t.epilogue->activation != ActivationF32::kNone) {
+    ActivateRows(*t.epilogue, t.output, t.output_stride, kRows, t.channels, t.first);
+  }
+}
+
+}  // namespace
+}  // namespace sigrun::kernels

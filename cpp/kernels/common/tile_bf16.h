@@ -1,0 +1,30 @@
+#pragma once
+
+#include "kernels/common/bf16.h"
+#include "kernels/common/sums_f32.h"
+
+// What a tier's bfloat16 tiles and the loops around them agree on.
+namespace sigrun::kernels {
+namespace {
+
+/// Adds to a tile's sums the products of rows of A and of a panel, or of several panels side by side, over `depth` elements of k.
+struct TileBf16 {
+  const Bf16* rows;  // of A, the first part's first
+  ptrdiff_t row_stride, part_stride;
+  const Bf16* weights;  // the first part's first
+  ptrdiff_t weights_part_stride, weights_panel_stride;
+  int32_t parts;
+  int32_t depth;  // a multiple of kDepthUnit
+  Sums sums;
+};
+
+/// The products of parts that are added, in this order: the least first. With one part, only the last.
+struct PartPair {
+  int rows, weights;
+};
+constexpr PartPair kPartPairs[] = {{1, 0}, {0, 1}, {0, 0}};
+
+SIGRUN_INLINE int FirstPartPair(int32_t parts) { return parts == 1 ? 2 : 0; }
+
+}  // namespace
+}  // namespace sigrun::kernels

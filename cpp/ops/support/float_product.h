@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+
+#include "kernels/kernels.h"
+#include "ops/op.h"
+
+namespace sigrun::ops {
+
+/// The kernels of a float32 product: those of float32, or those of bfloat16 where the interpreter's precision allows them and this machine
+/// gains by them.
+class FloatProduct {
+ public:
+  FloatProduct(const Prepare& p, const kernels::ConvShape& shape);
+
+  bool is_float32() const { return parts_ == 0; }
+  /// Tells packed weights of different kernels apart.
+  std::string key() const { return is_float32() ? "" : Concat(" bfloat16 x", parts_); }
+
+  size_t PackBytes(int32_t k, int32_t n) const { return is_float32() ? kernels_->pack_f32_bytes(k, n) : kernels_->pack_bf16_bytes(k, n, parts_); }
+  void Pack(int32_t k, int32_t n, kernels::WeightView<float> weights, const float* bias, std::byte* packed) const {
+    if (is_float32()) return kernels_->pack_f32(k, n, weights, bias, packed);
+    kernels_->pack_bf16(k, n, parts_, weights, bias, packed);
+  }
+  /// Of one call of Conv.
+  size_t ScratchBytes(const kernels::ConvShape& shape) const { return is_float32() ? 0 : kernels_->conv_bf16_scratch_bytes(shape, parts_); }
+  void Conv(const kernels::ConvShape& shape, const float* input, const std::byte* packed, float* output,
+            const kernels::EpilogueF32& epilogue, std::byte* scratch, kernels::Range rows) const {
+    if (is_float32()) return kernels_->conv_f32(shape, input, packed, output, epilogue, rows);
+    kernels_->conv_bf16(shape, parts_, input, packed, output, epilogue, scratch, rows);
+  }
+
+ private:
+  const kernels::Kernels* kernels_;
+  int32_t parts_;  // bfloat16 parts of a number; 0: float32
+};
+
+/// Scratch of its own for each worker of a step; none if there are no bytes.
+struct WorkerScratch {
+  Slot slot;
+  size_t bytes;
+  WorkerScratch(Prepare& p, size_t each) : slot(each == 0 ? Slot{} : p.Scratch(each * static_cast<size_t>(p.workers()))), bytes(each) {}
+  std::byte* of(const RunContext& run, int worker) const { return run.get<std::byte>(slot) + static_cast<size_t>(worker) * bytes; }
+};
+
+}  // namespace sigrun::ops
