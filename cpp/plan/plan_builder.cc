@@ -73,6 +73,14 @@ const std::byte* PlanBuilder::Known(int32_t value) {
   return constants_[at];
 }
 
+const Strings& PlanBuilder::KnownStrings(int32_t value) {
+  const size_t at = Index(value);
+  if (graph_.values[at].constant != nullptr) return *reinterpret_cast<const Strings*>(storages_[Index(StorageOf(value))].pointer);
+  if (prior_.empty() || prior_[at] == nullptr) throw Wait();
+  reusable_ = false;
+  return *reinterpret_cast<const Strings*>(prior_[at]);
+}
+
 size_t PlanBuilder::FootprintOfValue(int32_t value) const {
   if (graph_.values[Index(value)].type != TensorType::kString) return BytesOfValue(value);
   return static_cast<size_t>(ElementCount(shapes_[Index(value)], "string tensor")) * sizeof(Strings::value_type);
@@ -315,6 +323,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
 // --- Prepare ------------------------------------------------------------------------------------------------------------------------------
 
 std::string_view Prepare::op_name() const { return node_.op->name; }
+const FlatModel& Prepare::model() const { return *graph_.model; }
 const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
 Precision Prepare::precision() const { return builder_.context_.precision; }
 int Prepare::workers() const { return builder_.context_.workers; }
@@ -384,6 +393,11 @@ const std::byte* Prepare::Known(int i) const {
   return builder_.Known(node_.inputs[static_cast<size_t>(i)]);
 }
 
+const Strings& Prepare::KnownStrings(int i) const {
+  CheckType(i, {TensorType::kString});
+  return builder_.KnownStrings(node_.inputs[static_cast<size_t>(i)]);
+}
+
 std::vector<int64_t> Prepare::ConstantInts(int i, const char* what) const {
   CheckType(i, {TensorType::kInt32, TensorType::kInt64});
   Check(has_input(i), "its ", what, " (input ", i, ") is missing");
@@ -417,6 +431,8 @@ const Shape& Prepare::output_shape(int o) const {
   OutputValue(*this, graph_, o);
   return builder_.shapes_[static_cast<size_t>(node_.outputs[static_cast<size_t>(o)])];
 }
+
+const Shape& Prepare::stored_output_shape(int o) const { return OutputValue(*this, graph_, o).shape; }
 
 int64_t Prepare::output_elements(int o) const { return ElementCount(output_shape(o), graph_.Describe(node_)); }
 
