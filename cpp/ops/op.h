@@ -86,7 +86,7 @@ class Prepare {
   const T* known_as(int i) const {
     return reinterpret_cast<const T*>(Known(i));
   }
-  /// The same for an input of strings. The plan is good for one run only, unless they are constant.
+  /// The same for an input of strings.
   const Strings& KnownStrings(int i) const;
   /// Known() for an int32 or int64 input: axes, shapes, paddings. `what` names it in messages.
   std::vector<int64_t> ConstantInts(int i, const char* what) const;

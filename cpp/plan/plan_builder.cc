@@ -67,7 +67,7 @@ const std::byte* PlanBuilder::Known(int32_t value) {
   const size_t bytes = BytesOfValue(value);
   auto copy = std::make_shared<AlignedBytes>(bytes);
   std::memcpy(copy->data(), prior_[at], bytes);
-  assumed_.push_back({value, {copy->data(), copy->data() + bytes}});
+  assumed_.push_back({value, {copy->data(), copy->data() + bytes}, {}});
   constants_[at] = copy->data();
   owners_.push_back(std::move(copy));
   return constants_[at];
@@ -77,8 +77,9 @@ const Strings& PlanBuilder::KnownStrings(int32_t value) {
   const size_t at = Index(value);
   if (graph_.values[at].constant != nullptr) return *reinterpret_cast<const Strings*>(storages_[Index(StorageOf(value))].pointer);
   if (prior_.empty() || prior_[at] == nullptr) throw Wait();
-  reusable_ = false;
-  return *reinterpret_cast<const Strings*>(prior_[at]);
+  const Strings& now = *reinterpret_cast<const Strings*>(prior_[at]);
+  assumed_.push_back({value, {}, now});
+  return now;
 }
 
 size_t PlanBuilder::FootprintOfValue(int32_t value) const {

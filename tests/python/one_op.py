@@ -14,7 +14,7 @@ litert = pytest.importorskip("ai_edge_litert.interpreter")
 sys.path.insert(0, str(MODELS))
 import make_models as mm  # noqa: E402
 
-mm.TYPES |= {"complex64": 8, "float64": 10, "uint64": 12, "uint32": 15, "uint16": 16}
+mm.TYPES |= {"complex64": 8, "float64": 10, "uint64": 12, "uint32": 15, "uint16": 16, "bfloat16": 18}
 RNG = np.random.default_rng(7)
 
 
