@@ -38,8 +38,6 @@ class Prepare {
   std::span<const uint8_t> custom_options() const { return node_.info->custom_options; }
   schema::Activation activation() const { return node_.activation; }
   std::string_view op_name() const;
-  /// The whole file, for operators that read what another subgraph computes.
-  const FlatModel& model() const;
   const kernels::Kernels& kernels() const;
   /// How many threads may run a step: scratch that is not shared is asked for this many times.
   int workers() const;
@@ -86,8 +84,6 @@ class Prepare {
   const T* known_as(int i) const {
     return reinterpret_cast<const T*>(Known(i));
   }
-  /// The same for an input of strings.
-  const Strings& KnownStrings(int i) const;
   /// Known() for an int32 or int64 input: axes, shapes, paddings. `what` names it in messages.
   std::vector<int64_t> ConstantInts(int i, const char* what) const;
 
@@ -109,8 +105,6 @@ class Prepare {
   /// Every output needs its shape before `out` is asked for.
   void SetShape(int o, Shape shape);
   const Shape& output_shape(int o) const;
-  /// What the file says of an output's shape; -1 where it does not know.
-  const Shape& stored_output_shape(int o) const;
   int64_t output_elements(int o) const;
 
   /// Where an operand's memory is found while running. An absent input has the null slot, for which RunContext gives a null pointer.

@@ -2,7 +2,7 @@
 
 #include "ops/op.h"
 
-// RESHAPE, SQUEEZE, EXPAND_DIMS: another shape over the same bytes. IDENTITY, which only a graph has: not even another shape. Nothing runs.
+// RESHAPE, SQUEEZE, EXPAND_DIMS: another shape over the same bytes. Nothing runs.
 namespace sigrun::ops {
 namespace {
 
@@ -86,19 +86,10 @@ void PrepareExpandDims(Prepare& p) {
   p.Alias(0, 0);
 }
 
-void PrepareIdentity(Prepare& p) {
-  p.CheckCounts(1, 1, 1);
-  p.CheckOutputType(0, {p.type(0)});
-  p.SetShape(0, p.shape(0));
-  p.Alias(0, 0);
-}
-
 constexpr OpDef kOps[] = {
     {.name = "RESHAPE", .prepare = PrepareReshape},
     {.name = "SQUEEZE", .prepare = PrepareSqueeze},
     {.name = "EXPAND_DIMS", .prepare = PrepareExpandDims},
-    {.name = "IDENTITY", .prepare = PrepareIdentity},
-    {.name = "FlexIdentity", .prepare = PrepareIdentity},
 };
 
 }  // namespace

@@ -33,6 +33,9 @@ sigrun_status Report(const Status& status) {
     case StatusCode::kDataError: return SIGRUN_DATA_ERROR;
     case StatusCode::kOutOfMemory: return SIGRUN_OUT_OF_MEMORY;
     case StatusCode::kInternal: return SIGRUN_INTERNAL;
+    case StatusCode::kHeldView: return SIGRUN_HELD_VIEW;
+    case StatusCode::kCancelled: return SIGRUN_CANCELLED;
+    case StatusCode::kDeadlineExceeded: return SIGRUN_DEADLINE_EXCEEDED;
   }
   return SIGRUN_INTERNAL;
 }

@@ -70,6 +70,9 @@ Status SignatureRunner::AllocateTensors() {
 }
 
 Status SignatureRunner::Invoke() { return runner_->Invoke(); }
+Status SignatureRunner::Invoke(const InvokeOptions& options) { return runner_->Invoke(options); }
+bool SignatureRunner::CanLend(const Tensor& tensor) const { return runner_->CanLend(tensor); }
+void SignatureRunner::Cancel() { runner_->Cancel(); }
 
 Status SignatureRunner::ProfileRuns(int count, Profile* profile) { return runner_->ProfileRuns(count, *profile); }
 
@@ -99,7 +102,7 @@ Status ParsePrecision(std::string_view word, Precision* precision) {
 
 struct Interpreter::Impl {
   std::shared_ptr<const Model> model;
-  Precision precision;
+  RunnerOptions options;
   std::shared_ptr<ThreadPool> pool;
   std::shared_ptr<State> state = std::make_shared<State>();
   std::mutex mutex;
@@ -116,7 +119,9 @@ std::unique_ptr<Interpreter> Interpreter::Create(std::shared_ptr<const Model> mo
            if (options.num_threads < 1) Fail(StatusCode::kInvalidArgument, "num_threads should >= 1, got ", options.num_threads);
            auto impl = std::make_unique<Impl>();
            impl->model = std::move(model);
-           impl->precision = options.precision;
+           impl->options.precision = options.precision;
+           impl->options.preserve_all_tensors = options.preserve_all_tensors;
+           if (options.reference_kernels) impl->options.kernels = kernels::UpTo("scalar");
            constexpr int kMostThreads = 256;
            impl->pool = std::make_shared<ThreadPool>(std::min(options.num_threads, kMostThreads));
            interpreter.reset(new Interpreter(std::move(impl)));
@@ -126,7 +131,7 @@ std::unique_ptr<Interpreter> Interpreter::Create(std::shared_ptr<const Model> mo
 
 const Model& Interpreter::model() const { return *impl_->model; }
 int Interpreter::num_threads() const { return impl_->pool->threads(); }
-Precision Interpreter::precision() const { return impl_->precision; }
+Precision Interpreter::precision() const { return impl_->options.precision; }
 
 std::vector<const std::string*> Interpreter::signature_keys() const {
   std::vector<const std::string*> keys;
@@ -152,7 +157,7 @@ std::unique_ptr<SignatureRunner> Interpreter::GetSignatureRunner(const char* key
                   " Signatures. None is only allowed when the model has 1 SignatureDef. Its keys are ", Quoted(keys));
            }
            if (found == nullptr) Fail(StatusCode::kInvalidArgument, "Invalid signature_key provided: \"", key, "\". The model's keys are ", Quoted(keys));
-           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool, impl_->state, impl_->precision);
+           auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool, impl_->state, impl_->options);
            runner.reset(new SignatureRunner(*found, std::move(made)));
          }));
   return runner;
@@ -165,7 +170,7 @@ Runner* Interpreter::runner(Status* status) {
   Runner* found = nullptr;
   Report(status, Guard([&] {
            const std::lock_guard lock(impl_->mutex);
-           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->state, impl_->precision);
+           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->state, impl_->options);
            found = impl_->runner.get();
          }));
   return found;

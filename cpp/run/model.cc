@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "graph/passes/passes.h"
 #include "model/error.h"
 #include "model/mapped_file.h"
@@ -11,6 +13,7 @@ Signature ToPublic(const SignatureInfo& info) { return {info.key, info.subgraph,
 std::unique_ptr<Model::Impl> MakeImpl(std::span<const uint8_t> bytes, std::shared_ptr<const void> owner) {
   auto impl = std::make_unique<Model::Impl>();
   impl->owner = std::move(owner);
+  impl->bytes = bytes;
   impl->flat = ParseModel(bytes);
   const FlatModel& flat = *impl->flat;
   for (const SignatureInfo& info : flat.signatures) impl->signatures.push_back(ToPublic(info));
@@ -31,12 +34,26 @@ void Report(Status* to, Status status) {
 
 }  // namespace
 
-std::shared_ptr<const Graph> Model::Impl::graph(uint32_t subgraph) const {
+namespace {
+
+void OutputEverything(Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    for (const int32_t v : node.outputs) {
+      const bool known = v < 0 || std::find(graph.outputs.begin(), graph.outputs.end(), v) != graph.outputs.end();
+      if (!known) graph.outputs.push_back(v);
+    }
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<const Graph> Model::Impl::graph(uint32_t subgraph, const kernels::Kernels& kernels, bool preserve_all) const {
   const std::lock_guard lock(mutex_);
-  std::shared_ptr<const Graph>& cached = graphs_[subgraph];
+  std::shared_ptr<const Graph>& cached = graphs_[{subgraph, &kernels, preserve_all}];
   if (cached == nullptr) {
     auto graph = std::make_shared<Graph>(BuildGraph(*flat, subgraph));
-    passes::Run(*graph, kernels::Best());
+    if (preserve_all) OutputEverything(*graph);
+    passes::Run(*graph, kernels);
     // Folded constants are read once: what they were folded from need not stay in memory.
     if (file != nullptr && !graph->folded.empty()) file->Release(file->bytes());
     cached = std::move(graph);

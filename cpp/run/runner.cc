@@ -16,22 +16,23 @@ namespace {
 constexpr int kMaxDepth = 16;  // of subgraphs that run subgraphs
 
 [[noreturn]] void RefuseMoving(const std::string& held) {
-  Fail(StatusCode::kFailedPrecondition, "There is at least 1 reference to internal data in the form of a view of ", held,
+  Fail(StatusCode::kHeldView, "There is at least 1 reference to internal data in the form of a view of ", held,
        ", which the new shapes would move. Release the views first.");
 }
 
 }  // namespace
 
 Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, std::shared_ptr<State> state,
-               Precision precision, int depth)
+               const RunnerOptions& options, int depth, std::shared_ptr<Limits> limits)
     : model_(std::move(model)),
       pool_(std::move(pool)),
       state_(std::move(state)),
-      precision_(precision),
+      options_(options),
       depth_(depth),
+      limits_(limits != nullptr ? std::move(limits) : std::make_shared<Limits>()),
       state_lock_(state_->mutex(), std::defer_lock) {
   if (depth > kMaxDepth) Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", subgraph, "] is nested more than ", kMaxDepth, " deep");
-  graph_ = model_->impl().graph(subgraph);
+  graph_ = model_->impl().graph(subgraph, *options_.kernels, options_.preserve_all_tensors && depth == 0);
   const SubgraphInfo& info = model_->impl().flat->subgraphs[subgraph];
   tensors_.resize(info.tensors.size());
   boundary_.resize(info.tensors.size());
@@ -104,12 +105,12 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
 }
 
 PlanContext Runner::Context() const {
-  PlanContext context{.kernels = &kernels::Best(),
+  PlanContext context{.kernels = options_.kernels,
                       .packed = &model_->impl().packed(),
                       .workers = pool_->threads(),
-                      .precision = precision_,
+                      .precision = options_.precision,
                       .graph_of = nullptr};
-  context.graph_of = [this](uint32_t subgraph) { return model_->impl().graph(subgraph); };
+  context.graph_of = [this](uint32_t subgraph) { return model_->impl().graph(subgraph, *options_.kernels, false); };
   return context;
 }
 
@@ -244,6 +245,10 @@ State& RunContext::state() const { return runner_->state(); }
 bool RunContext::Run(Frame& frame) noexcept {
   RunContext inner(frame, pool_, runner_);
   for (const Step& step : frame.plan->steps) {
+    if (runner_->limits().Reached()) [[unlikely]] {
+      failed_ = true;
+      return false;
+    }
     step.run(step.self, inner);
     if (inner.failed_) [[unlikely]] {
       static_cast<void>(Guard([&] { Fail(Concat(frame.plan->graph->Describe(*static_cast<const Node*>(step.node)), ": ", inner.message_)); }));
@@ -274,8 +279,10 @@ Status Runner::RunPart(Part& part) noexcept {
   if (profiler_ != nullptr) [[unlikely]] return Guard([&] { RunPartTimed(part); });
   RunContext context(part.frame, pool_->threads() > 1 ? pool_.get() : nullptr, this);
   for (const Step& step : plan.steps) {
+    if (limits_->Reached()) [[unlikely]] return limits_->status();
     step.run(step.self, context);
     if (context.failed()) [[unlikely]] {
+      if (limits_->Reached()) return limits_->status();
       return Guard([&] { Fail(StatusCode::kDataError, graph_->Describe(*static_cast<const Node*>(step.node)), ": ", context.message()); });
     }
   }
@@ -354,14 +361,39 @@ void Runner::RunRest() {
   }
 }
 
-Status Runner::Invoke() noexcept {
+bool Runner::CanLend(const Tensor& tensor) const {
+  const size_t at = static_cast<size_t>(tensor.index());
+  if (!allocated() || at >= tensors_.size() || tensors_[at].get() != &tensor || !parts_[0].frame.plan->whole()) return false;
+  const auto among = [&](const std::vector<int32_t>& values) { return std::find(values.begin(), values.end(), tensor.index()) != values.end(); };
+  return !tensor.is_constant() && TensorTypeBits(tensor.type()) > 0 && tensor.lease_.expired() && among(graph_->inputs) != among(graph_->outputs);
+}
+
+// Lets the plan's pointers to an input or output point at `data`.
+void Runner::Point(int32_t tensor, std::byte* data) {
+  Frame& frame = parts_[0].frame;
+  for (size_t i = 0; i < frame.slots.size(); ++i) {
+    const SlotSource& source = frame.plan->slots[i];
+    if (source.kind == SlotSource::kBoundary && source.index == tensor) frame.slots[i] = data + source.offset;
+  }
+}
+
+Status Runner::Invoke(const InvokeOptions& options) noexcept {
   const std::lock_guard lock(mutex_);
   if (!allocated()) {
     return Status(StatusCode::kFailedPrecondition,
                   parts_.empty() ? "Invoke called on model that is not ready. Call AllocateTensors first."
                                  : "Invoke called on model that is not ready. An input was resized: call AllocateTensors again.");
   }
+  for (const Lent& lent : options.lent) {
+    if (lent.tensor != nullptr && lent.data != nullptr && CanLend(*lent.tensor)) continue;
+    return Guard([&] {
+      Fail(StatusCode::kInvalidArgument, "tensor '", lent.tensor == nullptr ? "null" : lent.tensor->name(), "' cannot use memory of the caller's");
+    });
+  }
+  if (depth_ == 0) limits_->Begin(options.timeout_seconds);
+  for (const Lent& lent : options.lent) Point(lent.tensor->index(), static_cast<std::byte*>(lent.data));
   Status status = RunPart(parts_[0]);
+  for (const Lent& lent : options.lent) Point(lent.tensor->index(), boundary_[static_cast<size_t>(lent.tensor->index())].bytes->data());
   if (status.ok() && !parts_[0].frame.plan->whole()) status = Guard([&] { RunRest(); });
   if (state_lock_.owns_lock()) state_lock_.unlock();
   return status;

@@ -6,18 +6,25 @@
 #include <vector>
 
 #include "plan/plan.h"
+#include "run/limits.h"
 #include "run/profiler.h"
 #include "run/thread_pool.h"
 #include "sigrun/interpreter.h"
 
 namespace sigrun {
 
+struct RunnerOptions {
+  const kernels::Kernels* kernels = &kernels::Best();
+  Precision precision = Precision::kHighest;
+  bool preserve_all_tensors = false;
+};
+
 /// A subgraph with memory of its own: plan + arena + inputs and outputs. Calls are serialised by its mutex.
 class Runner {
  public:
   /// `depth` counts the runners around a runner of IF or WHILE; throws Error if subgraphs are nested too deep.
-  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, std::shared_ptr<State> state, Precision precision,
-         int depth = 0);
+  Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::shared_ptr<ThreadPool> pool, std::shared_ptr<State> state,
+         const RunnerOptions& options, int depth = 0, std::shared_ptr<Limits> limits = nullptr);
   ~Runner();
 
   /// By tensor index; throws Error. Only records: AllocateTensors plans.
@@ -25,7 +32,11 @@ class Runner {
   /// Throws Error, and then leaves everything as it was.
   void AllocateTensors();
   /// Not thread-safe against a live writer of the inputs, but against other calls of this runner.
-  Status Invoke() noexcept;
+  Status Invoke(const InvokeOptions& options = {}) noexcept;
+  bool CanLend(const Tensor& tensor) const;
+  /// From any thread.
+  void Cancel() { limits_->Cancel(); }
+  const Limits& limits() const { return *limits_; }
   /// Invokes once to warm up and then `count` times with an eye on the clock. kInvalidArgument unless count is positive.
   Status ProfileRuns(int count, Profile& profile) noexcept;
 
@@ -39,7 +50,9 @@ class Runner {
   const Plan* plan() const { return parts_.empty() ? nullptr : parts_[0].frame.plan.get(); }
   State& state() { return *state_; }
   /// A runner of another subgraph, for a step of this one.
-  std::shared_ptr<Runner> MakeInner(uint32_t subgraph) const { return std::make_shared<Runner>(model_, subgraph, pool_, state_, precision_, depth_ + 1); }
+  std::shared_ptr<Runner> MakeInner(uint32_t subgraph) const {
+    return std::make_shared<Runner>(model_, subgraph, pool_, state_, options_, depth_ + 1, limits_);
+  }
   /// Held while the runner's tensors are read, written or run as one action (a call with keyword arguments).
   std::recursive_mutex& mutex() { return mutex_; }
 
@@ -60,6 +73,7 @@ class Runner {
   void Show(const Plan& plan, const std::shared_ptr<const Plan>& owner);
   void RefuseMovingHeldTensors(const Plan& plan) const;
   Frame BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, const Prior* prior, const std::vector<Boundary>* boundary) const;
+  void Point(int32_t tensor, std::byte* data);
   Status RunPart(Part& part) noexcept;
   void RunPartTimed(Part& part);
   void RunRest();
@@ -71,8 +85,9 @@ class Runner {
   std::shared_ptr<const Graph> graph_;
   std::shared_ptr<ThreadPool> pool_;
   std::shared_ptr<State> state_;
-  Precision precision_;
+  RunnerOptions options_;
   int depth_;
+  std::shared_ptr<Limits> limits_;  // shared with the runners of its subgraphs
   std::recursive_mutex mutex_;
   std::unique_lock<std::recursive_mutex> state_lock_;  // of the call under way, once it has used state
 

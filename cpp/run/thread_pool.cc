@@ -1,5 +1,7 @@
 #include "run/thread_pool.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 
 #if defined(__x86_64__)
@@ -20,19 +22,36 @@ inline void Pause() {
 #endif
 }
 
+constexpr uint64_t kActive = 0xffff, kOpen = 1 << 16, kNextJob = 1 << 17;
+
+uint64_t NumberOf(uint64_t job) { return job / kNextJob; }
+
+std::atomic<int> forks{0};  // that this process is the child of
+
+int CountForks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1); });
+  static_cast<void>(registered);
+  return forks.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : forks_at_birth_(CountForks()) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
 }
 
 ThreadPool::~ThreadPool() {
+  if (forks.load() != forks_at_birth_) {  // the threads stayed with the parent
+    for (std::thread& worker : workers_) worker.detach();
+    static_cast<void>(wake_.release());  // destroying it would wait for them
+    return;
+  }
   {
     const std::lock_guard lock(sleep_);
     stop_.store(true);
-    generation_.fetch_add(1);
+    job_.fetch_add(kNextJob);
   }
-  wake_.notify_all();
+  wake_->notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -42,7 +61,7 @@ void ThreadPool::TakePieces(int worker) {
 
 void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
   std::unique_lock lock(in_use_, std::try_to_lock);
-  if (!lock.owns_lock() || workers_.empty() || count <= 1) {
+  if (!lock.owns_lock() || workers_.empty() || count <= 1 || forks.load(std::memory_order_relaxed) != forks_at_birth_) {
     for (int32_t i = 0; i < count; ++i) call(task, i, 0);
     return;
   }
@@ -50,31 +69,43 @@ void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
   task_ = task;
   count_ = count;
   next_.store(0);
-  busy_.store(static_cast<int32_t>(workers_.size()));
-  generation_.fetch_add(1);
+  job_.store((NumberOf(job_.load()) + 1) * kNextJob | kOpen);
   if (sleepers_.load() > 0) {
     { const std::lock_guard sleepers(sleep_); }  // a worker that has just decided to sleep is waiting by now
-    wake_.notify_all();
+    wake_->notify_all();
   }
   TakePieces(0);
-  // The pieces still under way are short; a sleeping worker that wakes late finds none left.
-  while (busy_.load() > 0) Pause();
+  job_.fetch_and(~kOpen);
+  // The pieces still under way are short; a worker that wakes now finds the job closed.
+  for (int i = 0; (job_.load() & kActive) != 0; ++i) {
+    if (i < kSpins) {
+      Pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 void ThreadPool::Work(int worker) {
   uint64_t seen = 0;
   for (;;) {
-    for (int i = 0; i < kSpins && generation_.load() == seen; ++i) Pause();
-    if (generation_.load() == seen) {
+    const auto is_new = [&] { return NumberOf(job_.load()) != seen; };
+    for (int i = 0; i < kSpins && !is_new(); ++i) Pause();
+    if (!is_new()) {
       std::unique_lock lock(sleep_);
       sleepers_.fetch_add(1);
-      wake_.wait(lock, [&] { return generation_.load() != seen; });
+      wake_->wait(lock, is_new);
       sleepers_.fetch_sub(1);
     }
     if (stop_.load()) return;
-    seen = generation_.load();
-    TakePieces(worker);
-    busy_.fetch_sub(1);
+    uint64_t job = job_.load();
+    seen = NumberOf(job);
+    while ((job & kOpen) != 0 && NumberOf(job) == seen) {
+      if (!job_.compare_exchange_weak(job, job + 1)) continue;
+      TakePieces(worker);
+      job_.fetch_sub(1);
+      break;
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -11,7 +12,8 @@
 namespace sigrun {
 
 /// Threads that share the pieces of one job at a time with the thread that asks. A pool of one has no threads. Workers spin for a bounded
-/// time after a job, then sleep. If another thread's job holds the pool, the caller does its whole job alone: the result is the same.
+/// time after a job, then sleep; a job waits only for workers that have begun to help. If another thread's job holds the pool, the caller does
+/// its whole job alone: the result is the same. So it does in a forked child, which has no workers.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -42,11 +44,12 @@ class ThreadPool {
   const void* task_ = nullptr;
   int32_t count_ = 0;
   std::atomic<int32_t> next_{0};
-  std::atomic<int32_t> busy_{0};         // workers that have not finished the current job
-  std::atomic<uint64_t> generation_{0};  // counts jobs; the workers wait for it to change
+  // How many workers are in the job, whether others may join, and the job's number, from the lowest bit up.
+  std::atomic<uint64_t> job_{0};
+  int forks_at_birth_;
 
   std::mutex sleep_;
-  std::condition_variable wake_;
+  std::unique_ptr<std::condition_variable> wake_ = std::make_unique<std::condition_variable>();
   std::atomic<int32_t> sleepers_{0};
   std::atomic<bool> stop_{false};
 };

@@ -68,7 +68,7 @@ std::string Where(const Tensor& tensor, const char* input_name) {
 }
 
 [[noreturn]] void ThrowTypeMismatch(py::handle dtype, const Tensor& tensor, const char* input_name) {
-  ThrowValueError("Cannot set tensor: Got value of type " + ElementTypeText(dtype) + " but expected type " + TensorTypeName(tensor.type()) +
+  Throw(Fault::kDType, "Cannot set tensor: Got value of type " + ElementTypeText(dtype) + " but expected type " + TensorTypeName(tensor.type()) +
                   " for " + Where(tensor, input_name));
 }
 
@@ -113,8 +113,17 @@ py::object FromUntyped(py::handle value, PyObject* dtype, const Tensor& tensor, 
   return converted;
 }
 
+// What numpy does not know by itself may speak DLPack.
+py::object FromForeign(py::handle value) {
+  if (!npy_api::get().PyArray_Check_(value.ptr()) && !PyObject_CheckBuffer(value.ptr()) && !py::hasattr(value, "__array__") &&
+      py::hasattr(value, "__dlpack__")) {
+    return FromAny(Numpy("from_dlpack")(value), nullptr);
+  }
+  return FromAny(value, nullptr);
+}
+
 py::object FromTyped(py::handle value, PyObject* dtype, const Tensor& tensor, const char* input_name) {
-  py::object array = FromAny(value, nullptr);
+  py::object array = FromForeign(value);
   const py::object given = array.attr("dtype");
   const bool bits_of_float =
       MlDtypeName(tensor.type()) != nullptr && KindOrder(given) == 1 && given.attr("itemsize").equal(py::handle(dtype).attr("itemsize"));
@@ -300,7 +309,7 @@ py::object CopyOf(const Tensor& tensor) {
 void CopyInto(PyObject* target, const Tensor& tensor) { CopyValues(tensor, target); }
 
 void CheckTarget(PyObject* target, const Tensor& tensor, const std::string& name) {
-  const auto fail = [&](const std::string& what) { ThrowValueError("out['" + name + "'] " + what); };
+  const auto fail = [&](const std::string& what) { Throw(Fault::kDType, "out['" + name + "'] " + what); };
   if (!npy_api::get().PyArray_Check_(target)) fail(std::string("is of type ") + Py_TYPE(target)->tp_name + ", not an array");
   const py::detail::PyArray_Proxy& array = *py::detail::array_proxy(target);
   PyObject* dtype = ArrayDtype(tensor.type());

@@ -33,6 +33,9 @@ class Argument {
   Shape shape() const;
   /// The shapes must agree and the tensor must be allocated. ValueError for a constant.
   void CopyTo(Tensor& tensor);
+  /// Whether the array's memory is what the tensor's would be after CopyTo.
+  bool StandsFor(const Tensor& tensor) const { return TensorTypeBits(tensor.type()) >= 8; }
+  const py::object& object() const { return array_; }
 
  private:
   const py::detail::PyArray_Proxy& array() const { return *py::detail::array_proxy(array_.ptr()); }

@@ -17,7 +17,7 @@ namespace sigrun::python {
 /// Tensor calls by index, as LiteRT's interpreter has them: they speak of subgraph 0.
 class BoundInterpreter {
  public:
-  BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision);
+  BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision, bool reference, bool preserve);
 
   const std::shared_ptr<Interpreter>& interpreter() const { return interpreter_; }
   const Model& model() const { return *model_; }
@@ -50,7 +50,10 @@ class BoundSignatureRunner {
   BoundSignatureRunner(std::shared_ptr<const Model> model, std::shared_ptr<Interpreter> interpreter, std::optional<std::string> key);
 
   /// Resizes where shapes differ, copies the inputs, runs and copies the outputs out, as one action. `out` may be null.
-  py::dict Run(PyObject* inputs, PyObject* out);
+  py::dict Run(PyObject* inputs, PyObject* out, double timeout_seconds = 0);
+  void Cancel() { runner_->Cancel(); }
+
+  py::dict NamePositional(PyObject* positional, PyObject* keywords) const;
 
   const std::string& key() const { return runner_->signature_key(); }
   py::list InputNames() const;
@@ -74,6 +77,8 @@ class BoundSignatureRunner {
   };
   Runner& runner() { return runner_->runner(); }
   std::vector<Argument> ParseInputs(PyObject* inputs) const;
+  void Invoke(const InvokeOptions& options);
+  bool Lend(const py::object& array, const Tensor& tensor, std::vector<Lent>& lent) const;
   void FitShapes(const std::vector<Argument>& arguments);
   std::vector<py::object> ParseTargets(PyObject* out) const;
   [[noreturn]] void ThrowWrongInputs(PyObject* inputs) const;

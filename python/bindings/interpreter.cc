@@ -7,10 +7,13 @@
 
 namespace sigrun::python {
 
-BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision)
+BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision,
+                                   bool reference, bool preserve)
     : model_(std::move(model)) {
   InterpreterOptions options;
   options.num_threads = num_threads;
+  options.reference_kernels = reference;
+  options.preserve_all_tensors = preserve;
   Status status = ParsePrecision(precision, &options.precision);
   if (!status.ok()) ThrowValueError(status.message());
   {
@@ -97,7 +100,7 @@ void BoundInterpreter::SetTensor(int index, py::handle value) {
       message += " of";
     }
     if (given.size() != tensor.shape().size()) message += " for";
-    ThrowValueError(message + " input " + std::to_string(index) + ". Its name is " + tensor.name() + ", its shape " +
+    Throw(Fault::kShape, message + " input " + std::to_string(index) + ". Its name is " + tensor.name() + ", its shape " +
                     ShapeText(tensor.shape()) + ", that of the value " + ShapeText(given));
   }
   argument.CopyTo(tensor);
@@ -131,7 +134,7 @@ void BoundInterpreter::ResizeTensorInput(int index, py::handle shape, bool stric
     const WithoutGil released;
     status = strict ? interpreter_->ResizeInputTensorStrict(index, wanted) : interpreter_->ResizeInputTensor(index, wanted);
   }
-  Check(status);
+  Check(status, Fault::kShape);
 }
 
 py::dict BoundInterpreter::Details(int32_t index) {
@@ -221,10 +224,11 @@ void DefineInterpreter(py::module_& module) {
   py::class_<BoundInterpreter> type(module, "Interpreter");
   AddMethods(type, methods);
   type.def(py::init(
-               [](const std::shared_ptr<Model>& model, int num_threads, std::string_view precision) {
-                 return std::make_unique<BoundInterpreter>(model, num_threads, precision);
+               [](const std::shared_ptr<Model>& model, int num_threads, std::string_view precision, bool reference, bool preserve) {
+                 return std::make_unique<BoundInterpreter>(model, num_threads, precision, reference, preserve);
                }),
-           py::arg("model"), py::arg("num_threads"), py::arg("precision") = "highest")
+           py::arg("model"), py::arg("num_threads"), py::arg("precision") = "highest", py::arg("reference_kernels") = false,
+           py::arg("preserve_all_tensors") = false)
       .def("allocate_tensors", &BoundInterpreter::AllocateTensors, R"(Plans for the current input shapes and takes the memory.
 
 Nothing happens if the shapes have not changed since the last call. On failure the interpreter stays as it was.

@@ -5,6 +5,7 @@
 
 #include "bound.h"
 #include "details.h"
+#include "run/model_impl.h"
 #include "sigrun/c_api.h"
 
 namespace sigrun::python {
@@ -54,25 +55,16 @@ std::shared_ptr<Model> ModelFromBuffer(const py::object& content) {
 }
 
 void DefineModel(py::module_& module) {
-  py::class_<Model, std::shared_ptr<Model>>(module, "Model", R"(A parsed and checked .tflite file: immutable, and safe to share.
-
-Any number of interpreters, in any threads, use one Model with its mapped file and its packed weights: `Interpreter(model=model)`.)")
-      .def_static("from_file", &ModelFromFile, py::arg("path"), R"(Maps a file; str, bytes or os.PathLike.
-
-Raises:
-  ValueError: the file cannot be opened, or is no valid model.)")
-      .def_static("from_buffer", &ModelFromBuffer, py::arg("content"),
-                  R"(Reads bytes, bytearray, memoryview, mmap ... in place and holds the object.
-
-Its bytes must not be changed while the model lives.
-
-Raises:
-  ValueError: no valid model.
-  TypeError: not an object with a buffer.
-  BufferError: the buffer is not contiguous.)")
+  py::class_<Model, std::shared_ptr<Model>>(module, "Model")
+      .def(py::init([](const py::object& path, const py::object& content) { return path.is_none() ? ModelFromBuffer(content) : ModelFromFile(path); }),
+           py::arg("path"), py::arg("content"))
       .def_property_readonly(
           "signatures", [](const Model& self) { return SignatureNames(self); },
           R"({key: {"inputs": [names], "outputs": [names]}}, names in alphabetical order; {} if the file has no signature.)")
+      .def("_content",
+           [](const Model& self) {
+             return py::bytes(reinterpret_cast<const char*>(self.impl().bytes.data()), self.impl().bytes.size());
+           })
       .def_property_readonly("description", [](const Model& self) { return Text(self.description()); })
       .def_property_readonly(
           "metadata",

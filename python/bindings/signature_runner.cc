@@ -8,6 +8,9 @@
 namespace sigrun::python {
 namespace {
 
+// Below this an argument is copied: the runner's own memory is as near.
+constexpr size_t kWorthLending = 4096;
+
 std::string Quoted(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "'" : ", '") + name + "'";
@@ -30,7 +33,7 @@ BoundSignatureRunner::BoundSignatureRunner(std::shared_ptr<const Model> model, s
     const WithoutGil released;
     runner_ = interpreter_->GetSignatureRunner(key ? key->c_str() : nullptr, &status);
   }
-  Check(status);
+  Check(status, Fault::kSignature);
   const auto bind = [](const std::string& name, const Tensor* tensor) {
     if (tensor == nullptr) throw std::runtime_error("the signature's '" + name + "' is neither an input nor an output of its subgraph");
     return Port{Interned(name), name, const_cast<Tensor*>(tensor)};
@@ -59,7 +62,23 @@ void BoundSignatureRunner::ThrowWrongInputs(PyObject* inputs) const {
     message = prefix + NameHint(key, runner_->input_names()) + (message.empty() ? "" : " ") + message;
     break;
   }
-  ThrowValueError(message);
+  Throw(Fault::kSignature, message);
+}
+
+// Positional arguments under their inputs' names, in alphabetical order, beside the keyword arguments, which may be null.
+py::dict BoundSignatureRunner::NamePositional(PyObject* positional, PyObject* keywords) const {
+  py::dict inputs;
+  if (keywords != nullptr) inputs = py::reinterpret_steal<py::dict>(PyDict_Copy(keywords));
+  const auto count = static_cast<size_t>(PyTuple_GET_SIZE(positional));
+  if (count > inputs_.size()) {
+    throw py::type_error("signature '" + runner_->signature_key() + "' takes " + std::to_string(inputs_.size()) + " inputs (" +
+                         Quoted(runner_->input_names()) + "), got " + std::to_string(count) + " positional arguments");
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (inputs.contains(inputs_[i].name)) throw py::type_error("got multiple values for input '" + inputs_[i].text + "'");
+    inputs[inputs_[i].name] = py::handle(PyTuple_GET_ITEM(positional, static_cast<Py_ssize_t>(i)));
+  }
+  return inputs;
 }
 
 // `inputs` may be null for none.
@@ -105,7 +124,7 @@ void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
   Check(status);
   for (size_t i = 0; i < inputs_.size(); ++i) {  // two names may stand for one tensor
     if (arguments[i].ShapeIs(inputs_[i].tensor->shape())) continue;
-    ThrowValueError("input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i].shape()) +
+    Throw(Fault::kShape, "input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i].shape()) +
                     ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
   }
 }
@@ -126,30 +145,52 @@ std::vector<py::object> BoundSignatureRunner::ParseTargets(PyObject* out) const 
   for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(out)) {
     const py::handle key = name;
     const bool known = std::any_of(outputs_.begin(), outputs_.end(), [&](const Port& output) { return output.name.equal(key); });
-    if (!known) ThrowValueError("out has no output '" + Utf8(key) + "' to take." + NameHint(key, runner_->output_names()));
+    if (!known) Throw(Fault::kSignature, "out has no output '" + Utf8(key) + "' to take." + NameHint(key, runner_->output_names()));
   }
   return targets;
 }
 
-py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out) {
+// Whether the array can stand in for the tensor's own memory; it overlaps none that does already.
+bool BoundSignatureRunner::Lend(const py::object& array, const Tensor& tensor, std::vector<Lent>& lent) const {
+  const py::detail::PyArray_Proxy& given = *py::detail::array_proxy(array.ptr());
+  if ((given.flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0 || !runner_->CanLend(tensor)) return false;
+  for (const Lent& other : lent) {
+    const char *begin = static_cast<const char*>(other.data), *end = begin + other.tensor->bytes();
+    if (other.tensor == &tensor || (given.data < end && begin < given.data + tensor.bytes())) return false;
+  }
+  lent.push_back({&tensor, given.data});
+  return true;
+}
+
+py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out, double timeout_seconds) {
   std::vector<Argument> arguments = ParseInputs(inputs);
   const std::vector<py::object> targets = out == nullptr ? std::vector<py::object>() : ParseTargets(out);
   py::dict results;
   const RunnerLock lock(runner().mutex());
   FitShapes(arguments);
-  for (size_t i = 0; i < inputs_.size(); ++i) arguments[i].CopyTo(*inputs_[i].tensor);
-  Invoke();
+  std::vector<Lent> lent;
+  std::vector<char> is_lent(targets.size(), 0);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const Tensor& tensor = *outputs_[i].tensor;
+    is_lent[i] = targets[i] && HasShape(targets[i].ptr(), tensor.shape()) && Lend(targets[i], tensor, lent);
+  }
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    Tensor& tensor = *inputs_[i].tensor;
+    const bool stands = tensor.bytes() >= kWorthLending && arguments[i].StandsFor(tensor) && Lend(arguments[i].object(), tensor, lent);
+    if (!stands) arguments[i].CopyTo(tensor);
+  }
+  Invoke({lent, timeout_seconds});
   for (size_t i = 0; i < targets.size(); ++i) {
     const Shape& shape = outputs_[i].tensor->shape();
     if (targets[i] && !HasShape(targets[i].ptr(), shape)) {
-      ThrowValueError("out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) + ", the output " +
-                      ShapeText(shape));
+      Throw(Fault::kShape, "out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) + ", the output " +
+                               ShapeText(shape));
     }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const Port& output = outputs_[i];
     const bool given = !targets.empty() && targets[i];
-    if (given) CopyInto(targets[i].ptr(), *output.tensor);
+    if (given && !is_lent[i]) CopyInto(targets[i].ptr(), *output.tensor);
     const py::object result = given ? targets[i] : CopyOf(*output.tensor);
     if (PyDict_SetItem(results.ptr(), output.name.ptr(), result.ptr()) != 0) throw py::error_already_set();
   }
@@ -173,7 +214,7 @@ BoundSignatureRunner::Port& BoundSignatureRunner::Find(std::vector<Port>& ports,
     if (port.name.equal(name)) return port;
   }
   const bool input = &ports == &inputs_;
-  ThrowValueError(std::string("Invalid ") + kind + " name (" + Utf8(name) + ") for SignatureDef '" + runner_->signature_key() + "'." +
+  Throw(Fault::kSignature, std::string("Invalid ") + kind + " name (" + Utf8(name) + ") for SignatureDef '" + runner_->signature_key() + "'." +
                   NameHint(name, input ? runner_->input_names() : runner_->output_names()));
 }
 
@@ -185,7 +226,7 @@ void BoundSignatureRunner::ResizeInputTensor(py::str name, py::handle shape) {
     const WithoutGil released;
     status = runner_->ResizeInputTensor(input.text.c_str(), wanted);
   }
-  Check(status);
+  Check(status, Fault::kShape);
 }
 
 void BoundSignatureRunner::AllocateTensors() {
@@ -197,11 +238,13 @@ void BoundSignatureRunner::AllocateTensors() {
   Check(status);
 }
 
-void BoundSignatureRunner::Invoke() {
+void BoundSignatureRunner::Invoke() { Invoke(InvokeOptions{}); }
+
+void BoundSignatureRunner::Invoke(const InvokeOptions& options) {
   Status status;
   {
     const WithoutGil released;
-    status = runner_->Invoke();
+    status = runner_->Invoke(options);
   }
   Check(status);
 }
@@ -238,7 +281,7 @@ void BoundSignatureRunner::SetTensor(py::str name, py::handle value) {
   const RunnerLock lock(runner().mutex());
   if (!runner().allocated()) ThrowValueError("Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first");
   if (!argument.ShapeIs(input.tensor->shape())) {
-    ThrowValueError("Cannot set tensor: Dimension mismatch. Got " + ShapeText(argument.shape()) + " but expected " +
+    Throw(Fault::kShape, "Cannot set tensor: Dimension mismatch. Got " + ShapeText(argument.shape()) + " but expected " +
                     ShapeText(input.tensor->shape()) + " for input '" + input.text + "'");
   }
   argument.CopyTo(*input.tensor);
@@ -270,11 +313,12 @@ py::dict BoundSignatureRunner::OutputDetails() { return Details(outputs_); }
 
 namespace {
 
-// tp_call of the class: `runner(**inputs)`.
+// tp_call of the class: `runner(*positional, **inputs)`.
 PyObject* Call(PyObject* self, PyObject* positional, PyObject* inputs) {
   return Translate([&] {
-    if (PyTuple_GET_SIZE(positional) != 0) throw py::type_error("a signature is called with keyword arguments only: runner(name=value)");
-    return Self<BoundSignatureRunner>(self).Run(inputs, nullptr).release().ptr();
+    BoundSignatureRunner& runner = Self<BoundSignatureRunner>(self);
+    const py::object named = PyTuple_GET_SIZE(positional) == 0 ? py::object() : runner.NamePositional(positional, inputs);
+    return runner.Run(named ? named.ptr() : inputs, nullptr).release().ptr();
   });
 }
 
@@ -285,11 +329,13 @@ py::object ToDict(PyObject* mapping) {
 
 PyObject* CallRun(PyObject* self, PyObject* const* values, Py_ssize_t positional, PyObject* keywords) {
   return Translate([&] {
-    static constexpr const char* kNames[] = {"inputs", "out"};
-    const auto [inputs, out] = MatchArguments("run", kNames, 1, values, positional, keywords);
+    static constexpr const char* kNames[] = {"inputs", "out", "timeout"};
+    const auto [inputs, out, timeout] = MatchArguments("_run", kNames, 1, values, positional, keywords);
     const py::object given = ToDict(inputs);
     const py::object targets = out == nullptr || out == Py_None ? py::object() : ToDict(out);
-    return Self<BoundSignatureRunner>(self).Run(given.ptr(), targets.ptr()).release().ptr();
+    const double seconds = timeout == nullptr || timeout == Py_None ? 0 : py::cast<double>(py::handle(timeout));
+    if (seconds < 0 || (seconds == 0 && timeout != nullptr && timeout != Py_None)) ThrowValueError("timeout should be above 0");
+    return Self<BoundSignatureRunner>(self).Run(given.ptr(), targets.ptr(), seconds).release().ptr();
   });
 }
 
@@ -300,20 +346,7 @@ PyObject* CallInvoke(PyObject* self, PyObject*) {
   });
 }
 
-PyMethodDef methods[] = {FastMethod("run", CallRun, R"(run($self, /, inputs, out=None)
---
-
-Runs the signature like a call, with the inputs in a mapping.
-
-Args:
-  inputs: {name: value} with every input of the signature.
-  out: {name: array}: outputs to write into arrays of the caller's, C-contiguous and of the output's dtype and shape; the others are new.
-
-Returns:
-  {name: array} of all outputs, in alphabetical order; an array of `out` stands for its output.
-
-Raises:
-  ValueError: as for a call, or an array of `out` does not fit. Nothing is written to `out` then.)"),
+PyMethodDef methods[] = {FastMethod("_run", CallRun, "_run($self, /, inputs, out=None, timeout=None)\n--\n\nSee sigrun.SignatureRunner.run."),
                          {"invoke", CallInvoke, METH_NOARGS, R"(invoke($self, /)
 --
 
@@ -345,6 +378,9 @@ Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: memory that a held view shows would have to move.)")
       .def("_profile", &BoundSignatureRunner::ProfileRuns, py::arg("count"))
+      .def("cancel", &BoundSignatureRunner::Cancel, R"(Ends the run that is under way in another thread, before its next operator; it raises CancelledError.
+
+Nothing happens if there is none. The runner can be used again.)")
       .def("input_tensor", &BoundSignatureRunner::InputView, py::arg("input_name"),
            R"(Returns a view of an input's memory: an array, no copy.
 

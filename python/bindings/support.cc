@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <array>
 #include <limits>
 
 #include "fast_call.h"
@@ -7,27 +8,85 @@
 namespace sigrun::python {
 namespace {
 
-PyObject* invalid_argument_error = nullptr;
+struct ErrorClass {
+  const char* name;
+  Fault base;
+  PyObject** also[2];  // built-in bases
+  const char* doc;
+};
+
+constexpr size_t kFaults = static_cast<size_t>(Fault::kCount);
+std::array<PyObject*, kFaults> error_classes{};
+
+PyObject*& ClassOf(Fault fault) { return error_classes[static_cast<size_t>(fault)]; }
+
+const std::array<ErrorClass, kFaults>& ErrorClasses() {
+  static const std::array<ErrorClass, kFaults> classes = {{
+      {"Error", Fault::kError, {&PyExc_Exception, nullptr}, "The base of sigrun's exceptions."},
+      {"InvalidArgumentError",
+       Fault::kError,
+       {&PyExc_ValueError, &PyExc_RuntimeError},
+       "A shape, type or option that the model cannot take. A ValueError by its nature, and a RuntimeError too, because that is what LiteRT "
+       "raises when a resize or a plan is refused."},
+      {"ModelError", Fault::kError, {&PyExc_ValueError, nullptr}, "A file or buffer that is no valid model; says where the fault is."},
+      {"SignatureError", Fault::kError, {&PyExc_ValueError, nullptr}, "No such signature, input or output; names those that there are."},
+      {"ShapeError", Fault::kInvalidArgument, {nullptr, nullptr}, "A rank or dimension that an input, an output array or the model cannot take."},
+      {"DTypeError", Fault::kError, {&PyExc_ValueError, nullptr}, "An array of another dtype than the tensor's."},
+      {"UnsupportedOpError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "Operators that this build lacks; names them all."},
+      {"DataError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "Values that an operator refuses, found while running."},
+      {"HeldViewError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "New shapes would move memory that a live view shows; names the tensors."},
+      {"CancelledError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "The run was cancelled; the runner can be used again."},
+      {"TimedOutError", Fault::kError, {&PyExc_RuntimeError, &PyExc_TimeoutError}, "The run took longer than its timeout; the runner can be used again."},
+  }};
+  return classes;
+}
+
+Fault FaultOf(StatusCode code, Fault invalid) {
+  switch (code) {
+    case StatusCode::kInvalidArgument:
+      return invalid;
+    case StatusCode::kUnimplemented:
+      return Fault::kUnsupportedOp;
+    case StatusCode::kDataError:
+      return Fault::kData;
+    case StatusCode::kHeldView:
+      return Fault::kHeldView;
+    case StatusCode::kCancelled:
+      return Fault::kCancelled;
+    case StatusCode::kDeadlineExceeded:
+      return Fault::kTimeout;
+    default:
+      return Fault::kCount;
+  }
+}
 
 }  // namespace
 
 void DefineErrors(py::module_& module) {
-  const char* doc =
-      "A shape, name or operator that the model cannot take. A ValueError by its nature, and a RuntimeError too, because that is what "
-      "LiteRT "
-      "raises when a resize or a plan is refused.";
-  const py::tuple bases = py::make_tuple(py::handle(PyExc_ValueError), py::handle(PyExc_RuntimeError));
-  invalid_argument_error = PyErr_NewExceptionWithDoc("sigrun.InvalidArgumentError", doc, bases.ptr(), nullptr);
-  if (invalid_argument_error == nullptr) throw py::error_already_set();
-  module.add_object("InvalidArgumentError", invalid_argument_error);
+  for (size_t i = 0; i < kFaults; ++i) {
+    const ErrorClass& description = ErrorClasses()[i];
+    py::list bases;
+    if (i != 0) bases.append(py::handle(ClassOf(description.base)));
+    for (PyObject** built_in : description.also) {
+      if (built_in != nullptr) bases.append(py::handle(*built_in));
+    }
+    const std::string name = std::string("sigrun.") + description.name;
+    error_classes[i] = PyErr_NewExceptionWithDoc(name.c_str(), description.doc, py::tuple(bases).ptr(), nullptr);
+    if (error_classes[i] == nullptr) throw py::error_already_set();
+    module.add_object(description.name, error_classes[i]);
+  }
 }
 
-void Check(const Status& status) {
+void Throw(Fault fault, const std::string& message) {
+  PyErr_SetObject(ClassOf(fault), Text(message).ptr());
+  throw py::error_already_set();
+}
+
+void Check(const Status& status, Fault invalid) {
   if (status.ok()) return;
-  PyObject* type = PyExc_RuntimeError;
-  if (status.code() == StatusCode::kInvalidArgument) type = invalid_argument_error;
-  if (status.code() == StatusCode::kOutOfMemory) type = PyExc_MemoryError;
-  PyErr_SetObject(type, Text(status.message()).ptr());
+  const Fault fault = FaultOf(status.code(), invalid);
+  if (fault != Fault::kCount) Throw(fault, status.message());
+  PyErr_SetObject(status.code() == StatusCode::kOutOfMemory ? PyExc_MemoryError : PyExc_RuntimeError, Text(status.message()).ptr());
   throw py::error_already_set();
 }
 
@@ -36,7 +95,8 @@ void CheckLoaded(const Status& status) {
   std::string message = status.message();
   constexpr std::string_view kFault = "invalid model: ";
   if (message.starts_with(kFault)) message.replace(0, kFault.size(), "The model is not a valid Flatbuffer buffer: ");
-  PyErr_SetObject(status.code() == StatusCode::kOutOfMemory ? PyExc_MemoryError : PyExc_ValueError, Text(message).ptr());
+  if (status.code() != StatusCode::kOutOfMemory) Throw(Fault::kModel, message);
+  PyErr_SetObject(PyExc_MemoryError, Text(message).ptr());
   throw py::error_already_set();
 }
 

@@ -15,12 +15,29 @@ namespace sigrun::python {
 
 namespace py = pybind11;
 
-/// Adds InvalidArgumentError to the module.
+/// sigrun's exceptions. Each derives from what LiteRT raises in its place.
+enum class Fault : uint8_t {
+  kError,            // Exception: the base of all
+  kInvalidArgument,  // ValueError and RuntimeError: the model cannot take this
+  kModel,            // ValueError: no valid model
+  kSignature,        // ValueError: no such signature, input or output
+  kShape,            // kInvalidArgument's: a rank or dimension
+  kDType,            // ValueError
+  kUnsupportedOp,    // RuntimeError
+  kData,             // RuntimeError: values that an operator refuses
+  kHeldView,         // RuntimeError: a new plan would move what a view shows
+  kCancelled,        // RuntimeError
+  kTimeout,          // RuntimeError and TimeoutError
+  kCount
+};
+
+/// Adds the exceptions to the module.
 void DefineErrors(py::module_& module);
 
-/// Throws the exception of a failed status: ValueError for kInvalidArgument (one that is a RuntimeError too, LiteRT's type for a model that
-/// refuses its shapes), MemoryError for kOutOfMemory, else RuntimeError.
-void Check(const Status& status);
+[[noreturn]] void Throw(Fault fault, const std::string& message);
+
+/// Throws the exception of a failed status; kInvalidArgument as `invalid`. MemoryError for kOutOfMemory, RuntimeError for what has no class.
+void Check(const Status& status, Fault invalid = Fault::kInvalidArgument);
 
 /// Like Check, for loading: every fault of the file or of its path is a ValueError, and said in LiteRT's words.
 void CheckLoaded(const Status& status);

@@ -86,7 +86,7 @@ TEST(Runner, AHeldTensorDoesNotMove) {
   SIGRUN_ASSERT_OK(runner->AllocateTensors());
   SIGRUN_ASSERT_OK(runner->ResizeInputTensor("x", {2, 4}));
   const Status status = runner->AllocateTensors();
-  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.code(), StatusCode::kHeldView);
   EXPECT_NE(status.message().find("'x'"), std::string::npos) << status.message();
   EXPECT_EQ(runner->input_tensor("x")->shape(), (Shape{1, 4}));
   lease.reset();

@@ -20,10 +20,10 @@ constexpr int kWorkers = 2;
 bool IsSmall(const Model& model, uint32_t subgraph) {
   bool small = false;
   static_cast<void>(sigrun::Guard([&] {
-    const auto graph = model.impl().graph(subgraph);
+    const auto graph = model.impl().graph(subgraph, sigrun::kernels::Best(), false);
     std::vector<sigrun::Shape> shapes;
     for (const int32_t v : graph->inputs) shapes.push_back(model.tensor_description(subgraph, static_cast<size_t>(v)).shape);
-    const auto graph_of = [&](uint32_t other) { return model.impl().graph(other); };
+    const auto graph_of = [&](uint32_t other) { return model.impl().graph(other, sigrun::kernels::Best(), false); };
     const auto plan = sigrun::MakePlan(graph, shapes, {&sigrun::kernels::Best(), &model.impl().packed(), kWorkers, graph_of});
     size_t bytes = plan->arena_bytes;
     for (const auto& strings : plan->strings) bytes += static_cast<size_t>(strings.elements) * sizeof(std::string);

@@ -225,14 +225,11 @@ def pack_op(op: Op, code: int) -> schema.OperatorT:
     out = schema.OperatorT()
     out.opcodeIndex, out.inputs, out.outputs = code, np.array(op.inputs, "int32"), np.array(op.outputs, "int32")
     if op.options:
-        options = getattr(schema, op.options + "T")()
+        out.builtinOptionsType = getattr(schema.BuiltinOptions, op.options)
+        out.builtinOptions = getattr(schema, op.options + "T")()
         for field, value in op.fields.items():
-            assert hasattr(options, field), (op.options, field)
-            setattr(options, field, value)
-        if hasattr(schema.BuiltinOptions, op.options):
-            out.builtinOptionsType, out.builtinOptions = getattr(schema.BuiltinOptions, op.options), options
-        else:
-            out.builtinOptions2Type, out.builtinOptions2 = getattr(schema.BuiltinOptions2, op.options), options
+            assert hasattr(out.builtinOptions, field), (op.options, field)
+            setattr(out.builtinOptions, field, value)
     if op.custom_options is not None:
         out.customOptions = np.frombuffer(op.custom_options, np.uint8)
     return out
@@ -584,7 +581,8 @@ def fusable_float32() -> Model:
 
 
 def blocks() -> Model:
-    """Blocks of MobileNet and EfficientNet: expansion, window, squeeze, projection, sum, and every activation that a convolution can take."""
+    """Blocks of MobileNet and EfficientNet: expansion, window, squeeze, projection, sum, and every activation that a convolution can
+    take."""
     g = Graph("blocks")
     x = g.conv(g.input("image", [1, 29, 26, 3]), 8, 3, stride=2, activation=NONE)
     x = g.op("HARD_SWISH", [x], g.shape(x), "HardSwishOptions")

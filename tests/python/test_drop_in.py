@@ -1,5 +1,8 @@
 """Side by side with LiteRT: the same details, the same results, the same refusals."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import MODELS
@@ -83,7 +86,6 @@ REFUSALS = {
     "signature": lambda i: i.get_signature_runner("dummy"),
     "empty signature": lambda i: i.get_signature_runner(""),
     "no signature": lambda i: i.get_signature_runner(),
-    "positional": lambda i: i.get_signature_runner("add")(ONE, ONE),
     "inputs missing": lambda i: i.get_signature_runner("add")(x=ONE),
     "input unknown": lambda i: i.get_signature_runner("add")(x=ONE, z=ONE),
     "input's dtype": lambda i: i.get_signature_runner("add")(x=ONE, y=np.ones((1, 3))),
@@ -94,7 +96,7 @@ REFUSALS = {
     "index of another type": lambda i: i.get_tensor(0.5),
 }
 # Where LiteRT's words end in a file and line of its own, or in a guess at the cause, only the type counts.
-SAME_WORDS = set(REFUSALS) - {"positional", "shapes", "resize of no input", "resize to negative", "strict resize", "index of another type"}
+SAME_WORDS = set(REFUSALS) - {"shapes", "resize of no input", "resize to negative", "strict resize", "index of another type"}
 
 
 def error_of(call, interpreter):
@@ -111,3 +113,44 @@ def test_refusals(case):
     assert isinstance(got, type(wanted)), got
     if case in SAME_WORDS:
         assert str(wanted).strip(" .") in str(got)
+
+
+PROGRAM = """
+import sys
+import subprocess
+import sys
+
+import numpy as np
+try:
+    from tflite_runtime.interpreter import Interpreter, load_delegate
+except ImportError:
+    from tensorflow.lite.python.interpreter import Interpreter, load_delegate
+import tensorflow as tf
+
+def delegates():
+    try:
+        return [load_delegate("libedgetpu.so.1")]
+    except ValueError:
+        return []
+
+interpreter = Interpreter(model_path=sys.argv[1], experimental_delegates=delegates())
+interpreter.allocate_tensors()
+for details in interpreter.get_input_details():
+    interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
+interpreter.invoke()
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist(), tf.lite.Interpreter is Interpreter)
+"""
+
+
+def test_programs_run_unedited(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, "-m", "sigrun", "exec", str(program), str(MODELS / "add_two_signatures.tflite")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split("]]")[1].strip() == "True"
+
+
+def test_load_delegate_is_refused():
+    for error in (ValueError, OSError):
+        with pytest.raises(error, match="no delegates|has none"):
+            sigrun.load_delegate("libedgetpu.so.1")

@@ -274,7 +274,6 @@ def test_ops_details(interpreter):
         ({"precision": None}, "precision should be 'highest', 'high' or 'medium', got 'None'"),
         ({"experimental_op_resolver_type": "test"}, "Unrecognized passed in op resolver type: test"),
         ({"experimental_delegates": [object()]}, "delegates"),
-        ({"experimental_preserve_all_tensors": True}, "intermediate tensors"),
     ],
 )
 def test_constructor_refuses(model_path, options, message):

@@ -1,11 +1,9 @@
 """The package itself: what it imports, exports and says of itself."""
 
 import ast
-import copy
 import importlib.metadata
 import os
 import pathlib
-import pickle
 import subprocess
 import sys
 import threading
@@ -83,14 +81,6 @@ def test_everything_public_is_documented():
     for cls in (sigrun.Interpreter, sigrun.SignatureRunner):
         for name in dir(cls):
             assert name.startswith("_") or isinstance(getattr(cls, name), property) or getattr(cls, name).__doc__, name
-
-
-def test_no_pickles(model_path):
-    interpreter = sigrun.Interpreter(model_path=model_path("dense2_dense1"))
-    with pytest.raises(TypeError):
-        pickle.dumps(interpreter)
-    with pytest.raises(TypeError):
-        copy.deepcopy(interpreter)
 
 
 def test_gil_is_released_while_running(model_path):

@@ -136,8 +136,14 @@ def test_bad_keys(interpreter, key, message):
 
 
 def test_positional_arguments(add):
-    with pytest.raises(TypeError, match="keyword"):
-        add(rows(1), rows(2))
+    by_name = add(x=rows(1), y=rows(2))
+    for by_position in (add(rows(1), rows(2)), add(rows(1), y=rows(2))):
+        for name, value in by_name.items():
+            np.testing.assert_array_equal(by_position[name], value)
+    with pytest.raises(TypeError, match="3"):
+        add(rows(1), rows(2), rows(3))
+    with pytest.raises(TypeError, match="'x'"):
+        add(rows(1), rows(2), x=rows(3))
 
 
 def test_missing_input(add):

@@ -24,7 +24,10 @@ typedef enum sigrun_status {
   SIGRUN_UNIMPLEMENTED = 3,
   SIGRUN_DATA_ERROR = 4,
   SIGRUN_OUT_OF_MEMORY = 5,
-  SIGRUN_INTERNAL = 6
+  SIGRUN_INTERNAL = 6,
+  SIGRUN_HELD_VIEW = 7,
+  SIGRUN_CANCELLED = 8,
+  SIGRUN_DEADLINE_EXCEEDED = 9
 } sigrun_status;
 
 SIGRUN_C_API const char* sigrun_version(void);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -118,6 +119,18 @@ class SIGRUN_API Tensor {
   mutable std::weak_ptr<const void> lease_;    // the lease that all holders share
 };
 
+/// Memory of the caller's that stands in for an input or output during one run, so that nothing is copied: data of the tensor's type and
+/// shape, aligned to its element.
+struct Lent {
+  const Tensor* tensor;
+  void* data;
+};
+
+struct InvokeOptions {
+  std::span<const Lent> lent = {};
+  double timeout_seconds = 0;  // after which the run ends, before its next operator; 0 for none
+};
+
 /// Runs one signature. Owns its memory: runners, also of one interpreter, may run at the same time in different threads. Calls on one runner
 /// from several threads are serialised.
 class SIGRUN_API SignatureRunner {
@@ -137,6 +150,14 @@ class SIGRUN_API SignatureRunner {
   Status AllocateTensors();
   /// kFailedPrecondition before AllocateTensors; kDataError if an op refuses the values it reads.
   Status Invoke();
+  /// The same with memory of the caller's, which must not overlap unless it is only read. kInvalidArgument, and nothing has run, if a tensor
+  /// cannot be lent memory: see CanLend. kDeadlineExceeded, kCancelled: outputs have any content then, and the runner can be used again.
+  Status Invoke(const InvokeOptions& options);
+  /// Whether the next Invoke can use other memory for this tensor: no if its shape depends on data, it holds strings or is a constant, or if a
+  /// view shows it, which would not see the run.
+  bool CanLend(const Tensor& tensor) const;
+  /// From any thread: ends the run that is under way, before its next operator. Nothing happens if there is none.
+  void Cancel();
   /// Runs once, and then `count` times while timing each operator. Fails as Invoke does.
   Status ProfileRuns(int count, Profile* profile);
 
@@ -157,6 +178,10 @@ class SIGRUN_API SignatureRunner {
 struct InterpreterOptions {
   int num_threads = 1;
   Precision precision = Precision::kHighest;
+  /// The scalar kernels, which are the specification of all others; TFLite's BUILTIN_REF.
+  bool reference_kernels = false;
+  /// Keeps every tensor that the model computes, as Interpreter::tensor shows it; the results stay the same.
+  bool preserve_all_tensors = false;
 };
 
 /// "highest", "high" or "medium".

@@ -8,10 +8,13 @@ namespace sigrun {
 enum class StatusCode {
   kOk = 0,
   kInvalidArgument,     // a name, index, dtype, rank or shape that the call cannot take; a file that is no valid model
-  kFailedPrecondition,  // the call is right, but not now: Invoke before AllocateTensors, a re-plan under a live view
+  kFailedPrecondition,  // the call is right, but not now: Invoke before AllocateTensors
   kUnimplemented,       // a valid model that needs what this build lacks
   kDataError,           // values inside a tensor that an op refuses, found while running
   kOutOfMemory,
+  kHeldView,          // new shapes would move memory that a live view shows
+  kCancelled,         // by SignatureRunner::Cancel
+  kDeadlineExceeded,  // the run took longer than its timeout
   kInternal,
 };
 

@@ -1,8 +1,7 @@
 #include "ops/support/flex.h"
 
 #include <bit>
-
-#include "ops/support/flexbuffer.h"
+#include <cstring>
 
 namespace sigrun::ops {
 namespace {
@@ -10,6 +9,64 @@ namespace {
 using ByteSpan = std::span<const uint8_t>;
 
 std::string_view ToText(ByteSpan bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+// --- FlexBuffers: scalars are little endian, 1, 2, 4 or 8 bytes wide; an offset counts backwards from where it stands ---
+
+class FlexReader {
+ public:
+  FlexReader(const Prepare& p, ByteSpan bytes) : p_(p), bytes_(bytes) {}
+
+  // The elements of the root, a vector of strings or blobs.
+  std::vector<ByteSpan> RootStrings() const {
+    p_.Check(bytes_.size() >= 3, "its custom options are too short");
+    const uint64_t width = bytes_.back(), type = bytes_[bytes_.size() - 2];
+    CheckWidth(width);
+    p_.Check(bytes_.size() >= 2 + width, "its custom options are too short");
+    const uint64_t vector = Follow(bytes_.size() - 2 - width, width);
+    const uint64_t element_width = uint64_t{1} << (type & 3);
+    const bool typed = type >> 2 == kVectorOfStrings;
+    p_.Check(typed || type >> 2 == kVector, "its custom options are no vector");
+    const uint64_t size = SizeBefore(vector, element_width);
+    const uint64_t left = bytes_.size() - vector;
+    p_.Check(size <= left / (element_width + (typed ? 0 : 1)), "a vector in its custom options is too long");
+    std::vector<ByteSpan> strings;
+    for (uint64_t i = 0; i < size; ++i) {
+      const uint64_t element_type = typed ? (kString << 2 | (type & 3)) : bytes_[vector + size * element_width + i];
+      p_.Check(element_type >> 2 == kString || element_type >> 2 == kBlob, "element ", i, " of its custom options is no string");
+      const uint64_t at = Follow(vector + i * element_width, element_width);
+      const uint64_t length = SizeBefore(at, uint64_t{1} << (element_type & 3));
+      p_.Check(length <= bytes_.size() - at, "a string in its custom options is too long");
+      strings.push_back(bytes_.subspan(at, length));
+    }
+    return strings;
+  }
+
+ private:
+  static constexpr uint64_t kString = 5, kVector = 10, kVectorOfStrings = 15, kBlob = 25;
+
+  void CheckWidth(uint64_t width) const {
+    p_.Check(width == 1 || width == 2 || width == 4 || width == 8, "a width of ", width, " in its custom options");
+  }
+
+  uint64_t Scalar(uint64_t at, uint64_t width) const {
+    p_.Check(at <= bytes_.size() && width <= bytes_.size() - at, "its custom options end early");
+    uint64_t value = 0;
+    for (uint64_t i = 0; i < width; ++i) value |= uint64_t{bytes_[at + i]} << (8 * i);
+    return value;
+  }
+  uint64_t Follow(uint64_t at, uint64_t width) const {
+    const uint64_t offset = Scalar(at, width);
+    p_.Check(offset <= at, "an offset in its custom options leads before them");
+    return at - offset;
+  }
+  uint64_t SizeBefore(uint64_t at, uint64_t width) const {
+    p_.Check(at >= width, "a vector in its custom options has no size");
+    return Scalar(at - width, width);
+  }
+
+  const Prepare& p_;
+  ByteSpan bytes_;
+};
 
 // --- protocol buffers: a sequence of fields, each a number, a wire type and a value ---
 
@@ -114,11 +171,11 @@ int64_t TensorFlowType(TensorType type) {
 }  // namespace
 
 FlexNode::FlexNode(const Prepare& p) {
-  const std::vector<FlexValue> parts = FlexValue(p, p.custom_options()).Elements();
+  const std::vector<ByteSpan> parts = FlexReader(p, p.custom_options()).RootStrings();
   p.Check(parts.size() >= 2, "its custom options hold ", parts.size(), " strings, expected the operator's name and its NodeDef");
-  op_ = parts[0].Text();
+  op_ = ToText(parts[0]);
   p.Check(p.op_name().substr(0, 4) == "Flex" && p.op_name().substr(4) == op_, "its custom options are those of ", std::string(op_));
-  ProtoReader node(p, parts[1].Bytes());
+  ProtoReader node(p, parts[1]);
   for (Field field; node.Next(&field);) {
     if (field.number != 5) continue;  // attr, a map
     ProtoReader entry(p, field.bytes);

@@ -8,18 +8,48 @@
 {'encoded_result': array([b'1.000000', b'2.000000', b'3.000000'], dtype=object)}
 """
 
-from sigrun._core import InvalidArgumentError, Model, __version__, build_info
-from sigrun.interpreter import Interpreter, OpResolverType, SignatureRunner
+from sigrun._core import (
+    CancelledError,
+    DataError,
+    DTypeError,
+    Error,
+    HeldViewError,
+    InvalidArgumentError,
+    ModelError,
+    ShapeError,
+    SignatureError,
+    TimedOutError,
+    UnsupportedOpError,
+    __version__,
+    build_info,
+)
+from sigrun.drop_in import stand_in
+from sigrun.interpreter import Delegate, DelegateError, Interpreter, OpResolverType, SignatureRunner, load_delegate
+from sigrun.model import Model
 from sigrun.profile import OperatorProfile, Profile
 
 __all__ = [
+    "CancelledError",
+    "DTypeError",
+    "DataError",
+    "Delegate",
+    "DelegateError",
+    "Error",
+    "HeldViewError",
     "Interpreter",
     "InvalidArgumentError",
     "Model",
+    "ModelError",
     "OpResolverType",
     "OperatorProfile",
     "Profile",
+    "ShapeError",
+    "SignatureError",
     "SignatureRunner",
+    "TimedOutError",
+    "UnsupportedOpError",
     "__version__",
     "build_info",
+    "load_delegate",
+    "stand_in",
 ]

@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--json", type=Path, metavar="FILE", help="write all operators")
     profile.set_defaults(command=_profile)
 
+    program = commands.add_parser("exec", help="run a Python program with sigrun in the place of LiteRT")
+    program.add_argument("-m", action="store_true", dest="module", help="PROGRAM is a module's name, as in python -m")
+    program.add_argument("program", metavar="PROGRAM")
+    program.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER)
+    program.set_defaults(command=_exec)
+
     info = commands.add_parser("info", help="print how this build was made and what it found on this machine")
     info.set_defaults(command=lambda arguments: print(json.dumps(sigrun.build_info(), indent=2)))
     return parser
@@ -85,6 +91,18 @@ def _demo(_: argparse.Namespace) -> None:
     encoded = interpreter.get_signature_runner("encode")(x=np.array([1, 2, 3], dtype=np.float32))
     print(encoded)
     print(interpreter.get_signature_runner("decode")(x=encoded["encoded_result"]))
+
+
+def _exec(arguments: argparse.Namespace) -> None:
+    import runpy
+
+    sigrun.stand_in()
+    sys.argv = [arguments.program, *arguments.arguments]
+    if arguments.module:
+        runpy.run_module(arguments.program, run_name="__main__", alter_sys=True)
+        return
+    sys.path.insert(0, str(Path(arguments.program).resolve().parent))
+    runpy.run_path(arguments.program, run_name="__main__")
 
 
 def _list(arguments: argparse.Namespace) -> None:
