@@ -23,6 +23,7 @@ struct Mask {
 // 6 x 2 accumulators, 2 weights and a broadcast of the 16 registers.
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
+constexpr int kTileAhead = 1;  // lines of memory to ask for in four steps of k
 
 SIGRUN_INLINE F32 Set1(float x) { return {_mm256_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm256_loadu_ps(p)}; }

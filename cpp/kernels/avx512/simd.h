@@ -23,6 +23,7 @@ struct Mask {
 // 12 x 2 accumulators, 2 weights and a broadcast; the 12 row pointers still fit the general registers.
 constexpr int kTileRows = 12;
 constexpr int kTileVectors = 2;
+constexpr int kTileAhead = 4;  // lines of memory to ask for in four steps of k
 
 SIGRUN_INLINE F32 Set1(float x) { return {_mm512_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm512_loadu_ps(p)}; }

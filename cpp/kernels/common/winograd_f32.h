@@ -236,11 +236,13 @@ void WinogradMultiplyF32(int32_t m, int32_t k, int32_t n, int32_t tiles, const f
         float* output = to + static_cast<ptrdiff_t>(row) * n + first;
         Tile t = {{panel, width * PanelBytes<float>(k), output, n, channels, true, true, &kPlain, 0, first},
                   pointers, 1, k, panel + width * PanelBytes<float>(0), 0};
+        LookAhead(t, block, panel + t.sums.panel_bytes, width * static_cast<ptrdiff_t>(sizeof(float)));
         for (int32_t tile = 0; tile < block.tiles; ++tile) {
           const int32_t height = block.Height(tile);
           ChooseTile<float>(height, width, 1)(t);
           t.pointers += height;
           t.sums.output += static_cast<ptrdiff_t>(height) * n;
+          t.ahead += k / 4 * t.ahead_bytes;
         }
         panel += t.sums.panel_bytes;
       }

@@ -24,6 +24,7 @@ struct Mask {
 // 8 x 2 accumulators, 8 registers of A (4 elements of a row each) and 2 weights of the 32.
 constexpr int kTileRows = 8;
 constexpr int kTileVectors = 2;
+constexpr int kTileAhead = 0;  // lines of memory to ask for in four steps of k: the cores fetch streams by themselves
 
 SIGRUN_INLINE F32 Set1(float x) { return {vdupq_n_f32(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {vld1q_f32(p)}; }

@@ -27,8 +27,8 @@ int32_t ChooseTile(const ConvShape& s) { return CostOf(s, 4) < CostOf(s, 2) ? 4 
 int32_t BandTiles(const ConvShape& s, int32_t m) {
   const int64_t fitting = kBandFloats / (PointsOf(m) * int64_t{s.in_channels + s.out_channels});
   const int64_t most = std::clamp<int64_t>(fitting, 2 * kRowGrain, 16 * kRowGrain), tiles = TilesOf(s, m);
-  const int64_t bands = (tiles + most - 1) / most, even = (tiles + bands - 1) / bands;
-  return static_cast<int32_t>(std::min(most, (even + kRowGrain - 1) / kRowGrain * kRowGrain));
+  const int64_t bands = std::max<int64_t>((tiles + most / 2) / most, 1);
+  return static_cast<int32_t>((tiles + bands - 1) / bands);
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ bool SuitsWinograd(const Prepare& p, const Gemm& g) {
   return constant && s.groups == 1 && s.kernel_height == 3 && s.kernel_width == 3 && s.stride_h == 1 && s.stride_w == 1 &&
          s.dilation_h == 1 && s.dilation_w == 1 && s.in_channels >= kLeastChannels && s.out_channels >= kLeastChannels &&
          s.in_channels <= kernels::kMaxWinogradChannels && g.stride_k == 1 && g.stride_n == 9 * ptrdiff_t{s.in_channels} &&
-         3 * CostOf(s, ChooseTile(s)) < 2 * DirectCost(s);
+         5 * CostOf(s, ChooseTile(s)) < 4 * DirectCost(s);
 }
 
 void EmitWinogradF32(Prepare& p, const Gemm& g) {
