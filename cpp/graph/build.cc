@@ -55,11 +55,16 @@ Value MakeValue(const FlatModel& model, const TensorInfo& tensor, AlignedCopies&
   return value;
 }
 
+const OpDef* OpOf(const OperatorCode& code) {
+  const OpDef* own = code.custom.empty() ? nullptr : ops::FindCustomOp(code.custom);
+  return own != nullptr ? own : ops::FindOp(code.name());
+}
+
 void RefuseMissing(const FlatModel& model, const SubgraphInfo& subgraph) {
   std::set<std::string> missing;
   for (const OperatorInfo& op : subgraph.operators) {
     const OperatorCode& code = model.operator_codes[op.code];
-    if (ops::FindOp(code.name()) == nullptr) missing.insert(Concat(code.name(), " (version ", code.version, ")"));
+    if (OpOf(code) == nullptr) missing.insert(Concat(code.name(), " (version ", code.version, ")"));
   }
   if (missing.empty()) return;
   std::string list;
@@ -69,7 +74,7 @@ void RefuseMissing(const FlatModel& model, const SubgraphInfo& subgraph) {
 
 Node MakeNode(const FlatModel& model, const OperatorInfo& info, int32_t index) {
   Node node;
-  node.op = ops::FindOp(model.operator_codes[info.code].name());
+  node.op = OpOf(model.operator_codes[info.code]);
   node.index = index;
   node.version = model.operator_codes[info.code].version;
   node.inputs = info.inputs;

@@ -1,6 +1,7 @@
 #include "ops/op.h"
 
 #include <algorithm>
+#include <mutex>
 
 namespace sigrun::ops {
 namespace {
@@ -18,7 +19,30 @@ const std::vector<const OpDef*>& Sorted() {
   return sorted;
 }
 
+// Never destroyed: what is registered may belong to a language whose runtime ends before static objects do.
+struct CustomOps {
+  std::mutex mutex;
+  std::vector<std::shared_ptr<const OpDef>> all;
+};
+CustomOps& Customs() {
+  static CustomOps& customs = *new CustomOps;
+  return customs;
+}
+
 }  // namespace
+
+void RegisterCustomOp(std::shared_ptr<const OpDef> op) {
+  CustomOps& customs = Customs();
+  const std::lock_guard lock(customs.mutex);
+  customs.all.push_back(std::move(op));
+}
+
+const OpDef* FindCustomOp(std::string_view name) {
+  CustomOps& customs = Customs();
+  const std::lock_guard lock(customs.mutex);
+  const auto at = std::find_if(customs.all.rbegin(), customs.all.rend(), [&](const auto& op) { return op->name == name; });
+  return at == customs.all.rend() ? nullptr : at->get();
+}
 
 const OpDef* FindOp(std::string_view name) {
   const auto& all = Sorted();

@@ -105,6 +105,8 @@ class Prepare {
   /// Every output needs its shape before `out` is asked for.
   void SetShape(int o, Shape shape);
   const Shape& output_shape(int o) const;
+  /// As the file has it: -1 for dimensions that are not fixed.
+  const Shape& model_shape(int o) const;
   int64_t output_elements(int o) const;
 
   /// Where an operand's memory is found while running. An absent input has the null slot, for which RunContext gives a null pointer.
@@ -192,6 +194,11 @@ std::span<const OpFamily> OpFamilies();  // written by the build
 
 /// Null if there is no such operator.
 const OpDef* FindOp(std::string_view name);
+
+/// Operators that the program brings along, found before those of the same name here. The last one of a name counts; all stay for the models
+/// that use them. Thread-safe.
+void RegisterCustomOp(std::shared_ptr<const OpDef> op);
+const OpDef* FindCustomOp(std::string_view name);
 
 }  // namespace ops
 }  // namespace sigrun

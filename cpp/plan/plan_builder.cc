@@ -418,6 +418,8 @@ const Shape& Prepare::output_shape(int o) const {
   return builder_.shapes_[static_cast<size_t>(node_.outputs[static_cast<size_t>(o)])];
 }
 
+const Shape& Prepare::model_shape(int o) const { return OutputValue(*this, graph_, o).shape; }
+
 int64_t Prepare::output_elements(int o) const { return ElementCount(output_shape(o), graph_.Describe(node_)); }
 
 Slot Prepare::in(int i) { return has_input(i) ? Slot{builder_.SlotOf(node_.inputs[static_cast<size_t>(i)])} : Slot{}; }

@@ -143,13 +143,13 @@ py::object StringsArray(py::handle value, const Tensor& tensor, const char* inpu
   return FromAny(value, ArrayDtype(TensorType::kString));
 }
 
-std::string StringElement(PyObject* element, size_t position, const Tensor& tensor, const char* input_name) {
+template <class What>
+std::string StringElement(PyObject* element, size_t position, const What& what) {
   if (element != nullptr && PyBytes_Check(element))
     return std::string(PyBytes_AS_STRING(element), static_cast<size_t>(PyBytes_GET_SIZE(element)));
   if (element == nullptr || !PyUnicode_Check(element)) {
     ThrowValueError("Cannot set tensor: element " + std::to_string(position) + " is of type " +
-                    (element == nullptr ? "NoneType" : Py_TYPE(element)->tp_name) + ", strings are bytes or str, for " +
-                    Where(tensor, input_name));
+                    (element == nullptr ? "NoneType" : Py_TYPE(element)->tp_name) + ", strings are bytes or str, for " + what());
   }
   Py_ssize_t size = 0;
   const char* text = PyUnicode_AsUTF8AndSize(element, &size);
@@ -205,16 +205,19 @@ py::object NewArray(TensorType type, const Shape& shape, void* data, int flags) 
                   std::to_string(tensor.index()) + ", name: " + tensor.name());
 }
 
+void FillWithBytes(const Strings& strings, PyObject** to) {
+  for (const std::string& element : strings) {
+    PyObject* bytes = PyBytes_FromStringAndSize(element.data(), static_cast<Py_ssize_t>(element.size()));
+    if (bytes == nullptr) throw py::error_already_set();
+    PyObject* previous = std::exchange(*to++, bytes);
+    Py_XDECREF(previous);
+  }
+}
+
 void CopyStrings(const Tensor& tensor, PyObject** to) {
   const size_t count = ElementCount(tensor.shape());
   if (tensor.strings() == nullptr || tensor.strings()->size() != count) ThrowNoMemory(tensor);
-  for (size_t i = 0; i < count; ++i) {
-    const std::string& element = (*tensor.strings())[i];
-    PyObject* bytes = PyBytes_FromStringAndSize(element.data(), static_cast<Py_ssize_t>(element.size()));
-    if (bytes == nullptr) throw py::error_already_set();
-    PyObject* previous = std::exchange(to[i], bytes);
-    Py_XDECREF(previous);
-  }
+  FillWithBytes(*tensor.strings(), to);
 }
 
 void CopyValues(const Tensor& tensor, PyObject* array) {
@@ -263,7 +266,7 @@ Argument::Argument(PyObject* value, const Tensor& tensor, const char* input_name
     PyObject** elements = reinterpret_cast<PyObject**>(array().data);
     const size_t count = ElementCount(shape());
     strings_.reserve(count);
-    for (size_t i = 0; i < count; ++i) strings_.push_back(StringElement(elements[i], i, tensor, input_name));
+    for (size_t i = 0; i < count; ++i) strings_.push_back(StringElement(elements[i], i, [&] { return Where(tensor, input_name); }));
     return;
   }
   if (npy_api::get().PyArray_Check_(value)) {
@@ -304,6 +307,28 @@ py::object CopyOf(const Tensor& tensor) {
   py::object array = NewArray(tensor.type(), tensor.shape(), nullptr, 0);
   CopyValues(tensor, array.ptr());
   return array;
+}
+
+py::object ArrayOver(TensorType type, const Shape& shape, std::byte* data, bool writeable) {
+  const int flags = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ALIGNED_ | (writeable ? npy_api::NPY_ARRAY_WRITEABLE_ : 0);
+  return NewArray(type, shape, data, flags);
+}
+
+py::object ArrayOfStrings(const Strings& strings, const Shape& shape) {
+  py::object array = NewArray(TensorType::kString, shape, nullptr, 0);
+  FillWithBytes(strings, reinterpret_cast<PyObject**>(py::detail::array_proxy(array.ptr())->data));
+  return array;
+}
+
+Strings StringsOf(PyObject* array, const std::string& what) {
+  const py::object whole = FromAny(array, ArrayDtype(TensorType::kString));
+  const py::detail::PyArray_Proxy& given = *py::detail::array_proxy(whole.ptr());
+  size_t count = 1;
+  for (int i = 0; i < given.nd; ++i) count *= static_cast<size_t>(given.dimensions[i]);
+  Strings strings;
+  strings.reserve(count);
+  for (size_t i = 0; i < count; ++i) strings.push_back(StringElement(reinterpret_cast<PyObject**>(given.data)[i], i, [&] { return what; }));
+  return strings;
 }
 
 void CopyInto(PyObject* target, const Tensor& tensor) { CopyValues(tensor, target); }

@@ -53,6 +53,13 @@ void CopyInto(PyObject* target, const Tensor& tensor);
 /// ValueError unless `target` is a writeable, C-contiguous array of the tensor's dtype; `name` is for the message.
 void CheckTarget(PyObject* target, const Tensor& tensor, const std::string& name);
 
+/// An array over memory that the caller keeps alive. The type's elements must be whole bytes.
+py::object ArrayOver(TensorType type, const Shape& shape, std::byte* data, bool writeable);
+
+/// Arrays of bytes objects to strings and back. ValueError for other elements.
+py::object ArrayOfStrings(const Strings& strings, const Shape& shape);
+Strings StringsOf(PyObject* array, const std::string& what);
+
 /// An array that shows the tensor's memory and keeps it, and `model` (constants stand in its file), alive. Read-only for constants.
 /// ValueError for tensors whose memory numpy cannot show (strings, packed integers) or that have none yet.
 py::object ViewOf(Tensor& tensor, std::shared_ptr<const Model> model);

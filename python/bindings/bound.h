@@ -93,5 +93,6 @@ class BoundSignatureRunner {
 
 void DefineInterpreter(py::module_& module);
 void DefineSignatureRunner(py::module_& module);
+void DefineCustomOps(py::module_& module);
 
 }  // namespace sigrun::python

@@ -101,6 +101,7 @@ PYBIND11_MODULE(_core, module) {
   python::DefineModel(module);
   python::DefineInterpreter(module);
   python::DefineSignatureRunner(module);
+  python::DefineCustomOps(module);
   // Not from build_info(), which would choose the kernels: importing leaves SIGRUN_MAX_ISA open.
   module.attr("__version__") = sigrun_version();
   module.def("build_info", python::BuildInfoDict, R"(Returns how this build was made and what it found on this machine.

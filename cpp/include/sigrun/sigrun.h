@@ -1,6 +1,7 @@
 #pragma once
 
 // The whole public C++ interface.
+#include "sigrun/custom_op.h"
 #include "sigrun/interpreter.h"
 #include "sigrun/profile.h"
 #include "sigrun/status.h"

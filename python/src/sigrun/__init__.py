@@ -22,9 +22,18 @@ from sigrun._core import (
     UnsupportedOpError,
     __version__,
     build_info,
+    register_op,
 )
 from sigrun.drop_in import stand_in
-from sigrun.interpreter import Delegate, DelegateError, Interpreter, OpResolverType, SignatureRunner, load_delegate
+from sigrun.interpreter import (
+    Delegate,
+    DelegateError,
+    Interpreter,
+    InterpreterWithCustomOps,
+    OpResolverType,
+    SignatureRunner,
+    load_delegate,
+)
 from sigrun.model import Model
 from sigrun.profile import OperatorProfile, Profile
 
@@ -37,6 +46,7 @@ __all__ = [
     "Error",
     "HeldViewError",
     "Interpreter",
+    "InterpreterWithCustomOps",
     "InvalidArgumentError",
     "Model",
     "ModelError",
@@ -51,5 +61,6 @@ __all__ = [
     "__version__",
     "build_info",
     "load_delegate",
+    "register_op",
     "stand_in",
 ]

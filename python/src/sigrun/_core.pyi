@@ -1,6 +1,6 @@
 import builtins
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,12 @@ class DataError(Error, RuntimeError): ...
 class HeldViewError(Error, RuntimeError): ...
 class CancelledError(Error, RuntimeError): ...
 class TimedOutError(Error, RuntimeError, builtins.TimeoutError): ...
+
+def register_op(
+    name: str,
+    compute: Callable[[list[Any], list[Any], bytes], None],
+    shapes: Callable[[list[tuple[int, ...] | None], bytes], Sequence[Sequence[int]]] | None = None,
+) -> None: ...
 
 class Model:
     def __init__(self, path: str | bytes | os.PathLike[str] | None, content: Buffer | None) -> None: ...

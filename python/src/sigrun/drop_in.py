@@ -12,7 +12,7 @@ from typing import Any
 
 from sigrun import interpreter
 
-_NAMES = ("Interpreter", "SignatureRunner", "OpResolverType", "Delegate", "load_delegate")
+_NAMES = ("Interpreter", "InterpreterWithCustomOps", "SignatureRunner", "OpResolverType", "Delegate", "load_delegate")
 
 
 def stand_in() -> None:

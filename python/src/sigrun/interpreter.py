@@ -409,6 +409,26 @@ class Interpreter(_core.Interpreter):
         return f"<sigrun.{type(self).__name__} of {getattr(self, '_model', None)!r}, {self._options['num_threads']} threads>"
 
 
+class InterpreterWithCustomOps(Interpreter):
+    """An `Interpreter` that first registers custom operators, as LiteRT's class of this name does.
+
+    Args:
+        custom_op_registerers: functions that are called with `register_op`. (LiteRT's take a pointer to its C++ resolver, or are names of
+            C functions, neither of which means anything here.)
+        All others are those of `Interpreter`.
+
+    Raises:
+        ValueError: an element is no function.
+    """
+
+    def __init__(self, custom_op_registerers: Sequence[Callable[..., object]] | None = None, **options: Any) -> None:
+        for registerer in custom_op_registerers or ():
+            if not callable(registerer):
+                raise ValueError(f"custom_op_registerers should be functions that take sigrun.register_op, got {registerer!r}")
+            registerer(_core.register_op)
+        super().__init__(**options)
+
+
 def _rebuild(cls: type[Interpreter], model: _core.Model, options: dict[str, Any]) -> Interpreter:
     return cls(model=model, **options)
 
