@@ -43,10 +43,10 @@ template <int kC, int kA, int kB>
 SIGRUN_INLINE void DotBf16() {
   __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
-/// 16 x 16 int32 C += A B of signed bytes: A is 16 rows of 64 along k, B 16 groups of four of k of 16 columns. Sums wrap.
+/// 16 x 16 int32 C += A B: A is 16 rows of 64 unsigned bytes along k, B 16 groups of four signed bytes of k of 16 columns. Sums wrap.
 template <int kC, int kA, int kB>
-SIGRUN_INLINE void DotI8() {
-  __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
+SIGRUN_INLINE void DotU8I8() {
+  __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
 
 }  // namespace

@@ -88,23 +88,23 @@ SIGRUN_INLINE void DotBf16() {
   }
 }
 
-inline void DotRowI8(const TileRegister& b, const uint8_t (&a)[64], uint32_t (&c)[16]) {
+inline void DotRowU8I8(const TileRegister& b, const uint8_t (&a)[64], uint32_t (&c)[16]) {
   for (int k = 0; k < 16; ++k) {
     for (int n = 0; n < 16; ++n) {
       for (int i = 0; i < 4; ++i) {
-        c[n] += static_cast<uint32_t>(static_cast<int8_t>(a[4 * k + i]) * static_cast<int8_t>(b.rows[k][4 * n + i]));
+        c[n] += static_cast<uint32_t>(a[4 * k + i] * static_cast<int8_t>(b.rows[k][4 * n + i]));
       }
     }
   }
 }
 
 template <int kC, int kA, int kB>
-SIGRUN_INLINE void DotI8() {
+SIGRUN_INLINE void DotU8I8() {
   static_assert(kC != kA && kC != kB && kA != kB, "the instruction needs three tiles");
   for (int row = 0; row < 16; ++row) {
     uint32_t c[16];
     memcpy(c, ConfiguredTile<kC>().rows[row], sizeof(c));
-    DotRowI8(ConfiguredTile<kB>(), ConfiguredTile<kA>().rows[row], c);
+    DotRowU8I8(ConfiguredTile<kB>(), ConfiguredTile<kA>().rows[row], c);
     memcpy(ConfiguredTile<kC>().rows[row], c, sizeof(c));
   }
 }

@@ -1,4 +1,5 @@
 #include "kernels/avx512_vnni/dot_i8.h"
+#include "kernels/common/plain_tiles_i8.h"
 // The vocabulary above comes first.
 #include "kernels/avx512_vnni/depthwise_i8.h"
 #include "kernels/common/conv_i8.h"

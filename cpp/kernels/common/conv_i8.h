@@ -16,8 +16,8 @@
 //   kTileRows        the tallest register tile,
 //   Activation       what the tile reads: int8_t, uint8_t (value + 128) or int16_t,
 //   CopyRow(Activation* dst, src, n, mask)   where the tier has a way of its own to copy n activations; it may store up to 63 bytes beyond,
-//   Tile<rows, vectors>(a, a_stride, weights, k_groups, bias, sums)   sums[rows][vectors * kLanes],
-//   kTilesTakeSegments   whether Tile also takes the number of segments that k lies in and the bytes between them.
+//   Tile<rows, vectors>(TileRun, sums)   sums[rows][vectors * kLanes],
+// and over plain_tiles_i8.h or amx_i8.h, which make tiles of any size of it.
 // A block of output pixels is gathered into rows of k = (ky, kx, c), padded with zeros to whole groups; then each panel of weights passes
 // over the block while it is in the cache. Where the input already is such a matrix the tile reads it in place.
 namespace sigrun::kernels {
@@ -39,24 +39,24 @@ struct PanelLayout {
   int32_t width;
   size_t sums, weights, bytes;
   PanelLayout(int32_t k_groups, int32_t channels_left) {
-    const int32_t vectors = (channels_left + kLanes - 1) / kLanes;
-    width = (vectors < kPanelVectors ? vectors : kPanelVectors) * kLanes;
+    const int32_t whole = (channels_left + kColumnUnit - 1) / kColumnUnit * kColumnUnit;
+    width = whole < kPanel ? whole : kPanel;
     sums = static_cast<size_t>(width) * sizeof(int32_t);
     weights = 2 * sums;
     bytes = (weights + static_cast<size_t>(k_groups) * width * kGroup + 63) / 64 * 64;
   }
 };
 
-// A row of k = (ky, kx, c): segments that zeros complete to whole groups. A segment is a line of the window, if that costs little; then
+// A row of k = (ky, kx, c): segments that zeros complete to whole units. A segment is a line of the window, if that costs little; then
 // lines of the input can be read in place.
 struct Depth {
   int32_t segments, segment_k, segment_groups;
   explicit Depth(const ConvShape& s) {
-    const int64_t line = static_cast<int64_t>(s.kernel_width) * s.in_channels, whole = (line + kGroup - 1) / kGroup * kGroup;
-    const bool by_lines = kTilesTakeSegments && 3 * whole <= 4 * line;
+    const int64_t line = static_cast<int64_t>(s.kernel_width) * s.in_channels, whole = (line + kDepthUnit - 1) / kDepthUnit * kDepthUnit;
+    const bool by_lines = 3 * whole <= 4 * line;
     segments = by_lines ? s.kernel_height : 1;
     segment_k = by_lines ? static_cast<int32_t>(line) : s.taps() * s.in_channels;
-    segment_groups = (segment_k + kGroup - 1) / kGroup;
+    segment_groups = (segment_k + kDepthUnit - 1) / kDepthUnit * (kDepthUnit / kGroup);
   }
   int32_t groups() const { return segments * segment_groups; }
 };
@@ -68,22 +68,41 @@ size_t PackBytes(const ConvShape& s) {
   return bytes;
 }
 
+// What is done to weights: the top bit flipped, `subtracted` taken away, and weight_zero_point left to the sums.
+struct WeightOffsets {
+  uint8_t mask;
+  int32_t subtracted, weight_zero_point;
+};
+
+// A zero point is subtracted from the weights if all of them stay int8.
+WeightOffsets ChooseOffsets(const ConvShape& s, WeightView<int8_t> weights, bool flip, int32_t weight_zero_point) {
+  const WeightOffsets left{static_cast<uint8_t>(flip ? 0x80 : 0), 0, weight_zero_point};
+  if (weight_zero_point == 0) return left;
+  for (int32_t n = 0; n < s.out_channels; ++n) {
+    for (int32_t k = 0; k < s.taps() * s.in_channels; ++k) {
+      const int8_t raw = weights.data[n * weights.stride_n + k * weights.stride_k];
+      const int32_t w = static_cast<int8_t>(static_cast<uint8_t>(raw) ^ left.mask) - weight_zero_point;
+      if (w < -128 || w > 127) return left;
+    }
+  }
+  return {left.mask, weight_zero_point, 0};
+}
+
 // One output channel of a panel.
-void PackChannel(const int8_t* weights, ptrdiff_t stride_k, const Depth& depth, bool flip, int32_t bias, int32_t input_zero_point,
-                 int32_t weight_zero_point, const PanelLayout& layout, int32_t column, std::byte* panel) {
+void PackChannel(const int8_t* weights, ptrdiff_t stride_k, const Depth& depth, const WeightOffsets& offsets, int32_t bias,
+                 int32_t input_zero_point, const PanelLayout& layout, int32_t column, std::byte* panel) {
   uint8_t* out = reinterpret_cast<uint8_t*>(panel + layout.weights) + column * kGroup;
-  const uint8_t mask = flip ? 0x80 : 0;
   int32_t sum = 0;
   for (int32_t segment = 0; segment < depth.segments; ++segment) {
-    for (int32_t k = 0; k < depth.segment_k; k += kGroup, out += layout.width * kGroup) {
+    for (int32_t k = 0; k < depth.segment_groups * kGroup; k += kGroup, out += layout.width * kGroup) {
       for (int32_t i = 0; i < kGroup && k + i < depth.segment_k; ++i, weights += stride_k) {
-        out[i] = static_cast<uint8_t>(*weights) ^ mask;
+        out[i] = static_cast<uint8_t>((static_cast<uint8_t>(*weights) ^ offsets.mask) - offsets.subtracted);
         sum = WrapAdd(sum, static_cast<int8_t>(out[i]));
       }
     }
   }
   // sum (a - za)(w - zw) = sum a' w - zw sum a' - za' (sum w - k zw), where a' = a + offset and za' = za + offset.
-  const int32_t centred = WrapSub(sum, WrapMul(WrapMul(depth.segments, depth.segment_k), weight_zero_point));
+  const int32_t centred = WrapSub(sum, WrapMul(WrapMul(depth.segments, depth.segment_k), offsets.weight_zero_point));
   reinterpret_cast<int32_t*>(panel)[column] = WrapSub(bias, WrapMul(input_zero_point + kActivationOffset, centred));
   reinterpret_cast<int32_t*>(panel + layout.sums)[column] = centred;
 }
@@ -93,13 +112,14 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
   const Depth depth(s);
   const int32_t n = s.out_channels;
   std::memset(packed, 0, PackBytes(s));
-  reinterpret_cast<WeightHeader*>(packed)->weight_zero_point = weight_zero_point;
+  const WeightOffsets offsets = ChooseOffsets(s, weights, flip_weights, weight_zero_point);
+  reinterpret_cast<WeightHeader*>(packed)->weight_zero_point = offsets.weight_zero_point;
   std::byte* panel = packed + 64;
   for (int32_t first = 0; first < n; first += kPanel) {
     const PanelLayout layout(depth.groups(), n - first);
     for (int32_t i = 0; i < layout.width && first + i < n; ++i) {
-      PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, depth, flip_weights,
-                  bias != nullptr ? bias[first + i] : 0, input_zero_point, weight_zero_point, layout, i, panel);
+      PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, depth, offsets, bias != nullptr ? bias[first + i] : 0,
+                  input_zero_point, layout, i, panel);
     }
     panel += layout.bytes;
   }
@@ -113,7 +133,7 @@ SIGRUN_INLINE bool IsPointwise(const ConvShape& s) {
 
 // True where the input is copied as it stands, without a gap between rows.
 SIGRUN_INLINE bool IsOneRun(const ConvShape& s) {
-  return IsPointwise(s) && s.groups == 1 && s.in_channels % kGroup == 0 && s.in_channels * sizeof(Activation) % 512 != 0;
+  return IsPointwise(s) && s.groups == 1 && s.in_channels % kDepthUnit == 0 && s.in_channels * sizeof(Activation) % 512 != 0;
 }
 
 // Bytes between gathered rows: whole cache lines, and never a multiple of 512, which would put all rows of a tile in the same cache sets.
@@ -125,8 +145,8 @@ SIGRUN_INLINE size_t RowBytes(const ConvShape& s) {
 }
 
 SIGRUN_INLINE int32_t BlockRows(const ConvShape& s) {
-  const size_t fit = kBlockBytes / RowBytes(s) / kTileRows * kTileRows;
-  const int32_t rows = fit < kTileRows ? kTileRows : fit > kMaxBlockRows ? kMaxBlockRows : static_cast<int32_t>(fit);
+  const size_t fit = kBlockBytes / RowBytes(s) / kMostRows * kMostRows;
+  const int32_t rows = fit < kMostRows ? kMostRows : fit > kMaxBlockRows ? kMaxBlockRows : static_cast<int32_t>(fit);
   return rows < s.rows() ? rows : s.rows();
 }
 
@@ -143,7 +163,7 @@ struct LineBlocks {
     const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + s.kernel_width, depth = s.in_channels;
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
     const bool side_by_side = k.segments == s.kernel_height && s.groups == 1 && s.dilation_w == 1;
-    if (!side_by_side || s.taps() == 1 || s.out_width < kTileRows / 2 || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
+    if (!side_by_side || s.taps() == 1 || s.out_width < kLeastLine || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
     const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;
     if (bytes * height > static_cast<int64_t>(kBlockBytes)) return;
     columns = static_cast<int32_t>(width);
@@ -153,13 +173,23 @@ struct LineBlocks {
   }
 };
 
-/// Gathered rows, then the sums of their activations; vectors may be stored beyond the last row. Or the lines of a block.
-size_t ConvScratchBytes(const ConvShape& s) {
-  const size_t rows = static_cast<size_t>(BlockRows(s)), gathered = (rows * (RowBytes(s) + sizeof(int32_t)) + 63) / 64 * 64 + 64;
+// Gathered rows, as many as tiles read, or the lines of a block; vectors may be stored beyond them.
+size_t ActivationBytes(const ConvShape& s) {
+  const size_t rows = static_cast<size_t>((BlockRows(s) + kRowUnit - 1) / kRowUnit * kRowUnit), gathered = rows * RowBytes(s) + 64;
   const LineBlocks blocks(s, Depth(s));
-  if (blocks.lines == 0) return gathered;
-  const size_t lines = static_cast<size_t>(blocks.InputLines(s, blocks.lines)) * static_cast<size_t>(blocks.line_bytes);
-  return lines > gathered ? lines : gathered;
+  const size_t beyond = static_cast<size_t>(kRowUnit - 1) * s.stride_w * s.in_channels * sizeof(Activation);
+  const size_t lines = static_cast<size_t>(blocks.InputLines(s, blocks.lines)) * static_cast<size_t>(blocks.line_bytes) + beyond;
+  return ((blocks.lines > 0 && lines > gathered ? lines : gathered) + 63) / 64 * 64;
+}
+// The sums of a block's rows.
+size_t SumBytes(const ConvShape& s) {
+  const int32_t line_rows = LineBlocks(s, Depth(s)).lines * s.out_width, rows = BlockRows(s) > line_rows ? BlockRows(s) : line_rows;
+  return (static_cast<size_t>(rows) * sizeof(int32_t) + 63) / 64 * 64;
+}
+
+/// Activations, sums of the rows, and the ones that sum them.
+size_t ConvScratchBytes(const ConvShape& s) {
+  return ActivationBytes(s) + SumBytes(s) + static_cast<size_t>(Depth(s).groups()) * kColumnUnit * kGroup + 64;
 }
 
 // n activations from bytes; may store up to a vector beyond them. `mask` makes a byte int8, or uint8 with offset 128 where the tile wants
@@ -249,12 +279,15 @@ void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t 
   while (dst < end) *dst++ = 0;
 }
 
-// Rows of activations ready for the tiles.
+// Rows of activations ready for the tiles: `rows` rows of output from `first` on, in lines of line_rows of which the first begins at
+// `offset`.
 struct Block {
   const uint8_t* data;
-  ptrdiff_t stride;
-  const int32_t* sums;  // of the rows; null where nothing needs them
+  ptrdiff_t stride, line_step;  // bytes between rows, between lines
   int32_t first, rows;
+  int32_t line_rows, offset;
+  int32_t k_groups, segments;
+  ptrdiff_t segment_step;
 };
 
 void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
@@ -269,7 +302,7 @@ void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range r
     const ptrdiff_t padding = static_cast<ptrdiff_t>(Depth(s).groups()) * kGroup - s.in_channels;
     for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) {
       Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
-      for (ptrdiff_t i = 0; i < padding; ++i) end[i] = 0;
+      if (padding > 0) std::memset(end, 0, static_cast<size_t>(padding) * sizeof(Activation));
     }
     return;
   }
@@ -284,74 +317,25 @@ void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range r
   }
 }
 
-Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range rows, bool with_sums, std::byte* scratch) {
+Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
   const int32_t count = rows.end - rows.begin;
-  Block block{reinterpret_cast<const uint8_t*>(scratch), static_cast<ptrdiff_t>(RowBytes(s)), nullptr, rows.begin, count};
-  if (!kWide && source.mask == 0 && s.in_channels % kGroup == 0 && IsPointwise(s)) {
+  Block block{reinterpret_cast<const uint8_t*>(scratch),
+              static_cast<ptrdiff_t>(RowBytes(s)),
+              0,
+              rows.begin,
+              count,
+              count,
+              0,
+              Depth(s).groups(),
+              1,
+              0};
+  if (!kWide && source.mask == 0 && s.in_channels % kDepthUnit == 0 && count % kRowUnit == 0 && IsPointwise(s)) {
     block.stride = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     block.data = source.data + rows.begin * block.stride + static_cast<ptrdiff_t>(group) * s.in_channels;
   } else {
     GatherRows(s, source, group, rows, scratch);
   }
-  if (!with_sums) return block;
-  int32_t* sums = reinterpret_cast<int32_t*>(scratch + static_cast<size_t>(BlockRows(s)) * RowBytes(s));
-  const int32_t k_count = Depth(s).groups() * kGroup;
-  for (int32_t i = 0; i < count; ++i) {
-    const Activation* row = reinterpret_cast<const Activation*>(block.data + i * block.stride);
-    uint32_t sum = 0;
-    for (int32_t k = 0; k < k_count; ++k) sum += static_cast<uint32_t>(static_cast<int32_t>(row[k]));
-    sums[i] = static_cast<int32_t>(sum);
-  }
-  block.sums = sums;
   return block;
-}
-
-template <int kRows, int kVectors, class... Segments>
-SIGRUN_INLINE void RunTile(int32_t rows, const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias,
-                           int32_t* sums, Segments... segments) {
-  if (rows == kRows) {
-    Tile<kRows, kVectors>(a, a_stride, weights, k_groups, bias, sums, segments...);
-  } else if constexpr (kRows > 1) {
-    RunTile<kRows - 1, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums, segments...);
-  }
-}
-
-template <int kVectors, class... Segments>
-SIGRUN_INLINE void RunPanelTile(int32_t vectors, int32_t rows, const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights,
-                                int32_t k_groups, const int32_t* bias, int32_t* sums, Segments... segments) {
-  if (vectors == kVectors) {
-    if (rows == 1) return Tile<1, kVectors>(a, a_stride, weights, k_groups, bias, sums, segments...);
-    RunTile<kTileRows, kVectors>(rows, a, a_stride, weights, k_groups, bias, sums, segments...);
-  } else if constexpr (kVectors > 1) {
-    RunPanelTile<kVectors - 1>(vectors, rows, a, a_stride, weights, k_groups, bias, sums, segments...);
-  }
-}
-
-// The rows of the next tile when `rows` are left: the last two share what is more than one tile and less than two.
-SIGRUN_INLINE int32_t NextTileRows(int32_t rows) {
-  if (rows <= kTileRows) return rows;
-  return rows >= 2 * kTileRows ? kTileRows : (rows + 1) / 2;
-}
-
-// Every panel over every tile of the block: finish(tile's first row in the block, its rows, sums, their stride) for each.
-template <class Finish>
-SIGRUN_INLINE void RunPanel(const Block& block, const PanelLayout& layout, int32_t k_groups, const std::byte* panel, Finish finish) {
-  alignas(64) int32_t sums[kTileRows * kPanel];
-  for (int32_t first = 0, rows = 0; first < block.rows; first += rows) {
-    rows = NextTileRows(block.rows - first);
-    RunPanelTile<kPanelVectors>(layout.width / kLanes, rows, block.data + first * block.stride, block.stride,
-                                reinterpret_cast<const int8_t*>(panel + layout.weights), k_groups, reinterpret_cast<const int32_t*>(panel),
-                                sums);
-    finish(first, rows, sums);
-  }
-}
-
-// sums[r][*] -= weight_zero_point * row_sums[r]
-void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t rows, int32_t width, int32_t* sums) {
-  for (int32_t r = 0; r < rows; ++r) {
-    const I32 term = Set1(WrapMul(weight_zero_point, row_sums[r]));
-    for (int32_t i = 0; i < width; i += kLanes) Store(sums + r * width + i, Load(sums + r * width + i) - term);
-  }
 }
 
 // Input lines [first, first + count) of one image, completed to the columns that the windows of a line see.
@@ -373,81 +357,144 @@ void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& sourc
   }
 }
 
-// The rows of output of one panel, of lines that CopyLines has copied; `top` is the first of them.
-template <class Epilogue>
-void RunLinesPanel(const ConvShape& s, const LineBlocks& blocks, const std::byte* lines, int32_t top, Range rows, const PanelLayout& layout,
-                   const std::byte* panel, const Epilogue& epilogue) {
-  alignas(64) int32_t sums[kTileRows * kPanel];
-  const ptrdiff_t step = static_cast<ptrdiff_t>(s.stride_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation));
-  const int32_t k_groups = Depth(s).segment_groups;
-  for (int32_t row = rows.begin; row < rows.end;) {
-    const int32_t line = row / s.out_width, x = row % s.out_width;
-    const int32_t count = (line + 1) * s.out_width < rows.end ? s.out_width - x : rows.end - row;
-    const uint8_t* a = reinterpret_cast<const uint8_t*>(lines) + (line - top) * s.stride_h * blocks.line_bytes + x * step;
-    for (int32_t first = 0, tile_rows = 0; first < count; first += tile_rows) {
-      tile_rows = NextTileRows(count - first);
-      RunPanelTile<kPanelVectors>(layout.width / kLanes, tile_rows, a + first * step, step,
-                                  reinterpret_cast<const int8_t*>(panel + layout.weights), k_groups,
-                                  reinterpret_cast<const int32_t*>(panel), sums, s.kernel_height, s.dilation_h * blocks.line_bytes);
-      epilogue.Tile({nullptr, 0, nullptr, row, count}, first, tile_rows, layout.width, sums);
+// The block of output lines from row `begin` on; ends with the rows, the image or the scratch.
+Block MakeLineBlock(const ConvShape& s, const LineBlocks& blocks, const Source& source, Range rows, std::byte* scratch) {
+  const Depth depth(s);
+  const int32_t top = rows.begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
+  const int32_t lines_left = (rows.end - 1) / s.out_width + 1 - top, image_left = s.out_height - y;
+  int32_t lines = blocks.lines < image_left ? blocks.lines : image_left;
+  if (lines_left < lines) lines = lines_left;
+  const int32_t end = (top + lines) * s.out_width < rows.end ? (top + lines) * s.out_width : rows.end;
+  CopyLines(s, blocks, source, batch, y * s.stride_h - s.pad_top, blocks.InputLines(s, lines), source.ZeroPoint(rows.begin, batch),
+            scratch);
+  return {reinterpret_cast<const uint8_t*>(scratch),
+          static_cast<ptrdiff_t>(s.stride_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation)),
+          s.stride_h * blocks.line_bytes,
+          rows.begin,
+          end - rows.begin,
+          s.out_width,
+          rows.begin % s.out_width,
+          depth.segment_groups,
+          depth.segments,
+          s.dilation_h * blocks.line_bytes};
+}
+
+// f(first row in the block, rows, what to multiply but the weights) for every tile.
+template <class F>
+SIGRUN_INLINE void ForTiles(const Block& block, F f) {
+  TileRun run{};
+  run.a_stride = block.stride;
+  run.k_groups = block.k_groups;
+  run.segments = block.segments;
+  run.segment_step = block.segment_step;
+  const uint8_t* line = block.data;
+  int32_t x = block.offset;
+  for (int32_t first = 0; first < block.rows; line += block.line_step, x = 0) {
+    const int32_t left = block.line_rows - x < block.rows - first ? block.line_rows - x : block.rows - first, end = first + left;
+    run.a = line + x * block.stride;
+    for (int32_t rows = 0; first < end; first += rows, run.a += rows * block.stride) {
+      rows = NextTileRows(end - first);
+      f(first, rows, run);
     }
-    row += count;
   }
 }
 
-template <class Epilogue>
-void RunLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, const std::byte* packed, std::byte* scratch, Range rows,
-              Epilogue& epilogue) {
-  const int32_t k_groups = Depth(s).groups();
-  for (int32_t begin = rows.begin; begin < rows.end;) {
-    const int32_t top = begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
-    const int32_t last = ((rows.end - 1) / s.out_width) + 1, left = s.out_height - y;
-    int32_t lines = blocks.lines < left ? blocks.lines : left;
-    if (last - top < lines) lines = last - top;
-    const int32_t end = (top + lines) * s.out_width < rows.end ? (top + lines) * s.out_width : rows.end;
-    CopyLines(s, blocks, source, batch, y * s.stride_h - s.pad_top, blocks.InputLines(s, lines), source.ZeroPoint(begin, batch), scratch);
-    const std::byte* panel = packed + 64;
-    for (int32_t n = 0; n < s.out_channels; n += kPanel) {
-      const PanelLayout layout(k_groups, s.out_channels - n);
-      epilogue.Panel(n, s.out_channels - n < layout.width ? s.out_channels - n : layout.width,
-                     reinterpret_cast<const int32_t*>(panel + layout.sums));
-      RunLinesPanel(s, blocks, scratch, top, {begin, end}, layout, panel, epilogue);
-      panel += layout.bytes;
-    }
-    begin = end;
+// While the tiles of a panel run, each asks for its share of the next panel, whose first tile would else wait for memory.
+struct LookAhead {
+  const int8_t* next;
+  ptrdiff_t share, step;
+  LookAhead(const Block& block, const std::byte* panel, size_t bytes, bool last)
+      : next(reinterpret_cast<const int8_t*>(panel)), share(0), step(0) {
+    if (last) return;
+    const int32_t lines = (block.rows + block.line_rows - 1) / block.line_rows;
+    const int32_t tiles = lines * ((block.line_rows + kMostRows - 1) / kMostRows);
+    next += bytes;
+    share = static_cast<ptrdiff_t>(bytes) / tiles;
+    step = share / (block.k_groups * block.segments) + 1;
+  }
+  void Next(TileRun* run) {
+    run->ahead = next;
+    run->ahead_step = step;
+    next += share;
+  }
+};
+
+// The sums of the block's activations: products with ones, which stand in scratch behind the sums.
+void SumRows(const ConvShape& s, const Block& block, int32_t* row_sums, int8_t* ones) {
+  alignas(64) int32_t sums[kMostRows * kColumnUnit];
+  alignas(64) const int32_t zeros[kColumnUnit] = {};
+  const Depth depth(s);
+  constexpr ptrdiff_t kGroupBytes = kColumnUnit * kGroup;
+  const ptrdiff_t segment_bytes = depth.segment_groups * kGroupBytes;
+  std::memset(ones, 0, static_cast<size_t>(segment_bytes));
+  for (int32_t k = 0; k < depth.segment_k; ++k) {
+    int8_t* group = ones + k / kGroup * kGroupBytes + k % kGroup;
+    for (int32_t column = 0; column < kColumnUnit; ++column) group[column * kGroup] = 1;
+  }
+  for (int32_t i = 1; i < depth.segments; ++i) std::memcpy(ones + i * segment_bytes, ones, static_cast<size_t>(segment_bytes));
+  ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+    run.weights = run.ahead = ones;
+    run.bias = zeros;
+    RunTile(run, rows, kColumnUnit, sums);
+    for (int32_t r = 0; r < rows; ++r) row_sums[first + r] = sums[r * kColumnUnit];
+  });
+}
+
+// sums[r][*] -= weight_zero_point * row_sums[r]
+void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t rows, int32_t width, int32_t* sums) {
+  for (int32_t r = 0; r < rows; ++r) {
+    const I32 term = Set1(WrapMul(weight_zero_point, row_sums[r]));
+    for (int32_t i = 0; i < width; i += kLanes) Store(sums + r * width + i, Load(sums + r * width + i) - term);
   }
 }
 
-// Runs the blocks of the rows, their groups and panels: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
-// epilogue.Tile(block, first row in it, rows, panel width, sums) takes the sums of a tile.
+// Every panel of a group over every tile of the block: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
+// epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile.
+template <class Epilogue>
+void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
+  alignas(64) int32_t sums[kMostRows * kPanel];
+  const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
+  int32_t* row_sums = reinterpret_cast<int32_t*>(scratch);
+  if (weight_zero_point != 0) SumRows(s, block, row_sums, reinterpret_cast<int8_t*>(scratch + SumBytes(s)));
+  const std::byte* panel = weights + 64;
+  for (int32_t n = 0; n < s.out_channels; n += kPanel) {
+    const int32_t left = s.out_channels - n;
+    const PanelLayout layout(block.k_groups * block.segments, left);
+    epilogue.Panel(group * s.out_channels + n, left < layout.width ? left : layout.width,
+                   reinterpret_cast<const int32_t*>(panel + layout.sums));
+    LookAhead ahead(block, panel, layout.bytes, left <= kPanel);
+    ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+      run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
+      run.bias = reinterpret_cast<const int32_t*>(panel);
+      ahead.Next(&run);
+      RunTile(run, rows, layout.width, sums);
+      if (weight_zero_point != 0) SubtractRows(row_sums + first, weight_zero_point, rows, layout.width, sums);
+      epilogue.Tile(block.first + first, rows, layout.width, sums);
+    });
+    panel += layout.bytes;
+  }
+}
+
+// Runs the blocks of the rows and their groups.
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
-  const int32_t k_groups = Depth(s).groups(), step = BlockRows(s);
-  const size_t group_bytes = PackBytes(s);
-  if constexpr (kTilesTakeSegments) {
-    const LineBlocks blocks(s, Depth(s));
-    const bool one_zero_point = source.row_zero_point == nullptr || source.per_batch;
-    if (blocks.lines > 0 && one_zero_point && reinterpret_cast<const WeightHeader*>(packed)->weight_zero_point == 0) {
-      return RunLines(s, blocks, source, packed, scratch, rows, epilogue);
+  [[maybe_unused]] const TileSession session;
+  std::byte* sums = scratch + ActivationBytes(s);
+  const LineBlocks lines(s, Depth(s));
+  if (lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch)) {
+    while (rows.begin < rows.end) {
+      const Block block = MakeLineBlock(s, lines, source, rows, scratch);
+      RunBlock(s, block, 0, packed, sums, epilogue);
+      rows.begin += block.rows;
     }
+    return;
   }
+  const int32_t step = BlockRows(s);
+  const size_t group_bytes = PackBytes(s);
   for (int32_t begin = rows.begin; begin < rows.end; begin += step) {
     const Range range{begin, rows.end - begin < step ? rows.end : begin + step};
     for (int32_t group = 0; group < s.groups; ++group) {
-      const std::byte* weights = packed + group * group_bytes;
-      const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
-      const Block block = MakeBlock(s, source, group, range, weight_zero_point != 0, scratch);
-      const std::byte* panel = weights + 64;
-      for (int32_t n = 0; n < s.out_channels; n += kPanel) {
-        const PanelLayout layout(k_groups, s.out_channels - n);
-        const int32_t channels = s.out_channels - n < layout.width ? s.out_channels - n : layout.width;
-        epilogue.Panel(group * s.out_channels + n, channels, reinterpret_cast<const int32_t*>(panel + layout.sums));
-        RunPanel(block, layout, k_groups, panel, [&](int32_t first, int32_t count, int32_t* sums) SIGRUN_INLINE_LAMBDA {
-          if (block.sums != nullptr) SubtractRows(block.sums + first, weight_zero_point, count, layout.width, sums);
-          epilogue.Tile(block, first, count, layout.width, sums);
-        });
-        panel += layout.bytes;
-      }
+      RunBlock(s, MakeBlock(s, source, group, range, scratch), group, packed + group * group_bytes, sums, epilogue);
     }
   }
 }
@@ -515,8 +562,8 @@ struct RequantizeEpilogue {
       }
     }
   }
-  void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
-    uint8_t* out = output + static_cast<ptrdiff_t>(block.first + first) * output_stride + channel;
+  void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
+    uint8_t* out = output + static_cast<ptrdiff_t>(first) * output_stride + channel;
     const ByteOutput to = bytes;  // in registers: a store of bytes may change any memory
     for (int32_t i = 0; i < channels; i += kLanes, out += kLanes, sums += kLanes) {
       if (params.scale != nullptr && bytes.fits) {
@@ -561,9 +608,9 @@ struct FloatEpilogue {
       addend[i] = bias != nullptr ? bias[first + i] : 0.0f;
     }
   }
-  void Tile(const Block& block, int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
+  void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
     for (int32_t r = 0; r < rows; ++r) {
-      const int32_t row = block.first + first + r;
+      const int32_t row = first + r;
       const int32_t batch = source.per_batch ? row / (shape.out_height * shape.out_width) : 0;
       const I32 zero_point = Set1(source.ZeroPoint(row, batch));
       const F32 factor = Set1(row_scale[source.per_batch ? batch : row]);

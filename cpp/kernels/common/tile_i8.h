@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/common/inline.h"
+#include "kernels/common/tile_run_i8.h"
 
 // The register tile of the x86 tiers, over LoadWeights(weights), Broadcast(a) and Dot(sum, a, w).
 namespace sigrun::kernels {
@@ -11,24 +12,27 @@ namespace {
 
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
-/// k may lie in several segments of k_groups, `segment_step` bytes apart in a.
-constexpr bool kTilesTakeSegments = true;
 template <int kRows, int kVectors>
-void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums,
-          int32_t segments = 1, ptrdiff_t segment_step = 0) {
+void Tile(const TileRun& run, int32_t* sums) {
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
+  const uint8_t* a = run.a;
+  const ptrdiff_t a_stride = run.a_stride, ahead_step = run.ahead_step;
+  const int8_t *weights = run.weights, *ahead = run.ahead;
+  const int32_t k_groups = run.k_groups;
   I32 acc[kSplit][kRows][kVectors];
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      acc[0][r][v] = Load(bias + v * kLanes);
+      acc[0][r][v] = Load(run.bias + v * kLanes);
       SIGRUN_UNROLL
       for (int i = 1; i < kSplit; ++i) acc[i][r][v] = Set1(0);
     }
   }
   const auto step = [&](I32(&to)[kRows][kVectors], const uint8_t* from, const int8_t* w) __attribute__((always_inline)) {
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += ahead_step;
     Weights panel[kVectors];
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) panel[v] = LoadWeights(w + v * kLanes * kGroup);
@@ -39,7 +43,7 @@ void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k
       for (int v = 0; v < kVectors; ++v) to[r][v] = Dot(to[r][v], x, panel[v]);
     }
   };
-  for (; segments > 0; --segments, a += segment_step) {
+  for (int32_t segments = run.segments; segments > 0; --segments, a += run.segment_step) {
     const uint8_t* from = a;
     int32_t k = 0;
     for (; k + kSplit <= k_groups; k += kSplit, from += kSplit * kActivationStep, weights += kSplit * kWeightStep) {

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/common/inline.h"
+#include "kernels/common/tile_run_i8.h"
 #include "kernels/neon/simd_i8.h"
 
 // Dot products of four by sdot: sixteen activations of a row are loaded at once and taken by lane.
@@ -17,7 +18,6 @@ using Activation = int8_t;
 constexpr int kGroup = 4;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
-constexpr bool kTilesTakeSegments = false;
 
 template <int kLane>
 SIGRUN_INLINE I32 DotLane(I32 acc, int8x16_t a, int8x16_t w0, int8x16_t w1) {
@@ -33,25 +33,30 @@ SIGRUN_INLINE void FourSteps(I32 (&acc)[kRows], const int8x16_t (&a)[kRows], con
 }
 
 template <int kRows, int kVectors>
-void Tile(const uint8_t* a, ptrdiff_t a_stride, const int8_t* weights, int32_t k_groups, const int32_t* bias, int32_t* sums) {
-  const int8_t* in = reinterpret_cast<const int8_t*>(a);
+void Tile(const TileRun& run, int32_t* sums) {
+  const ptrdiff_t a_stride = run.a_stride;
+  const int8_t* weights = run.weights;
   I32 acc[kRows];
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) acc[r] = Load(bias);
-  int32_t k = 0;
-  for (; k + 4 <= k_groups; k += 4, in += 16, weights += 4 * 32) {
-    int8x16_t x[kRows];
-    SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) x[r] = vld1q_s8(in + r * a_stride);
-    FourSteps<kRows, 0>(acc, x, weights);
-  }
-  for (; k < k_groups; ++k, in += 4, weights += 32) {
-    const int8x16_t w0 = vld1q_s8(weights), w1 = vld1q_s8(weights + 16);
-    SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      int32_t four;
-      std::memcpy(&four, in + r * a_stride, sizeof(four));
-      acc[r] = DotLane<0>(acc[r], vreinterpretq_s8_s32(vdupq_n_s32(four)), w0, w1);
+  for (int r = 0; r < kRows; ++r) acc[r] = Load(run.bias);
+  const int8_t* line = reinterpret_cast<const int8_t*>(run.a);
+  for (int32_t segment = 0; segment < run.segments; ++segment, line += run.segment_step) {
+    const int8_t* in = line;
+    int32_t k = 0;
+    for (; k + 4 <= run.k_groups; k += 4, in += 16, weights += 4 * 32) {
+      int8x16_t x[kRows];
+      SIGRUN_UNROLL
+      for (int r = 0; r < kRows; ++r) x[r] = vld1q_s8(in + r * a_stride);
+      FourSteps<kRows, 0>(acc, x, weights);
+    }
+    for (; k < run.k_groups; ++k, in += 4, weights += 32) {
+      const int8x16_t w0 = vld1q_s8(weights), w1 = vld1q_s8(weights + 16);
+      SIGRUN_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        int32_t four;
+        std::memcpy(&four, in + r * a_stride, sizeof(four));
+        acc[r] = DotLane<0>(acc[r], vreinterpretq_s8_s32(vdupq_n_s32(four)), w0, w1);
+      }
     }
   }
   SIGRUN_UNROLL

@@ -268,8 +268,9 @@ TEST(AmxStandin, DenormalsAreZero) {
   EXPECT_EQ(sum.Run(), 0.0f);
 }
 
-TEST(AmxStandin, SignedBytes) {
-  int8_t a[16][64], b[16][64];
+TEST(AmxStandin, UnsignedBySignedBytes) {
+  uint8_t a[16][64];
+  int8_t b[16][64];
   int32_t c[16][16];
   const std::vector<int8_t> values = RandomInts<int8_t>(2 * sizeof(a), 1);
   std::memcpy(a, values.data(), sizeof(a));
@@ -279,7 +280,7 @@ TEST(AmxStandin, SignedBytes) {
   LoadTile<3>(c, 64);
   LoadTile<4>(a, 64);
   LoadTile<5>(b, 64);
-  DotI8<3, 4, 5>();
+  DotU8I8<3, 4, 5>();
   int32_t result[16][16];
   StoreTile<3>(result, 64);
   for (int m = 0; m < 16; ++m) {

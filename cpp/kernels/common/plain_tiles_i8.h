@@ -1,0 +1,28 @@
+#pragma once
+
+#include "kernels/common/register_tiles_i8.h"
+
+// conv_i8.h's tiles where registers are all there is: nothing is completed beyond a dot product and a vector.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int32_t kMostRows = kTileRows;       // of a tile
+constexpr int32_t kRowUnit = 1;                // rows are read in units of it
+constexpr int32_t kDepthUnit = kGroup;         // and k
+constexpr int32_t kColumnUnit = kLanes;        // and channels
+constexpr int32_t kLeastLine = kTileRows / 2;  // shorter lines are better gathered into rows
+
+/// The rows of the next tile when `rows` are left: the last two share what is more than one tile and less than two.
+SIGRUN_INLINE int32_t NextTileRows(int32_t rows) {
+  if (rows <= kTileRows) return rows;
+  return rows >= 2 * kTileRows ? kTileRows : (rows + 1) / 2;
+}
+SIGRUN_INLINE void RunTile(const TileRun& run, int32_t rows, int32_t width, int32_t* sums) {
+  RunRegisterTile<kTileRows>(run, rows, width, sums);
+}
+
+/// Lives while tiles are used.
+struct TileSession {};
+
+}  // namespace
+}  // namespace sigrun::kernels

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sigrun::kernels {
+namespace {
+
+/// What a tile multiplies: rows of activations `a_stride` bytes apart by a panel of weights [k group][width][kGroup]. k may lie in several
+/// segments of k_groups, `segment_step` bytes apart in a.
+struct TileRun {
+  const uint8_t* a;
+  ptrdiff_t a_stride;
+  const int8_t* weights;
+  const int32_t* bias;
+  int32_t k_groups;
+  int32_t segments = 1;
+  ptrdiff_t segment_step = 0;
+  /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
+  const int8_t* ahead = nullptr;
+  ptrdiff_t ahead_step = 0;
+};
+
+}  // namespace
+}  // namespace sigrun::kernels
