@@ -2,6 +2,7 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <string>
 
 #include "graph/graph.h"
 #include "model/error.h"
@@ -23,7 +24,8 @@ class AlignedCopies {
     if (reinterpret_cast<uintptr_t>(constant) % alignment == 0) return constant;
     auto& copy = copies_[{constant, bytes}];
     if (copy == nullptr) {
-      if (bytes > budget_) Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", graph_.subgraph, "].tensors: too many constants are misaligned");
+      if (bytes > budget_)
+        Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", graph_.subgraph, "].tensors: too many constants are misaligned");
       budget_ -= bytes;
       copy = std::make_shared<AlignedBytes>(bytes);
       std::memcpy(copy->data(), constant, bytes);
@@ -51,39 +53,251 @@ Value MakeValue(const FlatModel& model, const TensorInfo& tensor, AlignedCopies&
     value.shape = tensor.shape;
     value.constant = copies.Get(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(), tensor);
     value.constant_bytes = bytes.size();
+    value.sparsity = tensor.sparsity;
   }
   return value;
 }
 
-const OpDef* OpOf(const OperatorCode& code) {
+// STABLEHLO_COMPOSITE: an operator of its own name, and the subgraph that computes the same from others.
+struct Composite {
+  std::string_view name;
+  int32_t decomposition;
+};
+
+std::optional<Composite> CompositeOf(const FlatModel& model, const OperatorInfo& op) {
+  enum Field : int { kName, kDecomposition };
+  if (model.operator_codes[op.code].name() != "STABLEHLO_COMPOSITE") return std::nullopt;
+  return Composite{op.options_2.String(kName, "name"), op.options_2.Scalar<int32_t>(kDecomposition)};
+}
+
+const OpDef* FindOp(const FlatModel& model, const OperatorInfo& op) {
+  if (const std::optional<Composite> composite = CompositeOf(model, op)) return ops::FindOp(composite->name);
+  const OperatorCode& code = model.operator_codes[op.code];
   const OpDef* own = code.custom.empty() ? nullptr : ops::FindCustomOp(code.custom);
   return own != nullptr ? own : ops::FindOp(code.name());
 }
 
-void RefuseMissing(const FlatModel& model, const SubgraphInfo& subgraph) {
-  std::set<std::string> missing;
-  for (const OperatorInfo& op : subgraph.operators) {
-    const OperatorCode& code = model.operator_codes[op.code];
-    if (OpOf(code) == nullptr) missing.insert(Concat(code.name(), " (version ", code.version, ")"));
+const SubgraphInfo& DecompositionOf(const FlatModel& model, const Composite& composite) {
+  if (composite.decomposition < 0 || static_cast<size_t>(composite.decomposition) >= model.subgraphs.size()) {
+    Fail(StatusCode::kInvalidArgument, "invalid model: STABLEHLO_COMPOSITE '", composite.name, "': its decomposition is subgraph ",
+         composite.decomposition, " of ", model.subgraphs.size());
   }
-  if (missing.empty()) return;
+  return model.subgraphs[static_cast<size_t>(composite.decomposition)];
+}
+
+// --- operators that are missing ---
+
+struct Missing {
+  int count = 0;
+  std::string first;  // where, and what it works on
+};
+
+std::string DescribeTensors(const SubgraphInfo& subgraph, const std::vector<int32_t>& tensors) {
   std::string list;
-  for (const std::string& name : missing) list += (list.empty() ? "" : ", ") + name;
+  for (const int32_t t : tensors) {
+    list += list.empty() ? "" : ", ";
+    if (t < 0) {
+      list += "-";
+      continue;
+    }
+    const TensorInfo& tensor = subgraph.tensors[static_cast<size_t>(t)];
+    list += TensorTypeName(tensor.type) + ToString(tensor.shape_signature.empty() ? tensor.shape : tensor.shape_signature);
+  }
+  return list;
+}
+
+void CollectMissing(const FlatModel& model, const SubgraphInfo& subgraph, std::set<const SubgraphInfo*>& seen,
+                    std::map<std::string, Missing>& missing) {
+  if (!seen.insert(&subgraph).second) return;
+  for (size_t i = 0; i < subgraph.operators.size(); ++i) {
+    const OperatorInfo& op = subgraph.operators[i];
+    if (FindOp(model, op) != nullptr) continue;
+    if (const std::optional<Composite> composite = CompositeOf(model, op)) {
+      CollectMissing(model, DecompositionOf(model, *composite), seen, missing);
+      continue;
+    }
+    const OperatorCode& code = model.operator_codes[op.code];
+    Missing& m = missing[Concat(code.name(), " (version ", code.version)];
+    if (m.count++ > 0) continue;
+    m.first = Concat("#", i, ": ", DescribeTensors(subgraph, op.inputs), " -> ", DescribeTensors(subgraph, op.outputs));
+    if (!op.custom_options.empty()) m.first += Concat(", ", op.custom_options.size(), " bytes of options");
+  }
+}
+
+// Decompositions that no operator needs, because the composite itself is one.
+std::set<const SubgraphInfo*> Unneeded(const FlatModel& model) {
+  std::set<const SubgraphInfo*> found;
+  for (const SubgraphInfo& subgraph : model.subgraphs) {
+    for (const OperatorInfo& op : subgraph.operators) {
+      const std::optional<Composite> composite = CompositeOf(model, op);
+      if (composite && FindOp(model, op) != nullptr) found.insert(&DecompositionOf(model, *composite));
+    }
+  }
+  return found;
+}
+
+// Throws if an operator of the subgraph is missing, and then names those of the other subgraphs, too.
+void RefuseMissing(const FlatModel& model, const SubgraphInfo& subgraph) {
+  std::set<const SubgraphInfo*> seen;
+  std::map<std::string, Missing> missing;
+  CollectMissing(model, subgraph, seen, missing);
+  if (missing.empty()) return;
+  seen.merge(Unneeded(model));
+  for (const SubgraphInfo& other : model.subgraphs) CollectMissing(model, other, seen, missing);
+  std::string list;
+  for (const auto& [name, m] : missing) {
+    list += Concat(list.empty() ? "" : ", ", name, m.count > 1 ? Concat(", ", m.count, " times, first ") : "; ", m.first, ")");
+  }
   Fail(StatusCode::kUnimplemented, "the model uses operators that this build does not have: ", list);
 }
 
-Node MakeNode(const FlatModel& model, const OperatorInfo& info, int32_t index) {
-  Node node;
-  node.op = OpOf(model.operator_codes[info.code]);
-  node.index = index;
-  node.version = model.operator_codes[info.code].version;
-  node.inputs = info.inputs;
-  node.outputs = info.outputs;
-  node.intermediates = info.intermediates;
-  node.info = &info;
-  if (node.op->activation_field >= 0) node.activation = static_cast<schema::Activation>(info.options.Scalar<int8_t>(node.op->activation_field));
-  return node;
-}
+// --- nodes and values ---
+
+// A node that is not in the file.
+const OperatorInfo kNoInfo;
+
+class Builder {
+ public:
+  Builder(const FlatModel& model, Graph& graph) : model_(model), graph_(graph), copies_(model, graph) {}
+
+  void AddSubgraph(uint32_t subgraph) {
+    const SubgraphInfo& info = model_.subgraphs[subgraph];
+    std::vector<int32_t> ids;
+    for (const TensorInfo& tensor : info.tensors) ids.push_back(AddValue(tensor));
+    graph_.inputs = info.inputs;
+    graph_.outputs = info.outputs;
+    AddOperators(info, ids, std::nullopt);
+  }
+
+ private:
+  static constexpr size_t kMostNodes = 1 << 20;  // a small hostile file may nest composites in composites
+  static constexpr size_t kDeepest = 64;
+
+  int32_t AddValue(const TensorInfo& tensor) {
+    graph_.values.push_back(MakeValue(model_, tensor, copies_));
+    return static_cast<int32_t>(graph_.values.size()) - 1;
+  }
+
+  Value& ValueAt(int32_t v) { return graph_.values[static_cast<size_t>(v)]; }
+
+  // Adds the operators of `subgraph`, the tensors of which are the values `ids`; -1 where there is none. `index` is the place that inlined
+  // ones take in messages.
+  void AddOperators(const SubgraphInfo& subgraph, const std::vector<int32_t>& ids, std::optional<int32_t> index) {
+    const auto map = [&](std::vector<int32_t> tensors) {
+      for (int32_t& t : tensors) t = t < 0 ? -1 : ids[static_cast<size_t>(t)];
+      return tensors;
+    };
+    for (size_t i = 0; i < subgraph.operators.size(); ++i) {
+      const OperatorInfo& info = subgraph.operators[i];
+      Node node;
+      node.op = FindOp(model_, info);
+      node.index = index.value_or(static_cast<int32_t>(i));
+      node.version = model_.operator_codes[info.code].version;
+      node.inputs = map(info.inputs);
+      node.outputs = map(info.outputs);
+      node.intermediates = map(info.intermediates);
+      node.info = &info;
+      if (node.op == nullptr) {
+        Inline(node, *CompositeOf(model_, info));
+        continue;
+      }
+      if (node.op->activation_field >= 0)
+        node.activation = static_cast<schema::Activation>(info.options.Scalar<int8_t>(node.op->activation_field));
+      MakeInputsDense(node);
+      AddNode(std::move(node));
+    }
+  }
+
+  void AddNode(Node node) {
+    if (graph_.nodes.size() >= kMostNodes) Fail(StatusCode::kInvalidArgument, "invalid model: more than ", kMostNodes, " operators");
+    graph_.nodes.push_back(std::move(node));
+  }
+
+  // A tensor of a decomposition and the output of the composite that is the same, where one value cannot be both.
+  using Copies = std::vector<std::pair<int32_t, int32_t>>;
+
+  // The operators of a decomposition, which read the composite's inputs and write its outputs.
+  void Inline(const Node& composite, const Composite& what) {
+    const SubgraphInfo& body = DecompositionOf(model_, what);
+    const std::string where = Concat("invalid model: STABLEHLO_COMPOSITE #", composite.index, " '", what.name, "': ");
+    if (std::find(inlined_.begin(), inlined_.end(), &body) != inlined_.end())
+      Fail(StatusCode::kInvalidArgument, where, "its decomposition contains it");
+    if (inlined_.size() >= kDeepest) Fail(StatusCode::kInvalidArgument, where, "it is nested more than ", kDeepest, " deep");
+    Copies copies;
+    const std::vector<int32_t> ids = ValuesOfBody(body, composite, where, copies);
+    inlined_.push_back(&body);
+    AddOperators(body, ids, composite.index);
+    inlined_.pop_back();
+    for (const auto& [from, to] : copies) AddNode(NewNode("IDENTITY", composite.index, ids[static_cast<size_t>(from)], to));
+  }
+
+  std::vector<int32_t> ValuesOfBody(const SubgraphInfo& body, const Node& composite, const std::string& where, Copies& copies) {
+    if (body.inputs.size() != composite.inputs.size() || body.outputs.size() != composite.outputs.size()) {
+      Fail(StatusCode::kInvalidArgument, where, "its decomposition has ", body.inputs.size(), " inputs and ", body.outputs.size(),
+           " outputs, it has ", composite.inputs.size(), " and ", composite.outputs.size());
+    }
+    std::vector<int32_t> ids(body.tensors.size(), -1);
+    std::vector<char> placed(body.tensors.size(), 0);
+    const auto place = [&](int32_t tensor, int32_t value) {
+      const TensorType type = body.tensors[static_cast<size_t>(tensor)].type;
+      if (value >= 0 && ValueAt(value).type != type) {
+        Fail(StatusCode::kInvalidArgument, where, "'", ValueAt(value).name, "' is ", TensorTypeName(ValueAt(value).type),
+             ", its decomposition has ", TensorTypeName(type));
+      }
+      ids[static_cast<size_t>(tensor)] = value;
+      placed[static_cast<size_t>(tensor)] = 1;
+    };
+    for (size_t i = 0; i < body.inputs.size(); ++i) place(body.inputs[i], composite.inputs[i]);
+    for (size_t o = 0; o < body.outputs.size(); ++o) {
+      const int32_t tensor = body.outputs[o];
+      const bool is_constant = !model_.buffers[body.tensors[static_cast<size_t>(tensor)].buffer].empty();
+      if (composite.outputs[o] < 0) continue;
+      if (placed[static_cast<size_t>(tensor)] || is_constant) {
+        copies.emplace_back(tensor, composite.outputs[o]);
+      } else {
+        place(tensor, composite.outputs[o]);
+      }
+    }
+    for (size_t t = 0; t < ids.size(); ++t) {
+      if (!placed[t]) ids[t] = AddValue(body.tensors[t]);
+    }
+    return ids;
+  }
+
+  static Node NewNode(const char* op, int32_t index, int32_t input, int32_t output) {
+    Node node;
+    node.op = ops::FindOp(op);
+    node.index = index;
+    node.inputs = {input};
+    node.outputs = {output};
+    node.info = &kNoInfo;
+    return node;
+  }
+
+  // The bytes of a sparse constant are fewer than its shape says: only DENSIFY knows how to read them.
+  void MakeInputsDense(Node& node) {
+    if (std::string_view(node.op->name) == "DENSIFY") return;
+    for (int32_t& input : node.inputs) {
+      if (input < 0 || !ValueAt(input).sparsity) continue;
+      auto [dense, fresh] = dense_.try_emplace(input, static_cast<int32_t>(graph_.values.size()));
+      if (fresh) {
+        Value value = ValueAt(input);
+        value.constant = nullptr;
+        value.constant_bytes = 0;
+        value.sparsity = {};
+        graph_.values.push_back(std::move(value));
+        AddNode(NewNode("DENSIFY", node.index, input, dense->second));
+      }
+      input = dense->second;
+    }
+  }
+
+  const FlatModel& model_;
+  Graph& graph_;
+  AlignedCopies copies_;
+  std::vector<const SubgraphInfo*> inlined_;  // around what is being added
+  std::map<int32_t, int32_t> dense_;          // sparse constants and what DENSIFY makes of them
+};
 
 // Every value must be written once, before it is read.
 void CheckOrder(Graph& graph) {
@@ -92,7 +306,8 @@ void CheckOrder(Graph& graph) {
   for (size_t v = 0; v < graph.values.size(); ++v) written[v] = graph.values[v].constant != nullptr || graph.values[v].is_variable;
   for (const int32_t v : graph.inputs) {
     Value& value = graph.values[static_cast<size_t>(v)];
-    if (value.constant != nullptr) Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".inputs: tensor ", v, " '", value.name, "' is a constant");
+    if (value.constant != nullptr)
+      Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".inputs: tensor ", v, " '", value.name, "' is a constant");
     written[static_cast<size_t>(v)] = 1;
   }
   for (const Node& node : graph.nodes) {
@@ -101,7 +316,8 @@ void CheckOrder(Graph& graph) {
       if (v < 0 || written[static_cast<size_t>(v)]) continue;
       Value& value = graph.values[static_cast<size_t>(v)];
       if (std::find(value.shape.begin(), value.shape.end(), 0) == value.shape.end()) {
-        Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ".inputs: tensor ", v, " '", value.name, "' is read before anything writes it");
+        Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ".inputs: tensor ", v, " '", value.name,
+             "' is read before anything writes it");
       }
       value.constant = kNoBytes;
       written[static_cast<size_t>(v)] = 1;
@@ -120,42 +336,44 @@ void CheckOrder(Graph& graph) {
       Fail(StatusCode::kUnimplemented, where, ".outputs: tensor ", v, " '", graph.values[static_cast<size_t>(v)].name, "' is a variable");
     }
     if (!written[static_cast<size_t>(v)]) {
-      Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".outputs: nothing writes tensor ", v, " '", graph.values[static_cast<size_t>(v)].name, "'");
+      Fail(StatusCode::kInvalidArgument, "invalid model: ", where, ".outputs: nothing writes tensor ", v, " '",
+           graph.values[static_cast<size_t>(v)].name, "'");
     }
   }
 }
 
-// The bytes of a sparse constant are fewer than its shape says: only DENSIFY knows how to read them.
-void CheckSparse(const Graph& graph) {
-  const std::vector<TensorInfo>& tensors = graph.model->subgraphs[graph.subgraph].tensors;
-  const auto is_sparse = [&](int32_t v) { return v >= 0 && graph.values[static_cast<size_t>(v)].constant != nullptr && tensors[static_cast<size_t>(v)].sparsity; };
+// Old quantisers left FLOAT32 on the results of arithmetic between quantised tensors: these have the type of the operands.
+void CorrectTypes(Graph& graph) {
   for (const Node& node : graph.nodes) {
-    if (std::string_view(node.op->name) == "DENSIFY") continue;
-    const auto sparse = std::find_if(node.inputs.begin(), node.inputs.end(), is_sparse);
-    if (sparse != node.inputs.end()) {
-      Fail(StatusCode::kUnimplemented, graph.Describe(node), ": its input ", sparse - node.inputs.begin(), " is sparse");
-    }
+    const std::string_view op = node.op->name;
+    if ((op != "ADD" && op != "SUB" && op != "MUL") || node.inputs.size() != 2 || node.outputs.size() != 1) continue;
+    const int32_t input = node.inputs[1], output = node.outputs[0];
+    if (input < 0 || output < 0 || std::find(graph.outputs.begin(), graph.outputs.end(), output) != graph.outputs.end()) continue;
+    Value& value = graph.values[static_cast<size_t>(output)];
+    const TensorType type = graph.values[static_cast<size_t>(input)].type;
+    const bool quantized = type == TensorType::kInt8 || type == TensorType::kUInt8 || type == TensorType::kInt16;
+    if (value.type == TensorType::kFloat32 && quantized && !value.quantization->empty()) value.type = type;
   }
+}
+
+void CheckOutputs(const Graph& graph) {
   for (const int32_t v : graph.outputs) {
-    if (is_sparse(v)) Fail(StatusCode::kUnimplemented, "invalid model: subgraphs[", graph.subgraph, "].outputs: tensor ", v, " is sparse");
+    if (!graph.values[static_cast<size_t>(v)].sparsity) continue;
+    Fail(StatusCode::kUnimplemented, "invalid model: subgraphs[", graph.subgraph, "].outputs: tensor ", v, " is sparse");
   }
 }
 
 }  // namespace
 
 Graph BuildGraph(const FlatModel& model, uint32_t subgraph) {
-  const SubgraphInfo& info = model.subgraphs[subgraph];
-  RefuseMissing(model, info);
+  RefuseMissing(model, model.subgraphs[subgraph]);
   Graph graph;
   graph.model = &model;
   graph.subgraph = subgraph;
-  AlignedCopies copies(model, graph);
-  for (const TensorInfo& tensor : info.tensors) graph.values.push_back(MakeValue(model, tensor, copies));
-  for (size_t i = 0; i < info.operators.size(); ++i) graph.nodes.push_back(MakeNode(model, info.operators[i], static_cast<int32_t>(i)));
-  graph.inputs = info.inputs;
-  graph.outputs = info.outputs;
+  Builder(model, graph).AddSubgraph(subgraph);
   CheckOrder(graph);
-  CheckSparse(graph);
+  CorrectTypes(graph);
+  CheckOutputs(graph);
   return graph;
 }
 

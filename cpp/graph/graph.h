@@ -37,7 +37,7 @@ class AlignedBytes {
   size_t size_ = 0;
 };
 
-/// A tensor of the graph; ids are indices of Graph::values, equal to the tensor's index in the file.
+/// A tensor of the graph. Ids are indices of Graph::values: first the file's tensors in their order, then those of inlined subgraphs.
 struct Value {
   std::string_view name;
   TensorType type = TensorType::kFloat32;
@@ -46,6 +46,7 @@ struct Value {
   const std::byte* constant = nullptr;  // its bytes, if it is known without running: from the file, or folded
   size_t constant_bytes = 0;
   bool is_variable = false;
+  flatbuffer::Table sparsity;  // of a constant whose bytes are those of a sparse tensor, else null
 };
 
 /// An operator of the graph. Passes may drop nodes, change their inputs and outputs, and set the fused fields.
@@ -76,7 +77,8 @@ struct Graph {
   std::string Describe(const Node& node) const;
 };
 
-/// Throws Error: kUnimplemented naming every operator that is missing, at once; kInvalidArgument if a value is read before it is written.
+/// Composites stand as the operators of their decompositions, unless there is an operator of the composite's name. Throws Error: kUnimplemented
+/// naming every operator that is missing, at once; kInvalidArgument if a value is read before it is written.
 Graph BuildGraph(const FlatModel& model, uint32_t subgraph);
 
 /// Readable text, one line a node, for tests and debugging.

@@ -134,11 +134,11 @@ Packed PackRight(Prepare& p, const Products& b, const std::string& key, size_t b
 void EmitF32(Prepare& p, const Products& b) {
   const FloatProduct product(p, b.shape());
   const size_t bytes = product.PackBytes(b.k, b.n);
-  const Packed packed = PackRight<float>(
-      p, b, Concat("right", product.key()), bytes,
-      [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k](const float* matrix, std::byte* to) {
-        product.Pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
-      });
+  const Packed packed =
+      PackRight<float>(p, b, Concat("right", product.key()), bytes,
+                       [=, k = b.k, n = b.n, stride_n = b.stride_n, stride_k = b.stride_k](const float* matrix, std::byte* to) {
+                         product.Pack(k, n, {matrix, stride_n, stride_k}, nullptr, to);
+                       });
   p.Emit([=, clamp = ActivationClamp(p), in = LeftRows<float>(p, b), scratch = WorkerScratch(p, product.ScratchBytes(b.shape())),
           out = p.out(0)](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);

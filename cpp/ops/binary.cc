@@ -10,6 +10,7 @@
 #include "ops/support/integer.h"
 #include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
+#include "ops/support/small_float.h"
 
 // Arithmetic on two operands that broadcast: float32 through the kernels, integers that wrap, 8-bit as LiteRT's reference rounds it.
 namespace sigrun::ops {
@@ -386,16 +387,16 @@ void PreparePow(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "ADD", .prepare = PrepareAdd, .activation_field = 0},
-    {.name = "SUB", .prepare = PrepareSub, .activation_field = 0},
-    {.name = "MUL", .prepare = PrepareMul, .activation_field = 0},
-    {.name = "DIV", .prepare = PrepareDiv, .activation_field = 0},
-    {.name = "MAXIMUM", .prepare = PrepareExtremum<true>},
-    {.name = "MINIMUM", .prepare = PrepareExtremum<false>},
-    {.name = "SQUARED_DIFFERENCE", .prepare = PrepareSquaredDifference},
+    {.name = "ADD", .prepare = OrSmallFloat<PrepareAdd, Binary::kAdd>, .activation_field = 0},
+    {.name = "SUB", .prepare = OrSmallFloat<PrepareSub, Binary::kSub>, .activation_field = 0},
+    {.name = "MUL", .prepare = OrSmallFloat<PrepareMul, Binary::kMul>, .activation_field = 0},
+    {.name = "DIV", .prepare = OrSmallFloat<PrepareDiv, Binary::kDiv>, .activation_field = 0},
+    {.name = "MAXIMUM", .prepare = OrSmallFloat<PrepareExtremum<true>, Binary::kMaximum>},
+    {.name = "MINIMUM", .prepare = OrSmallFloat<PrepareExtremum<false>, Binary::kMinimum>},
+    {.name = "SQUARED_DIFFERENCE", .prepare = OrSmallFloat<PrepareSquaredDifference, Binary::kSquaredDifference>},
     {.name = "FLOOR_DIV", .prepare = PrepareFloorDiv},
     {.name = "FLOOR_MOD", .prepare = PrepareFloorMod},
-    {.name = "POW", .prepare = PreparePow},
+    {.name = "POW", .prepare = OrSmallFloat<PreparePow, Binary::kPow>},
 };
 
 }  // namespace

@@ -4,18 +4,13 @@
 #include <type_traits>
 
 #include "ops/op.h"
+#include "ops/support/arithmetic.h"
 #include "ops/support/elements.h"
-#include "ops/support/float16.h"
 
-// CAST among the numeric types and BOOL. A float goes to an integer towards zero, saturated, NaN to the largest; integers wrap; what is not
-// zero is true; of a complex number the real part counts.
+// CAST and STABLEHLO_CONVERT among the numeric types and BOOL. A float goes to an integer towards zero, saturated, NaN to the largest;
+// integers wrap; what is not zero is true; of a complex number the real part counts.
 namespace sigrun::ops {
 namespace {
-
-// A BOOL as the byte that holds it, which in a file may be any.
-struct Boolean {
-  uint8_t byte;
-};
 
 template <class To>
 To FromDouble(double x) {
@@ -30,7 +25,7 @@ To Convert(From x) {
   using Complex = std::complex<float>;
   if constexpr (std::is_same_v<From, To>) {
     return x;
-  } else if constexpr (std::is_same_v<From, Half>) {
+  } else if constexpr (kIsSmallFloat<From>) {
     return Convert<To>(static_cast<float>(x));
   } else if constexpr (std::is_same_v<From, Boolean>) {
     return Convert<To>(static_cast<uint8_t>(x.byte != 0));
@@ -38,8 +33,8 @@ To Convert(From x) {
     return {static_cast<uint8_t>(x != From{})};
   } else if constexpr (std::is_same_v<From, Complex>) {
     return Convert<To>(x.real());
-  } else if constexpr (std::is_same_v<To, Half>) {
-    return Half(static_cast<float>(x));
+  } else if constexpr (kIsSmallFloat<To>) {
+    return To(static_cast<float>(x));
   } else if constexpr (std::is_same_v<To, Complex>) {
     return Complex(static_cast<float>(x), 0.0f);
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
@@ -64,6 +59,7 @@ Result WithType(TensorType type, const Finder& find) {
   switch (type) {
     case TensorType::kFloat32: return find.template Get<float>();
     case TensorType::kFloat16: return find.template Get<Half>();
+    case TensorType::kBFloat16: return find.template Get<BFloat16>();
     case TensorType::kFloat64: return find.template Get<double>();
     case TensorType::kInt8: return find.template Get<int8_t>();
     case TensorType::kInt16: return find.template Get<int16_t>();
@@ -108,7 +104,10 @@ void PrepareCast(Prepare& p) {
   });
 }
 
-constexpr OpDef kOps[] = {{.name = "CAST", .prepare = PrepareCast}};
+constexpr OpDef kOps[] = {
+    {.name = "CAST", .prepare = PrepareCast},
+    {.name = "STABLEHLO_CONVERT", .prepare = PrepareCast},
+};
 
 }  // namespace
 

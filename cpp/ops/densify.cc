@@ -11,8 +11,7 @@ namespace sigrun {
 Prepare::Sparse Prepare::sparse(int i) const {
   const size_t v = static_cast<size_t>(node_.inputs[static_cast<size_t>(i)]);
   const Value& value = graph_.values[v];
-  return {{value.constant, value.constant == nullptr ? 0 : value.constant_bytes},
-          graph_.model->subgraphs[graph_.subgraph].tensors[v].sparsity};
+  return {{value.constant, value.constant == nullptr ? 0 : value.constant_bytes}, value.sparsity};
 }
 
 namespace ops {

@@ -38,6 +38,8 @@ class Prepare {
   std::span<const uint8_t> custom_options() const { return node_.info->custom_options; }
   schema::Activation activation() const { return node_.activation; }
   std::string_view op_name() const;
+  /// The whole file, for operators that read what another subgraph computes.
+  const FlatModel& model() const;
   const kernels::Kernels& kernels() const;
   /// How many threads may run a step: scratch that is not shared is asked for this many times.
   int workers() const;
@@ -59,7 +61,8 @@ class Prepare {
   int64_t elements(int i) const;
   const Quantization& quantization(int i) const;
   const Quantization& output_quantization(int o) const;
-  /// The single scale and zero point of a per-tensor quantised operand; throws if there is not exactly one, or the scale is not positive and finite.
+  /// The single scale and zero point of a per-tensor quantised operand; throws if there is not exactly one, or the scale is not positive
+  /// and finite.
   struct Affine {
     float scale;
     int32_t zero_point;
@@ -77,13 +80,15 @@ class Prepare {
   const T* constant_as(int i) const {
     return reinterpret_cast<const T*>(constant(i));
   }
-  /// The input's bytes where shapes depend on them. If they are not known yet, planning stops before this node and goes on when the model runs
-  /// and they are; so ask before anything is emitted. Not for strings.
+  /// The input's bytes where shapes depend on them. If they are not known yet, planning stops before this node and goes on when the model
+  /// runs and they are; so ask before anything is emitted. Not for strings.
   const std::byte* Known(int i) const;
   template <class T>
   const T* known_as(int i) const {
     return reinterpret_cast<const T*>(Known(i));
   }
+  /// The same for an input of strings.
+  const Strings& KnownStrings(int i) const;
   /// Known() for an int32 or int64 input: axes, shapes, paddings. `what` names it in messages.
   std::vector<int64_t> ConstantInts(int i, const char* what) const;
 
@@ -101,7 +106,7 @@ class Prepare {
     if (!holds) Refuse(StatusCode::kInvalidArgument, Concat(parts...));
   }
 
-  // --- results ----------------------------------------------------------------------------------------------------------------------------
+  // --- results ---
   /// Every output needs its shape before `out` is asked for.
   void SetShape(int o, Shape shape);
   const Shape& output_shape(int o) const;
@@ -125,7 +130,7 @@ class Prepare {
   /// Instead of SetShape: the step sets the shape and the elements, through get<LateValue>(out(o)). Call before out(o).
   void SetShapeLater(int o);
 
-  // --- other subgraphs, and state ---------------------------------------------------------------------------------------------------------
+  // --- other subgraphs, and state ---
   const Graph& graph_of(uint32_t subgraph) const;
   /// The subgraph planned for these shapes; `loop` means that its outputs are its next inputs. It serves as a frame only if it is whole().
   std::shared_ptr<const Plan> PlanSubgraph(uint32_t subgraph, std::vector<Shape> input_shapes, bool loop = false) const;
@@ -140,7 +145,8 @@ class Prepare {
   /// already). fill(std::byte*) is called at most once. Input i must be constant.
   const std::byte* Pack(int i, const std::string& key, size_t bytes, const std::function<void(std::byte*)>& fill);
 
-  /// A step: a callable `void(RunContext&) const noexcept` that captures slots and plain values. Steps of a node run in the order of emission.
+  /// A step: a callable `void(RunContext&) const noexcept` that captures slots and plain values. Steps of a node run in the order of
+  /// emission.
   template <class F>
   void Emit(F step) {
     static_assert(std::is_nothrow_invocable_v<const F&, RunContext&>, "a step is noexcept");
@@ -174,9 +180,9 @@ class Prepare {
 
 enum OpTraits : uint32_t {
   kPlain = 0,
-  kFusesPadding = 1,  // prepare honours Node::padding
-  kImpure = 2,        // has state or effects: never folded, never dropped
-  kReadsShapes = 4,   // reads no input but its shape, so that the outputs are known while planning
+  kFusesPadding = 1,   // prepare honours Node::padding
+  kImpure = 2,         // has state or effects: never folded, never dropped
+  kReadsShapes = 4,    // reads no input but its shape, so that the outputs are known while planning
   kFusesEpilogue = 8,  // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
 };
 

@@ -41,7 +41,7 @@ void EmitF32(Prepare& p, const ConvShape& s, Kernel kernel) {
 }
 
 template <class T>
-void Emit8(Prepare& p, const ConvShape& s, void (*kernel)(const ConvShape&, const T*, T*, int32_t, int32_t, Range)) {
+void EmitQuantized(Prepare& p, const ConvShape& s, void (*kernel)(const ConvShape&, const T*, T*, int32_t, int32_t, Range)) {
   const bool clamps = p.activation() != schema::Activation::kNone;
   const QuantizedRange range = clamps ? QuantizedActivationRange(p, 0) : TypeRange(p.type(0));
   if (p.output_elements(0) == 0) return;
@@ -50,20 +50,57 @@ void Emit8(Prepare& p, const ConvShape& s, void (*kernel)(const ConvShape&, cons
   });
 }
 
+// INT16, which no kernel has.
+struct Max16 {
+  int32_t sum = INT16_MIN;
+  void Take(int16_t x) { sum = std::max<int32_t>(sum, x); }
+  int32_t Finish(int32_t) const { return sum; }
+};
+struct Average16 {
+  int64_t sum = 0;
+  void Take(int16_t x) { sum += x; }
+  // Rounded half away from zero.
+  int32_t Finish(int32_t count) const { return static_cast<int32_t>((sum > 0 ? sum + count / 2 : sum - count / 2) / count); }
+};
+
+template <class Op>
+void Pool16(const ConvShape& s, const int16_t* x, int16_t* y, int32_t min, int32_t max, Range lines) {
+  const ptrdiff_t depth = s.in_channels, line_elements = s.in_width * depth;
+  for (int32_t line = lines.begin; line < lines.end; ++line) {
+    const int32_t top = line % s.out_height * s.stride_h - s.pad_top;
+    const int32_t y0 = std::max(0, top), y1 = std::min(s.in_height, top + s.kernel_height);
+    const int16_t* image = x + line / s.out_height * s.in_height * line_elements;
+    for (int32_t ox = 0; ox < s.out_width; ++ox) {
+      const int32_t left = ox * s.stride_w - s.pad_left;
+      const int32_t x0 = std::max(0, left), x1 = std::min(s.in_width, left + s.kernel_width);
+      int16_t* to = y + (static_cast<ptrdiff_t>(line) * s.out_width + ox) * depth;
+      for (ptrdiff_t c = 0; c < depth; ++c) {
+        Op op;
+        for (int32_t iy = y0; iy < y1; ++iy) {
+          for (int32_t ix = x0; ix < x1; ++ix) op.Take(image[iy * line_elements + ix * depth + c]);
+        }
+        to[c] = static_cast<int16_t>(std::clamp(op.Finish(std::max(1, (y1 - y0) * (x1 - x0))), min, max));
+      }
+    }
+  }
+}
+
 void PrepareMaxPool2D(Prepare& p) {
-  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const ConvShape s = Geometry(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, s, p.kernels().max_pool_f32);
-  if (p.type(0) == TensorType::kInt8) return Emit8<int8_t>(p, s, p.kernels().max_pool_i8);
-  Emit8<uint8_t>(p, s, p.kernels().max_pool_u8);
+  if (p.type(0) == TensorType::kInt8) return EmitQuantized<int8_t>(p, s, p.kernels().max_pool_i8);
+  if (p.type(0) == TensorType::kInt16) return EmitQuantized<int16_t>(p, s, Pool16<Max16>);
+  EmitQuantized<uint8_t>(p, s, p.kernels().max_pool_u8);
 }
 
 void PrepareAveragePool2D(Prepare& p) {
-  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const ConvShape s = Geometry(p);
   if (p.type(0) == TensorType::kFloat32) return EmitF32(p, s, p.kernels().average_pool_f32);
-  if (p.type(0) == TensorType::kInt8) return Emit8<int8_t>(p, s, p.kernels().average_pool_i8);
-  Emit8<uint8_t>(p, s, p.kernels().average_pool_u8);
+  if (p.type(0) == TensorType::kInt8) return EmitQuantized<int8_t>(p, s, p.kernels().average_pool_i8);
+  if (p.type(0) == TensorType::kInt16) return EmitQuantized<int16_t>(p, s, Pool16<Average16>);
+  EmitQuantized<uint8_t>(p, s, p.kernels().average_pool_u8);
 }
 
 // The root of the mean square of a window.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -92,14 +93,13 @@ void EmitQuantize(Prepare& p) {
   }
 }
 
-FixedPoint ScaleRatio(const Prepare& p) {
-  return QuantizeMultiplier(static_cast<double>(p.affine(0).scale) / static_cast<double>(p.output_affine(0).scale));
-}
-
 template <class X, class Y>
 void EmitRequantize(Prepare& p) {
-  const FixedPoint m = ScaleRatio(p);
-  const int32_t from_zero = p.affine(0).zero_point, to_zero = p.output_affine(0).zero_point;
+  // A tensor that was always 0 when it was calibrated may have the scale 0: whatever it holds is 0.
+  const bool is_zero = p.quantization(0).scale == std::vector<float>{0.0f};
+  const Prepare::Affine input = is_zero ? Prepare::Affine{0.0f, 0} : p.affine(0), output = p.output_affine(0);
+  const FixedPoint m = QuantizeMultiplier(static_cast<double>(input.scale) / static_cast<double>(output.scale));
+  const int32_t from_zero = input.zero_point, to_zero = output.zero_point;
   const auto requantize = [=](int32_t x) {
     const int32_t y = kernels::WrapAdd(ScaleBy(kernels::WrapSub(x, from_zero), m.multiplier, m.shift), to_zero);
     return std::clamp<int32_t>(y, std::numeric_limits<Y>::min(), std::numeric_limits<Y>::max());
@@ -160,10 +160,47 @@ void EmitDequantize(Prepare& p) {
   }
 }
 
+/// Element i of a tensor whose elements take kBits bits, the first in the lowest.
+template <int kBits, bool kSigned>
+int32_t PackedAt(const uint8_t* bytes, int64_t i) {
+  constexpr int kInByte = 8 / kBits;
+  const uint32_t value = (bytes[i / kInByte] >> (i % kInByte * kBits)) & ((1u << kBits) - 1);
+  if constexpr (!kSigned) return static_cast<int32_t>(value);
+  return static_cast<int32_t>(value << (32 - kBits)) >> (32 - kBits);
+}
+
+template <int kBits, bool kSigned>
+void EmitDequantizePacked(Prepare& p) {
+  const Quantization& q = p.quantization(0);
+  Channels channels;
+  if (q.scale.size() > 1) {
+    channels = ChannelsOf(p, q, p.shape(0));
+  } else {
+    const Prepare::Affine affine = p.affine(0);
+    channels = {{affine.scale}, {affine.zero_point}, 1, 1, p.elements(0)};
+  }
+  p.Emit([c = std::move(channels), n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    const uint8_t* from = run.get<uint8_t>(x);
+    float* to = run.get<float>(y);
+    for (int64_t i = 0; i < n; ++i) {
+      const size_t k = static_cast<size_t>(i / c.inner % c.count);
+      to[i] = c.scale[k] * static_cast<float>(PackedAt<kBits, kSigned>(from, i) - c.zero_point[k]);
+    }
+  });
+}
+
 void PrepareDequantize(Prepare& p) {
   p.CheckCounts(1, 1, 1);
   p.CheckOutputType(0, {TensorType::kFloat32});
   p.SetShape(0, p.shape(0));
+  if (p.type(0) == TensorType::kInt4) return EmitDequantizePacked<4, true>(p);
+  if (p.type(0) == TensorType::kUInt4) return EmitDequantizePacked<4, false>(p);
+  if (p.type(0) == TensorType::kInt2) return EmitDequantizePacked<2, true>(p);
+  if (p.type(0) == TensorType::kBFloat16) {
+    return EmitPerTensor<uint16_t, float>(p, {1.0f, 0}, [](const uint16_t* from, float* to, int64_t n, float, int32_t) {
+      for (int64_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(uint32_t{from[i]} << 16);
+    });
+  }
   if (p.type(0) == TensorType::kFloat16) {
     return EmitPerTensor<uint16_t, float>(p, {1.0f, 0},
                                           [kernel = p.kernels().f16_to_f32](const uint16_t* from, float* to, int64_t n, float, int32_t) {

@@ -13,6 +13,7 @@
 
 // RANDOM_UNIFORM, RANDOM_STANDARD_NORMAL, MULTINOMIAL: numbers of the Philox 4x32-10 generator, the same as LiteRT's for the same seeds.
 // Every run goes on where the last one ended. Without seeds they are different each time that the node is planned.
+// STABLEHLO_RNG_BIT_GENERATOR: bits from a state that is handed in and out, of Philox or Threefry 2x32-20.
 namespace sigrun::ops {
 namespace {
 
@@ -128,7 +129,73 @@ void PrepareMultinomial(Prepare& p) {
   });
 }
 
+// --- STABLEHLO_RNG_BIT_GENERATOR ---
+
+using State = std::array<uint32_t, 6>;  // the key, the counter, and for Philox what may stand behind it
+
+std::array<uint32_t, 2> Threefry(const State& state) {
+  constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
+  const uint32_t keys[3] = {state[0], state[1], 0x1BD11BDAu ^ state[0] ^ state[1]};
+  uint32_t a = state[2] + keys[0], b = state[3] + keys[1];
+  for (uint32_t group = 1; group <= 5; ++group) {
+    for (const int rotation : kRotations[(group - 1) % 2]) {
+      a += b;
+      b = std::rotl(b, rotation) ^ a;
+    }
+    a += keys[group % 3];
+    b += keys[(group + 1) % 3] + group;
+  }
+  return {a, b};
+}
+
+Block PhiloxBlock(const State& state) {
+  const auto join = [&](size_t i) { return uint64_t{state[i + 1]} << 32 | state[i]; };
+  return Philox(join(0), join(4)).At(join(2));
+}
+
+/// Fills `words` of output with blocks of f(state), between which the counter goes on.
+template <class F>
+void FillBits(State& state, uint32_t* to, int64_t words, const F& f) {
+  while (words > 0) {
+    const auto block = f(state);
+    const int64_t n = std::min<int64_t>(words, static_cast<int64_t>(block.size()));
+    to = std::copy_n(block.begin(), n, to);
+    words -= n;
+    if (++state[2] == 0) ++state[3];
+  }
+}
+
+void PrepareBitGenerator(Prepare& p) {
+  enum Algorithm : int8_t { kDefault, kPhilox, kThreefry };
+  p.CheckCounts(1, 1, 2);
+  p.CheckType(0, {TensorType::kUInt64});
+  p.CheckOutputType(0, {TensorType::kUInt64});
+  p.CheckOutputType(1, {TensorType::kInt32, TensorType::kUInt32, TensorType::kInt64, TensorType::kUInt64});
+  const int8_t algorithm = p.options_2().Scalar<int8_t>(0);
+  p.Check(algorithm >= kDefault && algorithm <= kThreefry, "algorithm ", int{algorithm});
+  const bool threefry = algorithm == kThreefry;
+  const int64_t length = p.elements(0);
+  p.Check(p.shape(0).size() == 1 && (length == 2 || (length == 3 && !threefry)), "a state of shape ", ToString(p.shape(0)));
+  for (const int32_t d : p.model_shape(1)) p.Check(d >= 0, "its output has a dimension that is not known");
+  p.SetShape(0, p.shape(0));
+  p.SetShape(1, p.model_shape(1));
+  const int64_t words = p.output_elements(1) * TensorTypeBits(p.output_type(1)) / 32;
+  p.Emit([=, x = p.in(0), y = p.out(0), bits = p.out(1)](RunContext& run) noexcept {
+    const uint32_t* from = run.get<uint32_t>(x);
+    State state{};
+    std::copy_n(from, 2 * length, state.begin());
+    if (length == 2) std::copy_n(from, 2, state.begin() + 4);
+    if (threefry) {
+      FillBits(state, run.get<uint32_t>(bits), words, Threefry);
+    } else {
+      FillBits(state, run.get<uint32_t>(bits), words, PhiloxBlock);
+    }
+    std::copy_n(state.begin(), 2 * length, run.get<uint32_t>(y));
+  });
+}
+
 constexpr OpDef kOps[] = {
+    {.name = "STABLEHLO_RNG_BIT_GENERATOR", .prepare = PrepareBitGenerator},
     {.name = "RANDOM_UNIFORM", .prepare = PrepareRandom<false>, .traits = kImpure},
     {.name = "RANDOM_STANDARD_NORMAL", .prepare = PrepareRandom<true>, .traits = kImpure},
     {.name = "MULTINOMIAL", .prepare = PrepareMultinomial, .traits = kImpure},

@@ -2,7 +2,7 @@
 
 #include "ops/op.h"
 
-// RESHAPE, SQUEEZE, EXPAND_DIMS: another shape over the same bytes. Nothing runs.
+// RESHAPE, SQUEEZE, EXPAND_DIMS: another shape over the same bytes. IDENTITY, which only a graph has: not even another shape. Nothing runs.
 namespace sigrun::ops {
 namespace {
 
@@ -25,7 +25,8 @@ Shape Resolve(const Prepare& p, const std::vector<int64_t>& wanted) {
     known *= wanted[i];
   }
   if (unknown >= 0) {
-    p.Check(known == 0 ? total == 0 : total % known == 0, "the input ", ToString(p.shape(0)), " does not divide into the new shape ", ToString(shape));
+    p.Check(known == 0 ? total == 0 : total % known == 0, "the input ", ToString(p.shape(0)), " does not divide into the new shape ",
+            ToString(shape));
     shape[static_cast<size_t>(unknown)] = known == 0 ? 0 : static_cast<int32_t>(total / known);
     known *= shape[static_cast<size_t>(unknown)];
   }
@@ -86,10 +87,17 @@ void PrepareExpandDims(Prepare& p) {
   p.Alias(0, 0);
 }
 
+void PrepareIdentity(Prepare& p) {
+  p.CheckCounts(1, 1, 1);
+  p.CheckOutputType(0, {p.type(0)});
+  p.SetShape(0, p.shape(0));
+  p.Alias(0, 0);
+}
+
 constexpr OpDef kOps[] = {
-    {.name = "RESHAPE", .prepare = PrepareReshape},
-    {.name = "SQUEEZE", .prepare = PrepareSqueeze},
-    {.name = "EXPAND_DIMS", .prepare = PrepareExpandDims},
+    {.name = "RESHAPE", .prepare = PrepareReshape},        {.name = "SQUEEZE", .prepare = PrepareSqueeze},
+    {.name = "EXPAND_DIMS", .prepare = PrepareExpandDims}, {.name = "IDENTITY", .prepare = PrepareIdentity},
+    {.name = "FlexIdentity", .prepare = PrepareIdentity},
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "ops/op.h"
 #include "ops/support/fixed_point.h"
 #include "ops/support/gemm.h"
+#include "ops/support/lookup.h"
 #include "ops/support/quantization.h"
 
 // SOFTMAX and LOG_SOFTMAX along the last dimension. The quantised ones depend on the distance of a value from its row's maximum, of which
@@ -141,6 +142,45 @@ void EmitSoftmax(Prepare& p, float beta) {
   });
 }
 
+// --- INT16: the exponential and the reciprocal are tables ---
+
+struct Softmax16 {
+  FixedPoint factor;  // takes a distance from the maximum to 16 bits over [-10, 0], below which nothing is left of an exponential
+  Table16 exp, reciprocal;
+
+  void operator()(const int16_t* x, int16_t* y, int64_t depth) const {
+    const int32_t max = *std::max_element(x, x + depth);
+    int64_t sum = 0;
+    for (int64_t c = 0; c < depth; ++c) {
+      const int32_t scaled = kernels::WrapAdd(ScaleBy(x[c] - max, factor.multiplier, factor.shift), 32767);
+      y[c] = Lookup16(exp, static_cast<int16_t>(kernels::ClampI32(scaled, -32768, 32767)));
+      sum += y[c];
+    }
+    sum = std::min<int64_t>(sum, INT32_MAX);
+    // The sum is 1 + x times a power of two; the table holds 1 / (1 + x).
+    const int headroom = std::countl_zero(static_cast<uint32_t>(sum));
+    const int32_t mantissa = static_cast<int32_t>(((sum << (headroom - 1)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16);
+    const int64_t inverse = Lookup16(reciprocal, static_cast<int16_t>(kernels::ClampI32(mantissa, -32768, 32767)));
+    const int shift = 31 - headroom;
+    for (int64_t c = 0; c < depth; ++c) {
+      const int64_t share = (y[c] * inverse + (shift > 0 ? int64_t{1} << (shift - 1) : 0)) >> shift;
+      y[c] = static_cast<int16_t>(std::clamp<int64_t>(share, 0, 32767));
+    }
+  }
+};
+
+void EmitSoftmax16(Prepare& p, float beta) {
+  const Prepare::Affine input = CheckedAffine(p, 0);
+  p.Check(std::isfinite(beta) && beta > 0, "beta is ", beta);
+  const Softmax16 softmax{
+      QuantizeMultiplier(static_cast<double>(input.scale * beta) / (10.0 / 65535.0)),
+      MakeRealTable16({static_cast<float>(10.0 / 65535.0), 32767}, {2.0f / 65535, 0}, [](float x) { return std::exp(x); }),
+      MakeRealTable16({1.0f / 65535, -32768}, {2.0f / 65535, 0}, [](float x) { return 1.0f / (1.0f + x); })};
+  EmitRows(p, 8, [softmax](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) softmax(run.get<int16_t>(in) + r * depth, run.get<int16_t>(out) + r * depth, depth);
+  });
+}
+
 // The scale and zero point that the result is in whatever the file says; LiteRT insists for int8 alone.
 void CheckSoftmaxOutput(const Prepare& p) {
   const Prepare::Affine output = CheckedOutputAffine(p, 0);
@@ -151,7 +191,7 @@ void CheckSoftmaxOutput(const Prepare& p) {
 
 void PrepareSoftmax(Prepare& p) {
   p.CheckCounts(1, 1, 1);
-  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const float beta = p.options().Scalar<float>(kBeta);
   if (p.type(0) == TensorType::kFloat32) {
     p.CheckOutputType(0, {TensorType::kFloat32});
@@ -160,6 +200,10 @@ void PrepareSoftmax(Prepare& p) {
   if (p.type(0) == TensorType::kUInt8) {
     p.CheckOutputType(0, {TensorType::kUInt8});
     return EmitSoftmax<uint8_t, uint8_t>(p, beta);
+  }
+  if (p.type(0) == TensorType::kInt16) {
+    p.CheckOutputType(0, {TensorType::kInt16});
+    return EmitSoftmax16(p, beta);
   }
   p.CheckOutputType(0, {TensorType::kInt8, TensorType::kInt16});
   if (p.output_type(0) == TensorType::kInt16) return EmitSoftmax<int8_t, int16_t>(p, beta);

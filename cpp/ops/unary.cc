@@ -11,6 +11,7 @@
 #include "ops/support/integer.h"
 #include "ops/support/lookup.h"
 #include "ops/support/quantization.h"
+#include "ops/support/small_float.h"
 
 // Functions of one operand: float32 through the kernels, 8-bit through a table that holds what LiteRT's reference computes.
 namespace sigrun::ops {
@@ -356,28 +357,28 @@ void PrepareHardSwish(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "ABS", .prepare = PrepareAbs},
-    {.name = "NEG", .prepare = PrepareNeg},
-    {.name = "SIGN", .prepare = PrepareSign},
-    {.name = "SQUARE", .prepare = PrepareF32<Unary::kSquare>},
-    {.name = "SQRT", .prepare = PrepareSqrt},
-    {.name = "RSQRT", .prepare = PrepareRsqrt},
-    {.name = "EXP", .prepare = PrepareReal<Unary::kExp>},
-    {.name = "LOG", .prepare = PrepareReal<Unary::kLog>},
-    {.name = "SIN", .prepare = PrepareF32<Unary::kSin>},
-    {.name = "COS", .prepare = PrepareF32<Unary::kCos>},
-    {.name = "FLOOR", .prepare = PrepareF32<Unary::kFloor>},
-    {.name = "CEIL", .prepare = PrepareF32<Unary::kCeil>},
-    {.name = "ROUND", .prepare = PrepareF32<Unary::kRound>},
-    {.name = "TANH", .prepare = PrepareReal<Unary::kTanh>},
-    {.name = "LOGISTIC", .prepare = PrepareReal<Unary::kLogistic>},
-    {.name = "ELU", .prepare = PrepareReal<Unary::kElu>},
-    {.name = "RELU", .prepare = PrepareRelu<Unary::kRelu>},
-    {.name = "RELU6", .prepare = PrepareRelu<Unary::kRelu6>},
-    {.name = "RELU_N1_TO_1", .prepare = PrepareRelu<Unary::kReluN1To1>},
-    {.name = "RELU_0_TO_1", .prepare = PrepareRelu<Unary::kRelu0To1>},
+    {.name = "ABS", .prepare = OrSmallFloat<PrepareAbs, Unary::kAbs>},
+    {.name = "NEG", .prepare = OrSmallFloat<PrepareNeg, Unary::kNeg>},
+    {.name = "SIGN", .prepare = OrSmallFloat<PrepareSign, Unary::kSign>},
+    {.name = "SQUARE", .prepare = OrSmallFloat<PrepareF32<Unary::kSquare>, Unary::kSquare>},
+    {.name = "SQRT", .prepare = OrSmallFloat<PrepareSqrt, Unary::kSqrt>},
+    {.name = "RSQRT", .prepare = OrSmallFloat<PrepareRsqrt, Unary::kRsqrt>},
+    {.name = "EXP", .prepare = OrSmallFloat<PrepareReal<Unary::kExp>, Unary::kExp>},
+    {.name = "LOG", .prepare = OrSmallFloat<PrepareReal<Unary::kLog>, Unary::kLog>},
+    {.name = "SIN", .prepare = OrSmallFloat<PrepareF32<Unary::kSin>, Unary::kSin>},
+    {.name = "COS", .prepare = OrSmallFloat<PrepareF32<Unary::kCos>, Unary::kCos>},
+    {.name = "FLOOR", .prepare = OrSmallFloat<PrepareF32<Unary::kFloor>, Unary::kFloor>},
+    {.name = "CEIL", .prepare = OrSmallFloat<PrepareF32<Unary::kCeil>, Unary::kCeil>},
+    {.name = "ROUND", .prepare = OrSmallFloat<PrepareF32<Unary::kRound>, Unary::kRound>},
+    {.name = "TANH", .prepare = OrSmallFloat<PrepareReal<Unary::kTanh>, Unary::kTanh>},
+    {.name = "LOGISTIC", .prepare = OrSmallFloat<PrepareReal<Unary::kLogistic>, Unary::kLogistic>},
+    {.name = "ELU", .prepare = OrSmallFloat<PrepareReal<Unary::kElu>, Unary::kElu>},
+    {.name = "RELU", .prepare = OrSmallFloat<PrepareRelu<Unary::kRelu>, Unary::kRelu>},
+    {.name = "RELU6", .prepare = OrSmallFloat<PrepareRelu<Unary::kRelu6>, Unary::kRelu6>},
+    {.name = "RELU_N1_TO_1", .prepare = OrSmallFloat<PrepareRelu<Unary::kReluN1To1>, Unary::kReluN1To1>},
+    {.name = "RELU_0_TO_1", .prepare = OrSmallFloat<PrepareRelu<Unary::kRelu0To1>, Unary::kRelu0To1>},
     {.name = "LEAKY_RELU", .prepare = PrepareLeakyRelu},
-    {.name = "HARD_SWISH", .prepare = PrepareHardSwish},
+    {.name = "HARD_SWISH", .prepare = OrSmallFloat<PrepareHardSwish, Unary::kHardSwish>},
 };
 
 }  // namespace

@@ -50,7 +50,10 @@ bool StillHolds(const Plan& plan, const Prior& prior) {
   if (plan.prior_shapes != prior.shapes) return false;
   return std::all_of(plan.assumed.begin(), plan.assumed.end(), [&](const Plan::Assumed& a) {
     const std::byte* now = prior.pointers[static_cast<size_t>(a.value)];
-    return now != nullptr && std::memcmp(now, a.bytes.data(), a.bytes.size()) == 0;
+    if (now == nullptr) return false;
+    if (plan.graph->values[static_cast<size_t>(a.value)].type == TensorType::kString)
+      return *reinterpret_cast<const Strings*>(now) == a.strings;
+    return std::memcmp(now, a.bytes.data(), a.bytes.size()) == 0;
   });
 }
 

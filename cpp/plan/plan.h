@@ -62,6 +62,7 @@ struct Plan {
   struct Assumed {
     int32_t value;
     std::vector<std::byte> bytes;
+    Strings strings;  // instead, where the value has such
   };
   std::vector<Assumed> assumed;
   bool whole() const { return next_node == graph->nodes.size() && late.empty(); }

@@ -67,10 +67,19 @@ const std::byte* PlanBuilder::Known(int32_t value) {
   const size_t bytes = BytesOfValue(value);
   auto copy = std::make_shared<AlignedBytes>(bytes);
   std::memcpy(copy->data(), prior_[at], bytes);
-  assumed_.push_back({value, {copy->data(), copy->data() + bytes}});
+  assumed_.push_back({value, {copy->data(), copy->data() + bytes}, {}});
   constants_[at] = copy->data();
   owners_.push_back(std::move(copy));
   return constants_[at];
+}
+
+const Strings& PlanBuilder::KnownStrings(int32_t value) {
+  const size_t at = Index(value);
+  if (graph_.values[at].constant != nullptr) return *reinterpret_cast<const Strings*>(storages_[Index(StorageOf(value))].pointer);
+  if (prior_.empty() || prior_[at] == nullptr) throw Wait();
+  const Strings& now = *reinterpret_cast<const Strings*>(prior_[at]);
+  assumed_.push_back({value, {}, now});
+  return now;
 }
 
 size_t PlanBuilder::FootprintOfValue(int32_t value) const {
@@ -315,6 +324,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
 // --- Prepare ------------------------------------------------------------------------------------------------------------------------------
 
 std::string_view Prepare::op_name() const { return node_.op->name; }
+const FlatModel& Prepare::model() const { return *graph_.model; }
 const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
 Precision Prepare::precision() const { return builder_.context_.precision; }
 int Prepare::workers() const { return builder_.context_.workers; }
@@ -382,6 +392,11 @@ const std::byte* Prepare::constant(int i) const {
 const std::byte* Prepare::Known(int i) const {
   Check(has_input(i), "its input ", i, " is missing");
   return builder_.Known(node_.inputs[static_cast<size_t>(i)]);
+}
+
+const Strings& Prepare::KnownStrings(int i) const {
+  CheckType(i, {TensorType::kString});
+  return builder_.KnownStrings(node_.inputs[static_cast<size_t>(i)]);
 }
 
 std::vector<int64_t> Prepare::ConstantInts(int i, const char* what) const {

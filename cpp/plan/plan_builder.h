@@ -50,6 +50,7 @@ class PlanBuilder {
   // Thrown by Known where data is needed that is not there yet.
   struct Wait {};
   const std::byte* Known(int32_t value);
+  const Strings& KnownStrings(int32_t value);
   bool IsFoldable(const Node& node) const;
   bool RunNow(const Node& node, size_t first_step);
   void TruncateSteps(size_t count);

@@ -225,11 +225,14 @@ def pack_op(op: Op, code: int) -> schema.OperatorT:
     out = schema.OperatorT()
     out.opcodeIndex, out.inputs, out.outputs = code, np.array(op.inputs, "int32"), np.array(op.outputs, "int32")
     if op.options:
-        out.builtinOptionsType = getattr(schema.BuiltinOptions, op.options)
-        out.builtinOptions = getattr(schema, op.options + "T")()
+        options = getattr(schema, op.options + "T")()
         for field, value in op.fields.items():
-            assert hasattr(out.builtinOptions, field), (op.options, field)
-            setattr(out.builtinOptions, field, value)
+            assert hasattr(options, field), (op.options, field)
+            setattr(options, field, value)
+        if hasattr(schema.BuiltinOptions, op.options):
+            out.builtinOptionsType, out.builtinOptions = getattr(schema.BuiltinOptions, op.options), options
+        else:
+            out.builtinOptions2Type, out.builtinOptions2 = getattr(schema.BuiltinOptions2, op.options), options
     if op.custom_options is not None:
         out.customOptions = np.frombuffer(op.custom_options, np.uint8)
     return out

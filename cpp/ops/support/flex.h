@@ -12,6 +12,9 @@
 // NodeDef.
 namespace sigrun::ops {
 
+/// TensorFlow's number of a type; 0 for those it does not have.
+int64_t TensorFlowType(TensorType type);
+
 /// An attribute of a NodeDef; the field that its type uses is set.
 struct FlexAttribute {
   std::string_view bytes;

@@ -17,7 +17,9 @@ class FloatProduct {
   /// Tells packed weights of different kernels apart.
   std::string key() const { return is_float32() ? "" : Concat(" bfloat16 x", parts_); }
 
-  size_t PackBytes(int32_t k, int32_t n) const { return is_float32() ? kernels_->pack_f32_bytes(k, n) : kernels_->pack_bf16_bytes(k, n, parts_); }
+  size_t PackBytes(int32_t k, int32_t n) const {
+    return is_float32() ? kernels_->pack_f32_bytes(k, n) : kernels_->pack_bf16_bytes(k, n, parts_);
+  }
   void Pack(int32_t k, int32_t n, kernels::WeightView<float> weights, const float* bias, std::byte* packed) const {
     if (is_float32()) return kernels_->pack_f32(k, n, weights, bias, packed);
     kernels_->pack_bf16(k, n, parts_, weights, bias, packed);

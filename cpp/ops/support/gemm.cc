@@ -273,7 +273,8 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   const int32_t depth = s.taps() * s.in_channels;
   const size_t group_bytes = product.PackBytes(depth, pieces.channels);
   const Packed packed = PackWeights(
-      p, g.weights, g.bias, Concat(GemmKey(g), " pieces ", pieces.count, product.key()), group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
+      p, g.weights, g.bias, Concat(GemmKey(g), " pieces ", pieces.count, product.key()),
+      group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
       [=, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
@@ -287,7 +288,8 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
-                product.Conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), scratch.of(run, worker), rows);
+                product.Conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), scratch.of(run, worker),
+                             rows);
               });
   });
   if (s.out_height == 1) return;

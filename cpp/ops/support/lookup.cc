@@ -36,11 +36,7 @@ void EmitLookup16(Prepare& p, const Table16& table) {
     const int16_t* from = run.get<int16_t>(x);
     int16_t* to = run.get<int16_t>(y);
     ForElements(run, n, 4, [&](int64_t begin, int64_t count) {
-      for (int64_t i = begin; i < begin + count; ++i) {
-        const size_t piece = static_cast<size_t>(256 + (from[i] >> 7));
-        const int16_t slope = static_cast<int16_t>(table[piece + 1] - table[piece]);  // wraps, as the reference's does
-        to[i] = static_cast<int16_t>(table[piece] + ((slope * (from[i] & 0x7f) + 64) >> 7));
-      }
+      for (int64_t i = begin; i < begin + count; ++i) to[i] = Lookup16(table, from[i]);
     });
   });
 }

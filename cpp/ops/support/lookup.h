@@ -37,6 +37,14 @@ using Table16 = std::array<int16_t, 513>;
 /// The table of a real function float -> float, as LiteRT's reference fills its own.
 template <class F>
 Table16 MakeRealTable16(const Prepare& p, const F& f);
+template <class F>
+Table16 MakeRealTable16(Prepare::Affine in, Prepare::Affine out, const F& f);
+
+inline int16_t Lookup16(const Table16& table, int16_t x) {
+  const size_t piece = static_cast<size_t>(256 + (x >> 7));
+  const int16_t slope = static_cast<int16_t>(table[piece + 1] - table[piece]);  // wraps, as the reference's does
+  return static_cast<int16_t>(table[piece] + ((slope * (x & 0x7f) + 64) >> 7));
+}
 
 /// A step that maps input 0 to output 0, both INT16, through the table. The output's shape is set.
 void EmitLookup16(Prepare& p, const Table16& table);
@@ -49,8 +57,12 @@ inline int32_t RoundToInt(double x) {
 
 template <class F>
 Table16 MakeRealTable16(const Prepare& p, const F& f) {
+  return MakeRealTable16(InputAffine(p, 0), OutputAffine(p, 0), f);
+}
+
+template <class F>
+Table16 MakeRealTable16(Prepare::Affine in, Prepare::Affine out, const F& f) {
   constexpr int kSteps = 512;
-  const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
   const float first = in.scale * static_cast<float>(-32768 - in.zero_point), last = in.scale * static_cast<float>(32767 - in.zero_point);
   const float step = (last - first) / kSteps;
   const float low = out.scale * static_cast<float>(-32768 - out.zero_point), high = out.scale * static_cast<float>(32767 - out.zero_point);

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Writes flex_goldens.npz: what TensorFlow's operators give, with the NodeDef that a Flex operator carries. Needs TensorFlow.
+
+Keys: <case>/node (the serialised NodeDef), <case>/in<i>, <case>/out<o>; a case is the operator's name, a point and a number.
+Strings have the dtype S. checkpoint/file is a file that TensorFlow's Save writes, checkpoint/<name> are the tensors in it.
+"""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+RNG = np.random.default_rng(11)
+
+
+def real(*shape):
+    return RNG.normal(0, 1.5, shape).astype("float32")
+
+
+X, Y = real(3, 5), real(3, 5)
+P = np.abs(X) / 10
+TEXTS = np.array(["Hello World", "", " a,b ,, c\t", "\u00c4rger \u03a3 \u0416", "x" * 70, "0123456789abcdef0123456789"], object)
+BITS = RNG.integers(-99, 99, (2, 4), dtype="int32")
+
+UNARY = [
+    *("Acos", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Erf", "Erfc", "Expm1", "Lgamma", "Log1p", "Reciprocal", "Sinh"),
+    *("Softplus", "Softsign", "Selu", "Tan", "Sigmoid", "Rint", "IsNan"),
+]
+GRADIENTS = {
+    "EluGrad": ("gradients", "outputs"),
+    "ReciprocalGrad": ("y", "dy"),
+    "Relu6Grad": ("gradients", "features"),
+    "ReluGrad": ("gradients", "features"),
+    "RsqrtGrad": ("y", "dy"),
+    "SigmoidGrad": ("y", "dy"),
+    "SoftplusGrad": ("gradients", "features"),
+    "SoftsignGrad": ("gradients", "features"),
+    "SqrtGrad": ("y", "dy"),
+    "TanhGrad": ("y", "dy"),
+}
+CASES = [
+    *[(op, {"x" if op not in ("Softplus", "Softsign", "Selu") else "features": P}) for op in UNARY],
+    *[(op, dict(zip(names, (X, Y), strict=True))) for op, names in GRADIENTS.items()],
+    *[(op, {"x": X, "y": Y}) for op in ("AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum")],
+    *[(op, {"x": X, "y": Y}) for op in ("DivNoNan", "MulNoNan", "Xdivy", "SquaredDifference")],
+    *[(op, {"x": P, "y": P[:1]}) for op in ("Xlogy", "Xlog1py", "Pow")],
+    *[(op, {"x": BITS, "y": BITS[::-1]}) for op in ("AddV2", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Less")],
+    ("AddV2", {"x": X.astype("float64"), "y": Y.astype("float64")}),
+    ("BiasAdd", {"value": X, "bias": Y[0]}),
+    ("BiasAddGrad", {"out_backprop": X}),
+    ("L2Loss", {"t": X}),
+    ("Sum", {"input": X, "axis": np.array([1], "int32"), "keep_dims": True}),
+    ("Mean", {"input": X, "axis": np.array([0], "int32"), "keep_dims": False}),
+    ("SoftmaxCrossEntropyWithLogits", {"features": X, "labels": P}),
+    ("SparseSoftmaxCrossEntropyWithLogits", {"features": X, "labels": np.array([4, 0, 2], "int64")}),
+    ("StringJoin", {"inputs": [TEXTS, TEXTS[::-1], np.array("!", object)], "separator": "-"}),
+    ("StringLower", {"input": TEXTS, "encoding": ""}),
+    ("StringLower", {"input": TEXTS, "encoding": "utf-8"}),
+    ("StringUpper", {"input": TEXTS, "encoding": "utf-8"}),
+    ("StringLength", {"input": TEXTS, "unit": "BYTE"}),
+    ("StringLength", {"input": TEXTS, "unit": "UTF8_CHAR"}),
+    ("StringStrip", {"input": TEXTS}),
+    ("StringToHashBucketFast", {"input": TEXTS, "num_buckets": 1 << 40}),
+    ("StringSplitV2", {"input": TEXTS, "sep": np.array("", object)}),
+    ("StringSplitV2", {"input": TEXTS, "sep": np.array(",", object), "maxsplit": 2}),
+    ("StringSplit", {"input": TEXTS, "delimiter": np.array(", ", object)}),
+    ("Substr", {"input": TEXTS[3:], "pos": np.array(-2, "int32"), "len": np.array(5, "int32")}),
+    ("ReduceJoin", {"inputs": TEXTS.reshape(2, 3), "reduction_indices": np.array([1], "int32"), "separator": "+", "keep_dims": True}),
+]
+
+
+def stored(value):
+    array = np.asarray(value)
+    if array.dtype != object:
+        return array
+    return np.array([t if isinstance(t, bytes) else t.encode() for t in array.ravel()], "S").reshape(array.shape)
+
+
+def run(op, arguments):
+    """The NodeDef, the inputs in their order and the outputs."""
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        feeds = {}
+
+        def feed(value):
+            placeholder = tf.compat.v1.placeholder(tf.string if value.dtype == object else value.dtype, value.shape)
+            feeds[placeholder] = value
+            return placeholder
+
+        def convert(value):
+            if isinstance(value, list):
+                return [feed(v) for v in value]
+            return feed(value) if isinstance(value, np.ndarray) else value
+
+        result = getattr(tf.raw_ops, op)(**{k: convert(v) for k, v in arguments.items()})
+        node = next(n for n in graph.get_operations() if n.type == op)
+        by_name = {t.name: v for t, v in feeds.items()}
+        del result
+        return node.node_def.SerializeToString(), [by_name[t.name] for t in node.inputs], session.run(node.outputs, feeds)
+
+
+def checkpoint():
+    tensors = {
+        "w": X,
+        "scalar": np.float32(7),
+        "text": TEXTS,
+        "counts": np.array([1, -2], "int64"),
+        "flag": np.array([True, False]),
+        "double": np.array([1.5]),
+        "bytes": BITS.astype("int8"),
+        "half": X.astype("float16"),
+        "none": np.zeros((0, 3), "float32"),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "file"
+        tf.raw_ops.Save(filename=str(path), tensor_names=list(tensors), data=list(tensors.values()))
+        return {"file": np.frombuffer(path.read_bytes(), np.uint8), **{name: stored(value) for name, value in tensors.items()}}
+
+
+def main():
+    arrays = {f"checkpoint/{key}": value for key, value in checkpoint().items()}
+    for i, (op, arguments) in enumerate(CASES):
+        node, inputs, outputs = run(op, arguments)
+        arrays[f"{op}.{i}/node"] = np.frombuffer(node, np.uint8)
+        for k, value in enumerate(inputs):
+            arrays[f"{op}.{i}/in{k}"] = stored(value)
+        for k, value in enumerate(outputs):
+            arrays[f"{op}.{i}/out{k}"] = stored(value)
+    np.savez_compressed(pathlib.Path(__file__).parent / "flex_goldens.npz", **arrays)
+
+
+if __name__ == "__main__":
+    main()
