@@ -49,6 +49,7 @@ LineGeometry Lines(const ConvShape& s, size_t element_bytes, size_t weight_bytes
 }
 
 void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
+  p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", p.kernels().tier));
   const Epilogue epilogue = PrepareEpilogue(p);
   p.Emit([=, kernel = p.kernels().depthwise_f32, out = p.out(0)](RunContext& run) noexcept {
     const std::byte* w = packed.get(run);
@@ -99,6 +100,7 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
   if (p.output_elements(0) == 0) return;
   const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)),
                 weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
+  p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, 8-bit, ", k.tier));
   const std::string key = Concat(Key(s), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
   const Packed packed = PackWeights(p, kFilter, kBias, key, k.pack_depthwise_i8_bytes(s), 0,
                                     [=, pack = k.pack_depthwise_i8](const void* filter, const void* bias, std::byte* to, std::byte*) {

@@ -41,6 +41,8 @@ class Prepare {
   /// The whole file, for operators that read what another subgraph computes.
   const FlatModel& model() const;
   const kernels::Kernels& kernels() const;
+  /// For reports: how the node is computed, in place of the tier's name alone.
+  void Explain(std::string kernel);
   /// How many threads may run a step: scratch that is not shared is asked for this many times.
   int workers() const;
   /// How exactly float32 products have to be computed.

@@ -84,7 +84,7 @@ bool PlanBuilder::FuseChain(const LineChain& chain, size_t first_form) {
     const auto& c = *static_cast<const Chained*>(self);
     c.chain.Run(context, c.buffers, c.workers);
   };
-  steps_.push_back({run, owned.get(), steps_[last.step].node});
+  steps_.push_back({run, owned.get(), steps_[last.step].node, steps_[first.step].node});
   owners_.push_back(std::move(owned));
   return true;
 }

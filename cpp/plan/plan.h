@@ -6,6 +6,7 @@
 #include <list>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "graph/graph.h"
@@ -57,6 +58,15 @@ struct Plan {
   std::vector<int32_t> late;                        // values that get their shape while running; the plan ends before a node that needs one
   std::vector<std::shared_ptr<const void>> owners;  // of step arguments and constants
 
+  // For reports.
+  std::vector<std::string> kernels;  // by position of the node: how it is computed
+  struct Block {
+    size_t offset, bytes;
+    int32_t first, last;          // positions of the nodes that need it
+    std::vector<int32_t> values;  // that stand in it; none for scratch
+  };
+  std::vector<Block> blocks;  // of the arena
+
   // What a later part of a graph was planned for: shapes of the values before it, and the data that it looked at.
   std::vector<Shape> prior_shapes;
   struct Assumed {
@@ -67,6 +77,11 @@ struct Plan {
   std::vector<Assumed> assumed;
   bool whole() const { return next_node == graph->nodes.size() && late.empty(); }
 };
+
+/// The nodes that a step runs, in order.
+std::vector<const Node*> NodesOf(const Plan& plan, const Step& step);
+/// Their names: "CONV_2D+DEPTHWISE_CONV_2D".
+std::string OpsOf(const Plan& plan, const Step& step);
 
 /// Which steps over lines run in bands: those whose results take at least `least_bytes`, in chains that fit into `cache_bytes`.
 struct LineFusion {

@@ -22,6 +22,7 @@ PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph
   offset_of_.assign(n, 0);
   slot_of_.assign(n, -1);
   carried_.assign(n, -1);
+  kernels_used_.resize(graph.nodes.size());
   for (size_t v = 0; v < n; ++v) {
     constants_[v] = graph.values[v].constant;
     if (constants_[v] == nullptr && !graph.values[v].is_variable) continue;  // what holds state has the shape that the file says
@@ -178,6 +179,7 @@ bool PlanBuilder::Add(const Node& node, int32_t position) {
     node.op->prepare(prepare);
   } catch (const Wait&) {
     TruncateSteps(first_step);
+    kernels_used_[Index(position)].clear();
     subgraphs_.resize(first_subgraph);
     runners_.resize(first_runner);
     late_.resize(first_late);
@@ -248,6 +250,7 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
     if (s.kind == Storage::kConstant) constants_[Index(v)] = s.pointer + offset_of_[Index(v)];
   }
   TruncateSteps(first_step);
+  kernels_used_[Index(position_)].clear();
   return true;
 }
 
@@ -301,6 +304,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
     if (source.kind == SlotSource::kArena) source.offset = layout.offsets[Index(source.index)];
   }
   plan->arena_bytes = layout.bytes;
+  plan->blocks = Blocks(layout, sources);
   for (const SlotOrigin& slot : slots_) {
     plan->slots.push_back(sources[Index(slot.storage)]);
     plan->slots.back().offset += slot.offset;
@@ -318,7 +322,42 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   for (const Plan::Assumed& a : plan->assumed) constants_[Index(a.value)] = nullptr;
   plan->constants = std::move(constants_);
   plan->owners = std::move(owners_);
+  plan->kernels = std::move(kernels_used_);
   return plan;
+}
+
+std::vector<Plan::Block> PlanBuilder::Blocks(const ArenaLayout& layout, const std::vector<SlotSource>& sources) const {
+  std::vector<Plan::Block> blocks;
+  for (size_t i = 0; i < storages_.size(); ++i) {
+    const Storage& s = storages_[i];
+    if (s.kind != Storage::kArena || s.bytes == 0) continue;
+    Plan::Block block{layout.offsets[Index(sources[i].index)], s.bytes, s.first, s.last, {}};
+    for (size_t v = 0; v < storage_of_.size(); ++v) {
+      if (storage_of_[v] == static_cast<int32_t>(i)) block.values.push_back(static_cast<int32_t>(v));
+    }
+    blocks.push_back(std::move(block));
+  }
+  return blocks;
+}
+
+std::vector<const Node*> NodesOf(const Plan& plan, const Step& step) {
+  const auto* last = static_cast<const Node*>(step.node);
+  std::vector<const Node*> nodes;
+  for (const auto* node = step.first == nullptr ? last : static_cast<const Node*>(step.first); node <= last; ++node) {
+    // Nodes that were computed while planning, or that rename memory, may stand between those of a chain.
+    const bool runs = node == last || !plan.kernels[static_cast<size_t>(node - plan.graph->nodes.data())].empty();
+    if (runs) nodes.push_back(node);
+  }
+  return nodes;
+}
+
+std::string OpsOf(const Plan& plan, const Step& step) {
+  std::string names;
+  for (const Node* node : NodesOf(plan, step)) {
+    if (!names.empty()) names += '+';
+    names += node->op->name;
+  }
+  return names;
 }
 
 // --- Prepare ------------------------------------------------------------------------------------------------------------------------------
@@ -327,6 +366,7 @@ std::string_view Prepare::op_name() const { return node_.op->name; }
 const FlatModel& Prepare::model() const { return *graph_.model; }
 const kernels::Kernels& Prepare::kernels() const { return builder_.kernels_; }
 Precision Prepare::precision() const { return builder_.context_.precision; }
+void Prepare::Explain(std::string kernel) { builder_.kernels_used_[PlanBuilder::Index(builder_.position_)] = std::move(kernel); }
 int Prepare::workers() const { return builder_.context_.workers; }
 
 bool Prepare::has_input(int i) const { return i >= 0 && i < static_cast<int>(node_.inputs.size()) && node_.inputs[static_cast<size_t>(i)] >= 0; }
@@ -575,6 +615,7 @@ void Prepare::AddLineStep(int i, LineStep step, std::shared_ptr<const void> owne
 
 void Prepare::AddStep(Step step, std::shared_ptr<const void> owner) {
   step.node = &node_;
+  if (std::string& kernel = builder_.kernels_used_[PlanBuilder::Index(builder_.position_)]; kernel.empty()) kernel = kernels().tier;
   builder_.steps_.push_back(step);
   builder_.owners_.push_back(std::move(owner));
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/op.h"
+#include "plan/arena.h"
 #include "plan/plan.h"
 
 namespace sigrun {
@@ -67,6 +68,7 @@ class PlanBuilder {
   bool IsBoundary(int32_t value) const { return is_input_[Index(value)] || is_output_[Index(value)]; }
   size_t BytesOfValue(int32_t value) const;
   size_t FootprintOfValue(int32_t value) const;  // the same, and the least that strings take
+  std::vector<Plan::Block> Blocks(const ArenaLayout& layout, const std::vector<SlotSource>& sources) const;
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
 
   const Graph& graph_;
@@ -101,6 +103,7 @@ class PlanBuilder {
   std::shared_ptr<int> subgraphs_left_;
   bool uses_state_ = false;
   std::vector<std::shared_ptr<const void>> owners_;
+  std::vector<std::string> kernels_used_;  // by position of the node
 };
 
 }  // namespace sigrun

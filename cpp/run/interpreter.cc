@@ -74,6 +74,11 @@ Status SignatureRunner::Invoke(const InvokeOptions& options) { return runner_->I
 bool SignatureRunner::CanLend(const Tensor& tensor) const { return runner_->CanLend(tensor); }
 void SignatureRunner::Cancel() { runner_->Cancel(); }
 
+Status SignatureRunner::ReportPlan(PlanReport* report) {
+  if (!runner_->allocated()) return Status(StatusCode::kFailedPrecondition, "there is no plan yet: call AllocateTensors");
+  return Guard([&] { *report = runner_->Report(); });
+}
+
 Status SignatureRunner::ProfileRuns(int count, Profile* profile) { return runner_->ProfileRuns(count, *profile); }
 
 Tensor* SignatureRunner::input_tensor(const char* input_name) { return runner_->tensor(TensorOf(signature_.inputs, input_name)); }

@@ -70,9 +70,15 @@ int64_t MultiplyAdds(const Plan& plan, const Node& node) {
   return products * Elements(shape(found->of == SumOfProducts::kInput ? node.inputs[kTransposeConvInput] : node.outputs[0]));
 }
 
-int64_t OperandBytes(const Plan& plan, const Node& node) {
-  std::set<int32_t> operands(node.inputs.begin(), node.inputs.end());
-  operands.insert(node.outputs.begin(), node.outputs.end());
+// What a step reads and writes: not what its nodes hand to each other.
+int64_t OperandBytes(const Plan& plan, const std::vector<const Node*>& nodes) {
+  std::set<int32_t> operands, inner;
+  for (const Node* node : nodes) {
+    operands.insert(node->inputs.begin(), node->inputs.end());
+    if (node != nodes.back()) inner.insert(node->outputs.begin(), node->outputs.end());
+  }
+  for (const int32_t v : inner) operands.erase(v);
+  operands.insert(nodes.back()->outputs.begin(), nodes.back()->outputs.end());
   int64_t bytes = 0;
   for (const int32_t v : operands) {
     if (v < 0 || !plan.has_shape[static_cast<size_t>(v)]) continue;
@@ -83,13 +89,15 @@ int64_t OperandBytes(const Plan& plan, const Node& node) {
 
 }  // namespace
 
-Profiler::Times& Profiler::TimesOf(const Plan& plan, const Node& node) {
+Profiler::Times& Profiler::TimesOf(const Plan& plan, const Step& step) {
+  const Node& node = *static_cast<const Node*>(step.node);
   const auto [at, is_new] = position_.try_emplace(&node, times_.size());
   if (is_new) {
     Times& times = times_.emplace_back();
     times.node = &node;
-    times.multiply_adds = MultiplyAdds(plan, node);
-    times.bytes = OperandBytes(plan, node);
+    times.op = OpsOf(plan, step);
+    for (const Node* n : NodesOf(plan, step)) times.multiply_adds += MultiplyAdds(plan, *n);
+    times.bytes = OperandBytes(plan, NodesOf(plan, step));
     if (!node.outputs.empty() && node.outputs[0] >= 0) times.shape = plan.shapes[static_cast<size_t>(node.outputs[0])];
   }
   return times_[at->second];
@@ -100,7 +108,7 @@ void Profiler::Add(const Plan& plan, const std::vector<Clock::time_point>& laps)
   const Node* last = nullptr;
   for (size_t i = 0; i + 1 < laps.size(); ++i) {
     const Node& node = *static_cast<const Node*>(plan.steps[i].node);
-    Times& times = TimesOf(plan, node);
+    Times& times = TimesOf(plan, plan.steps[i]);
     const double seconds = Seconds(laps[i + 1] - laps[i]);
     if (&node == last) {
       times.seconds.back() += seconds;
@@ -122,7 +130,7 @@ Profile Profiler::Result() const {
     const Node& node = *times.node;
     OperatorProfile& row = profile.operators.emplace_back();
     row.index = node.index;
-    row.op = node.op->name;
+    row.op = times.op;
     if (!node.outputs.empty() && node.outputs[0] >= 0) row.name = graph_->values[static_cast<size_t>(node.outputs[0])].name;
     row.shape = times.shape;
     row.calls = static_cast<int32_t>(times.seconds.size());

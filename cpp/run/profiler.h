@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -26,12 +27,13 @@ class Profiler {
  private:
   struct Times {
     const Node* node = nullptr;
+    std::string op;
     std::vector<double> seconds;  // by run
     double begin = 0;
     int64_t multiply_adds = 0, bytes = 0;
     Shape shape;
   };
-  Times& TimesOf(const Plan& plan, const Node& node);
+  Times& TimesOf(const Plan& plan, const Step& step);
 
   std::shared_ptr<const Graph> graph_;
   std::map<const Node*, size_t> position_;

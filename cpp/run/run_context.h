@@ -84,6 +84,7 @@ struct Step {
   void (*run)(const void* self, RunContext& context) noexcept;
   const void* self;
   const void* node;  // for messages and profiles
+  const void* first = nullptr;  // of the nodes that run in this step, where there are several; `node` is the last
 };
 
 }  // namespace sigrun

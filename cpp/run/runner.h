@@ -10,6 +10,7 @@
 #include "run/profiler.h"
 #include "run/thread_pool.h"
 #include "sigrun/interpreter.h"
+#include "sigrun/plan_report.h"
 
 namespace sigrun {
 
@@ -39,6 +40,9 @@ class Runner {
   const Limits& limits() const { return *limits_; }
   /// Invokes once to warm up and then `count` times with an eye on the clock. kInvalidArgument unless count is positive.
   Status ProfileRuns(int count, Profile& profile) noexcept;
+
+  /// Of the current plan; empty before AllocateTensors. Throws std::bad_alloc.
+  PlanReport Report();
 
   bool allocated() const { return !parts_.empty() && !resized_; }
   /// Null for intermediates.

@@ -62,6 +62,7 @@ class BoundSignatureRunner {
   void AllocateTensors();
   void Invoke();
   py::dict ProfileRuns(int count);
+  py::dict ReportPlan();
   py::object InputView(py::str name);
   py::object OutputView(py::str name);
   void SetTensor(py::str name, py::handle value);

@@ -158,6 +158,32 @@ py::dict SignatureIndices(const Model& model) {
   return signatures;
 }
 
+py::dict PlanFields(const PlanReport& report) {
+  const auto tuple_of = [](const Shape& shape) {
+    py::tuple dimensions(shape.size());
+    for (size_t d = 0; d < shape.size(); ++d) dimensions[d] = shape[d];
+    return dimensions;
+  };
+  py::list steps, blocks;
+  for (const PlannedStep& step : report.steps) {
+    steps.append(py::make_tuple(step.index, Text(step.op), Text(step.name), tuple_of(step.shape), Text(step.kernel)));
+  }
+  for (const ArenaBlock& block : report.memory.blocks) {
+    blocks.append(py::make_tuple(Text(block.name), block.offset, block.bytes, block.first, block.last));
+  }
+  py::dict d;
+  d["steps"] = steps;
+  d["tier"] = Text(report.tier);
+  d["threads"] = report.threads;
+  d["whole"] = report.whole;
+  d["arena"] = report.memory.arena;
+  d["inputs_and_outputs"] = report.memory.inputs_and_outputs;
+  d["weights"] = report.memory.weights;
+  d["packed"] = report.memory.packed;
+  d["blocks"] = blocks;
+  return d;
+}
+
 py::dict ProfileFields(const Profile& profile) {
   py::list operators;
   for (const OperatorProfile& row : profile.operators) {

@@ -24,4 +24,7 @@ py::dict SignatureIndices(const Model& model);
 /// A profile's fields, with a list of dictionaries under "operators".
 py::dict ProfileFields(const Profile& profile);
 
+/// A plan report as sigrun.plan takes it.
+py::dict PlanFields(const PlanReport& report);
+
 }  // namespace sigrun::python

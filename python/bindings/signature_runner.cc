@@ -261,6 +261,17 @@ py::dict BoundSignatureRunner::ProfileRuns(int count) {
   return ProfileFields(profile);
 }
 
+py::dict BoundSignatureRunner::ReportPlan() {
+  Runner& runner = this->runner();
+  if (!runner.allocated()) ThrowValueError("There is no plan yet. Run allocate_tensors() first");
+  PlanReport report;
+  {
+    const WithoutGil released;
+    report = runner.Report();
+  }
+  return PlanFields(report);
+}
+
 py::object BoundSignatureRunner::InputView(py::str name) {
   const Port& input = Find(inputs_, name, "Input");
   const RunnerLock lock(runner().mutex());
@@ -378,6 +389,7 @@ Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: memory that a held view shows would have to move.)")
       .def("_profile", &BoundSignatureRunner::ProfileRuns, py::arg("count"))
+      .def("_report", &BoundSignatureRunner::ReportPlan)
       .def("cancel", &BoundSignatureRunner::Cancel, R"(Ends the run that is under way in another thread, before its next operator; it raises CancelledError.
 
 Nothing happens if there is none. The runner can be used again.)")

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "sigrun/plan_report.h"
 #include "sigrun/profile.h"
 #include "sigrun/status.h"
 #include "sigrun/types.h"
@@ -160,6 +161,8 @@ class SIGRUN_API SignatureRunner {
   void Cancel();
   /// Runs once, and then `count` times while timing each operator. Fails as Invoke does.
   Status ProfileRuns(int count, Profile* profile);
+  /// The steps of the current plan and the memory they take. kFailedPrecondition before AllocateTensors.
+  Status ReportPlan(PlanReport* report);
 
   /// Null for an unknown name.
   Tensor* input_tensor(const char* input_name);

@@ -11,7 +11,7 @@ namespace sigrun {
 /// What one operator of a model did in the profiled runs.
 struct OperatorProfile {
   int32_t index = 0;  // its place among the operators of its subgraph in the file
-  std::string op;     // "CONV_2D"
+  std::string op;     // "CONV_2D"; "CONV_2D+DEPTHWISE_CONV_2D" for several that ran as one
   std::string name;   // of its first output
   Shape shape;        // of its first output
   int32_t calls = 0;

@@ -283,6 +283,8 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
                        to + static_cast<size_t>(i) * group_bytes);
         }
       });
+  p.Explain(Concat("implicit matrix product ", s.rows(), " x ", depth, " x ", s.out_channels * s.groups, product.is_float32() ? ", float32, " : product.key() + ", ",
+                   p.kernels().tier));
   const Epilogue epilogue = PrepareEpilogue(p);
   const auto scratch = WorkerScratch(p, product.ScratchBytes(s));
   p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
@@ -340,6 +342,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const auto& k = p.kernels();
   const int32_t zero_point = ToInt8Domain(input.zero_point, type);
   const PackedI8 packed = PackGemmI8(p, g, g.bias, zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
+  p.Explain(Concat("implicit matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", 8-bit, ", k.tier));
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   const bool is_unsigned = type == TensorType::kUInt8;
   const Slot scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()));
@@ -363,6 +366,7 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
   const ConvShape s = g.shape;
   if (p.output_elements(0) == 0) return;
   const auto& k = p.kernels();
+  p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", ", k.tier));
   const PackedI8 packed = PackGemmI8(p, g, -1, 0, scales.zero_point);
   const int32_t runs = rounding.per_image ? s.batch : s.rows();
   const size_t run_length = runs == 0 ? 0 : static_cast<size_t>(p.elements(g.input) / runs);

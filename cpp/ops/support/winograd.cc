@@ -60,6 +60,7 @@ void EmitWinogradF32(Prepare& p, const Gemm& g) {
   const ptrdiff_t in_plane = static_cast<ptrdiff_t>(band) * c + kSkew, out_plane = static_cast<ptrdiff_t>(band) * n + kSkew;
   const size_t worker_floats = static_cast<size_t>(PointsOf(m) * (in_plane + out_plane));
   const Slot scratch = p.Scratch(worker_floats * sizeof(float) * static_cast<size_t>(p.workers()));
+  p.Explain(Concat("Winograd F(", m, "x", m, ", 3x3), float32, ", k.tier));
   p.Emit([=, transform = k.winograd_input_f32, multiply = k.winograd_multiply_f32, finish = k.winograd_output_f32,
           epilogue = PrepareEpilogue(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const std::byte* w = packed.get(run);

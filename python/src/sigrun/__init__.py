@@ -35,6 +35,7 @@ from sigrun.interpreter import (
     load_delegate,
 )
 from sigrun.model import Model
+from sigrun.plan import Memory, Plan
 from sigrun.profile import OperatorProfile, Profile
 
 __all__ = [
@@ -48,10 +49,12 @@ __all__ = [
     "Interpreter",
     "InterpreterWithCustomOps",
     "InvalidArgumentError",
+    "Memory",
     "Model",
     "ModelError",
     "OpResolverType",
     "OperatorProfile",
+    "Plan",
     "Profile",
     "ShapeError",
     "SignatureError",

@@ -13,6 +13,7 @@ import numpy as np
 
 from sigrun import _core, values
 from sigrun.model import Model
+from sigrun.plan import Memory, Plan
 from sigrun.profile import Profile
 
 if TYPE_CHECKING:
@@ -196,6 +197,24 @@ class SignatureRunner(_core.SignatureRunner):
 
     def __copy__(self) -> SignatureRunner:
         return type(self)(self._interpreter, self._asked_key)
+
+    @property
+    def plan(self) -> Plan:
+        """The steps of the current plan, with the kernels that were chosen.
+
+        Raises:
+            ValueError: tensors are not allocated: no call and no allocate_tensors() yet.
+        """
+        return Plan(self._report())
+
+    @property
+    def memory(self) -> Memory:
+        """What the current plan takes: the arena and its map, inputs and outputs, weights, packed weights.
+
+        Raises:
+            ValueError: tensors are not allocated: no call and no allocate_tensors() yet.
+        """
+        return Memory(self._report())
 
     def profile(self, count: int = 20) -> Profile:
         """Returns what each operator takes; see `Interpreter.profile`."""

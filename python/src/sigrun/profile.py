@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from sigrun.table import markdown_table
+
 
 @dataclasses.dataclass(frozen=True)
 class OperatorProfile:
@@ -77,14 +79,7 @@ class Profile:
     def table(self, rows: Iterable[OperatorProfile] | None = None) -> str:
         """A table of `rows`, which are those of `by_op()` if not given; Markdown that reads well as plain text."""
         header = ("operator", "shape", "calls", "us", "share", "GFLOP/s", "GB/s")
-        cells = [header, *(_cells(row) for row in (self.by_op() if rows is None else rows))]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
-        lines = [
-            "| " + " | ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))) + " |"
-            for line in cells
-        ]
-        lines.insert(1, "|" + "|".join("-" * (w + 1) + ("-" if i < 2 else ":") for i, w in enumerate(widths)) + "|")
-        return "\n".join(lines)
+        return markdown_table(header, [_cells(row) for row in (self.by_op() if rows is None else rows)], texts=2)
 
     def json(self) -> str:
         """Everything as JSON."""
