@@ -12,7 +12,7 @@ struct HardSwishActivation {
   SIGRUN_INLINE F32 At(F32 x, int32_t, int) const { return x * Clamp(x + Set1(3.0f), Set1(0.0f), Set1(6.0f)) / Set1(6.0f); }
 };
 struct SiluActivation {
-  SIGRUN_INLINE F32 At(F32 x, int32_t, int) const { return x * Logistic(x); }
+  SIGRUN_INLINE F32 At(F32 x, int32_t, int) const { return Swish(x); }
 };
 struct LogisticActivation {
   SIGRUN_INLINE F32 At(F32 x, int32_t, int) const { return Logistic(x); }

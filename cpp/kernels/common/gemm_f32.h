@@ -326,18 +326,32 @@ void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block
   const TapOffsets offsets(g, pass);
   const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h;
   const int32_t last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
+  const ptrdiff_t step = s.stride_w * depth;
   for (int32_t tile = 0; tile < block.tiles; ++tile) {
     const int32_t height = block.Height(tile);
-    for (int32_t i = 0; i < height; ++i) {
+    for (int32_t i = 0; i < height;) {
       const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
-      if (top >= 0 && top <= last_y && left >= 0 && left <= last_x) {
-        const float* window = g.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + top) * s.in_width + left) * depth;
-        for (int32_t k = 0; k < pass.count; ++k) pointers[k * height + i] = window + offsets.of_segment[k];
-      } else if (g.segments.merged) {
-        scratch = LinePointers(g, pass, at, pointers + i, height, scratch);
-      } else {
-        TapPointers(g, pass, at, pointers + i, height);
+      const bool inside = top >= 0 && top <= last_y && left >= 0 && left <= last_x;
+      if (!inside) {
+        if (g.segments.merged) {
+          scratch = LinePointers(g, pass, at, pointers + i, height, scratch);
+        } else {
+          TapPointers(g, pass, at, pointers + i, height);
+        }
+        Advance(s, at);
+        ++i;
+        continue;
       }
+      // Windows of a line that lie in the image are evenly spaced.
+      const int32_t of_line = s.out_width - at.x, fitting = (last_x - left) / s.stride_w + 1, rest = height - i;
+      const int32_t count = rest < of_line ? (rest < fitting ? rest : fitting) : of_line < fitting ? of_line : fitting;
+      const float* window = g.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + top) * s.in_width + left) * depth;
+      for (int32_t k = 0; k < pass.count; ++k) {
+        const float* p = window + offsets.of_segment[k];
+        for (int32_t j = 0; j < count; ++j, p += step) pointers[k * height + i + j] = p;
+      }
+      i += count;
+      at.x += count - 1;
       Advance(s, at);
     }
     pointers += pass.count * height;

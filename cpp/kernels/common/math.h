@@ -90,6 +90,18 @@ SIGRUN_INLINE F32 Logistic(F32 x) {
   return Select(Less(x, Set1(0.0f)), e, Set1(1.0f)) * Reciprocal(e + Set1(1.0f));
 }
 
+/// Within 2^-23 absolutely: what is to be multiplied by x needs no more. 2^f for |f| <= 0.5 is a polynomial, and 2^n never denormal.
+SIGRUN_INLINE F32 LogisticAbsolute(F32 x) {
+  const F32 y = Clamp(x, Set1(-87.0f), Set1(87.0f)) * Set1(-0x1.715476p+0f), n = RoundEven(y), f = y - n;
+  F32 p = Fma(f, Set1(0x1.5c08e4p-10f), Set1(0x1.3d0c52p-7f));
+  p = Fma(p, f, Set1(0x1.c6b6e4p-5f));
+  p = Fma(p, f, Set1(0x1.ebf918p-3f));
+  p = Fma(p, f, Set1(0x1.62e428p-1f));
+  p = Fma(p, f, Set1(0x1.000002p+0f));
+  const F32 e = FromBits(Bits(p) + ShiftLeft<23>(ToInt(n)));
+  return Select(Less(x, Set1(-87.0f)), Set1(0.0f), Reciprocal(e + Set1(1.0f)));
+}
+
 /// Within 3 units in the last place of x, which is what the definition 0.5 * x * (1 + erf(x / sqrt(2))) can give: its left tail cancels.
 /// The middle is x * (0.5 + x * P(x^2) / Q(x^2)), of the fifth degree both; beyond it the error function is 1 in float.
 SIGRUN_INLINE F32 Gelu(F32 x) {
@@ -111,11 +123,11 @@ SIGRUN_INLINE F32 Gelu(F32 x) {
 /// Within 2 units in the last place of x: 0.5 * x * (1 + tanh(t)) is x * logistic(2 t).
 SIGRUN_INLINE F32 GeluTanh(F32 x) {
   const F32 square = x * x;
-  return x * Logistic(x * Fma(square, Set1(0x1.2444f2p-4f), Set1(0x1.988454p+0f)));
+  return x * LogisticAbsolute(x * Fma(square, Set1(0x1.2444f2p-4f), Set1(0x1.988454p+0f)));
 }
 
 /// Within 2 units in the last place of x.
-SIGRUN_INLINE F32 Swish(F32 x) { return x * Logistic(x); }
+SIGRUN_INLINE F32 Swish(F32 x) { return x * LogisticAbsolute(x); }
 
 // Arguments for which the logarithm below is not made: the C library does them right.
 [[gnu::noinline]] inline F32 ReplacePowers(F32 x, F32 y, F32 replaced, F32 power) {
