@@ -1,3 +1,4 @@
+#include <cstring>
 #include <functional>
 
 #include "ops/op.h"
@@ -7,6 +8,14 @@
 namespace sigrun::ops {
 namespace {
 
+// The best of a line of bytes first, which is a loop of vectors, then where it stands.
+template <class T, class Better>
+int64_t BestByte(const T* line, int64_t size) {
+  T best = line[0];
+  for (int64_t i = 1; i < size; ++i) best = Better()(line[i], best) ? line[i] : best;
+  return static_cast<const T*>(std::memchr(line, static_cast<unsigned char>(best), static_cast<size_t>(size))) - line;
+}
+
 template <class T, class I, class Better>
 void EmitArg(Prepare& p, int64_t outer, int64_t size, int64_t inner) {
   p.Emit([=, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
@@ -15,6 +24,12 @@ void EmitArg(Prepare& p, int64_t outer, int64_t size, int64_t inner) {
     ForElements(run, outer * inner, size, [&](int64_t begin, int64_t count) {
       for (int64_t k = begin; k < begin + count; ++k) {
         const T* line = from + k / inner * size * inner + k % inner;
+        if constexpr (sizeof(T) == 1) {
+          if (inner == 1) {
+            to[k] = static_cast<I>(BestByte<T, Better>(line, size));
+            continue;
+          }
+        }
         int64_t best = 0;
         for (int64_t i = 1; i < size; ++i) {
           if (Better()(line[i * inner], line[best * inner])) best = i;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -115,17 +114,19 @@ void EmitScaledSum(Prepare& p, const kernels::AddI8Params& q, bool subtract) {
   });
 }
 
-// (b + offset) << 20 times the multiplier ends in exactly half a unit only if the multiplier has 3 to 10 trailing zeros: |b + offset| <
-// 2^8.
-bool MayTie(int32_t multiplier) {
-  const int zeros = std::countr_zero(static_cast<uint32_t>(multiplier));
-  return zeros >= 3 && zeros <= 10;
+// Whether a byte times the negated multiplier is rounded to something else than the negated product: ends in exactly half a unit.
+bool HasTie(const kernels::AddI8Params& q, bool is_unsigned) {
+  for (int32_t i = 0; i < 256; ++i) {
+    const int32_t b = (i - (is_unsigned ? 0 : 128) + q.b_offset) * (1 << q.left_shift);
+    if (ScaleBy(b, -q.b_multiplier, q.b_shift) != -ScaleBy(b, q.b_multiplier, q.b_shift)) return true;
+  }
+  return false;
 }
 
 void EmitQuantizedAdd(Prepare& p, bool subtract) {
   kernels::AddI8Params params = AddParams(p);
   const bool is_unsigned = p.type(0) == TensorType::kUInt8;
-  if (subtract && MayTie(params.b_multiplier)) {
+  if (subtract && HasTie(params, is_unsigned)) {
     return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
   }
   params.linear = FindLinearSum(params, is_unsigned, subtract);

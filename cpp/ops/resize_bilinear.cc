@@ -6,6 +6,7 @@
 
 #include "ops/op.h"
 #include "ops/support/elements.h"
+#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 
 // RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR of NHWC images to a constant size. As in LiteRT, int8 and int16 are interpolated in fixed
@@ -83,15 +84,7 @@ std::vector<Neighbours<int32_t>> FixedNeighbours(int32_t in, int32_t out, Option
   return neighbours;
 }
 
-/// One pixel from its four neighbours, in the order of LiteRT's sum, which decides what is rounded up.
-void MixPixel(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d, float wy, float wx, uint8_t* to, int32_t depth) {
-  const float vy = 1 - wy, vx = 1 - wx;
-  for (int32_t i = 0; i < depth; ++i) {
-    const float sum = a[i] * vy * vx + c[i] * wy * vx + b[i] * vy * wx + d[i] * wy * wx;
-    to[i] = static_cast<uint8_t>(std::clamp(std::round(sum), 0.0f, 255.0f));
-  }
-}
-
+/// One pixel from its four neighbours.
 template <class T>
 void MixPixel(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_t wx, T* to, int32_t depth) {
   using Sum = std::conditional_t<sizeof(T) == 1, int32_t, int64_t>;
@@ -115,74 +108,98 @@ int32_t WeightBits(const std::vector<Neighbours<int32_t>>& neighbours) {
   return 10 - std::countr_zero(any);
 }
 
-/// The same pixel as MixPixel from weights in units of 2^-y_bits and 2^-x_bits.
+// A line of output in two passes: between the lines above and below, then between columns of what that gives.
+/// The same pixels as MixPixel's from weights in units of 2^-y_bits and 2^-x_bits.
 template <class T>
-void MixSmall(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_t wx, SmallWeights bits, T* to, int32_t depth) {
-  const int32_t one_y = 1 << bits.y_bits, one_x = 1 << bits.x_bits, shift = bits.y_bits + bits.x_bits;
-  wy >>= 10 - bits.y_bits;
-  wx >>= 10 - bits.x_bits;
-  const auto wa = static_cast<int16_t>((one_y - wy) * (one_x - wx)), wb = static_cast<int16_t>((one_y - wy) * wx);
-  const auto wc = static_cast<int16_t>(wy * (one_x - wx)), wd = static_cast<int16_t>(wy * wx);
+void MixLineSmall(const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy,
+                  const std::vector<Neighbours<int32_t>>& xs, int16_t* between, T* to) {
+  const auto below = static_cast<int16_t>(wy >> (10 - bits.y_bits)), above = static_cast<int16_t>((1 << bits.y_bits) - below);
+  const int32_t shift = bits.y_bits + bits.x_bits;
   const auto half = static_cast<int16_t>((1 << shift) >> 1);
-  for (int32_t i = 0; i < depth; ++i) {
-    const auto sum = static_cast<int16_t>(a[i] * wa + c[i] * wc + b[i] * wb + d[i] * wd);
-    // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
-    const auto below = static_cast<int16_t>(half == 0 ? 0 : sum >> 15);
-    to[i] = static_cast<T>(static_cast<int16_t>(sum + half + below) >> shift);
+  for (ptrdiff_t i = 0; i < ptrdiff_t{g.in_width} * g.depth; ++i) between[i] = static_cast<int16_t>(top[i] * above + bottom[i] * below);
+  for (const auto& x : xs) {
+    const int16_t *left = between + ptrdiff_t{x.first} * g.depth, *right = between + ptrdiff_t{x.second} * g.depth;
+    const auto after = static_cast<int16_t>(x.weight >> (10 - bits.x_bits)), before = static_cast<int16_t>((1 << bits.x_bits) - after);
+    for (int32_t i = 0; i < g.depth; ++i) {
+      const auto sum = static_cast<int16_t>(left[i] * before + right[i] * after);
+      // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
+      const auto less = static_cast<int16_t>(half == 0 ? 0 : sum >> 15);
+      to[i] = static_cast<T>(static_cast<int16_t>(sum + half + less) >> shift);
+    }
+    to += g.depth;
   }
 }
 
-template <class T, class Weight>
-constexpr bool kFixed8 = sizeof(T) == 1 && std::is_same_v<Weight, int32_t>;
-
-template <class T, class Weight>
-void Mix(const T* a, const T* b, const T* c, const T* d, Weight wy, Weight wx, [[maybe_unused]] SmallWeights bits, T* to, int32_t depth) {
-  if constexpr (kFixed8<T, Weight>) {
-    if (bits.fit()) return MixSmall(a, b, c, d, wy, wx, bits, to, depth);
+template <class T>
+void MixLine(const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy, const std::vector<Neighbours<int32_t>>& xs,
+             [[maybe_unused]] void* scratch, T* to) {
+  if constexpr (sizeof(T) == 1) {
+    if (bits.fit()) return MixLineSmall(g, bits, top, bottom, wy, xs, static_cast<int16_t*>(scratch), to);
   }
-  MixPixel(a, b, c, d, wy, wx, to, depth);
+  for (const auto& x : xs) {
+    const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
+    MixPixel(top + left, top + right, bottom + left, bottom + right, wy, x.weight, to, g.depth);
+    to += g.depth;
+  }
+}
+
+// In the order of LiteRT's sum, which decides what is rounded up.
+void MixLine(const Geometry& g, SmallWeights, const uint8_t* top, const uint8_t* bottom, float wy, const std::vector<Neighbours<float>>& xs,
+             void* scratch, uint8_t* to) {
+  const ptrdiff_t n = ptrdiff_t{g.in_width} * g.depth;
+  float *above = static_cast<float*>(scratch), *below = above + n;
+  const float vy = 1 - wy;
+  for (ptrdiff_t i = 0; i < n; ++i) above[i] = top[i] * vy;
+  for (ptrdiff_t i = 0; i < n; ++i) below[i] = bottom[i] * wy;
+  for (const auto& x : xs) {
+    const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
+    const float wx = x.weight, vx = 1 - wx;
+    for (int32_t i = 0; i < g.depth; ++i) {
+      const float sum = above[left + i] * vx + below[left + i] * vx + above[right + i] * wx + below[right + i] * wx;
+      const float inside = std::min(std::max(sum, 0.0f), 255.0f);
+      // Half up; the addend is the float below 0.5, so that the float below 0.5 does not become 1.
+      to[i] = static_cast<uint8_t>(static_cast<int32_t>(inside + 0x1.fffffep-2f));
+    }
+    to += g.depth;
+  }
 }
 
 template <class T, class Weight>
 void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>> ys, std::vector<Neighbours<Weight>> xs) {
   SmallWeights bits;
-  if constexpr (kFixed8<T, Weight>) bits = {WeightBits(ys), WeightBits(xs)};
-  p.Emit([g, bits, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int) {
+  if constexpr (std::is_same_v<Weight, int32_t>) bits = {WeightBits(ys), WeightBits(xs)};
+  const auto scratch = WorkerScratch(p, sizeof(T) == 1 ? static_cast<size_t>(g.in_width) * g.depth * 2 * sizeof(float) : 0);
+  p.Emit([g, bits, scratch, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int worker) {
       for (int32_t line = lines.begin; line < lines.end; ++line) {
         const auto& y = ys[static_cast<size_t>(line % g.out_height)];
         const T* top = g.Line(run.get<T>(in), line, y.first);
         const T* bottom = g.Line(run.get<T>(in), line, y.second);
-        T* to = g.Output(run.get<T>(out), line);
-        for (const auto& x : xs) {
-          const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-          Mix(top + left, top + right, bottom + left, bottom + right, y.weight, x.weight, bits, to, g.depth);
-          to += g.depth;
-        }
+        MixLine(g, bits, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
       }
     });
   });
 }
 
 void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<Neighbours<float>> ys, std::vector<Neighbours<float>> xs) {
-  p.Emit([g, mix = p.kernels().mix_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
-          out = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
-      for (int32_t line = lines.begin; line < lines.end; ++line) {
-        const auto& y = ys[static_cast<size_t>(line % g.out_height)];
-        const float* top = g.Line(run.get<float>(in), line, y.first);
-        const float* bottom = g.Line(run.get<float>(in), line, y.second);
-        float* to = g.Output(run.get<float>(out), line);
-        for (const auto& x : xs) {
-          const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-          const float vy = 1 - y.weight, vx = 1 - x.weight;
-          const float weights[4] = {vy * vx, vy * x.weight, y.weight * vx, y.weight * x.weight};
-          mix(top + left, top + right, bottom + left, bottom + right, weights, to, static_cast<size_t>(g.depth));
-          to += g.depth;
-        }
-      }
-    });
-  });
+  p.Emit(
+      [g, mix = p.kernels().mix_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+        run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
+          for (int32_t line = lines.begin; line < lines.end; ++line) {
+            const auto& y = ys[static_cast<size_t>(line % g.out_height)];
+            const float* top = g.Line(run.get<float>(in), line, y.first);
+            const float* bottom = g.Line(run.get<float>(in), line, y.second);
+            float* to = g.Output(run.get<float>(out), line);
+            for (const auto& x : xs) {
+              const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
+              const float vy = 1 - y.weight, vx = 1 - x.weight;
+              const float weights[4] = {vy * vx, vy * x.weight, y.weight * vx, y.weight * x.weight};
+              mix(top + left, top + right, bottom + left, bottom + right, weights, to, static_cast<size_t>(g.depth));
+              to += g.depth;
+            }
+          }
+        });
+      });
 }
 
 void PrepareResizeBilinear(Prepare& p) {
@@ -194,14 +211,10 @@ void PrepareResizeBilinear(Prepare& p) {
   const auto in_float = [&](int32_t in, int32_t out) { return FloatNeighbours(in, out, options); };
   const auto in_fixed = [&](int32_t in, int32_t out) { return FixedNeighbours(in, out, options); };
   switch (p.type(kInput)) {
-    case TensorType::kInt8:
-      return EmitBilinear<int8_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
-    case TensorType::kInt16:
-      return EmitBilinear<int16_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
-    case TensorType::kUInt8:
-      return EmitBilinear<uint8_t>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
-    default:
-      return EmitBilinearF32(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+    case TensorType::kInt8: return EmitBilinear<int8_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
+    case TensorType::kInt16: return EmitBilinear<int16_t>(p, g, in_fixed(g.in_height, g.out_height), in_fixed(g.in_width, g.out_width));
+    case TensorType::kUInt8: return EmitBilinear<uint8_t>(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
+    default: return EmitBilinearF32(p, g, in_float(g.in_height, g.out_height), in_float(g.in_width, g.out_width));
   }
 }
 

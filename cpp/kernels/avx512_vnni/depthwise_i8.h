@@ -14,15 +14,15 @@
 namespace sigrun::kernels {
 namespace {
 
-// Packed: what the kernel below packs; from `flag`, int32 whether weights are int8; then blocks of channels. A block is int32 bias[width]
-// for unsigned activations 2^31 higher, as Rescale wants them, and int8 weights [tap of a line][group of lines][width][4], all in the order
-// of ChannelAt.
+// Packed: what the kernel below packs; from `parts`, int32 how many int8 numbers sum up to a weight less its zero point; then blocks of
+// channels. A block is int32 bias[width] for unsigned activations 2^31 higher, as Rescale wants them, and the first and the second parts as
+// int8 [tap of a line][group of lines][width][4], all in the order of ChannelAt.
 struct ColumnLayout {
-  size_t flag, blocks, bytes;
+  size_t parts, blocks, bytes;
   int32_t groups;
   explicit ColumnLayout(const ConvShape& s) : groups((s.kernel_height + 3) / 4) {
-    flag = DepthwiseLayout(s).bytes;
-    blocks = flag + 64;
+    parts = DepthwiseLayout(s).bytes;
+    blocks = parts + 64;
     bytes = blocks;
     for (int32_t c = 0; c < s.out_channels; c += Width(s, c)) bytes += BlockBytes(s, Width(s, c));
   }
@@ -36,9 +36,8 @@ struct ColumnLayout {
     const int32_t width = Width(s, c);
     return c + width <= s.out_channels ? c : s.out_channels < width ? 0 : s.out_channels - width;
   }
-  size_t BlockBytes(const ConvShape& s, int32_t width) const {
-    return static_cast<size_t>(width) * 4 * (1 + static_cast<size_t>(groups) * s.kernel_width);
-  }
+  size_t BlockBytes(const ConvShape& s, int32_t width) const { return static_cast<size_t>(width) * 4 + 2 * PartBytes(s, width); }
+  size_t PartBytes(const ConvShape& s, int32_t width) const { return static_cast<size_t>(width) * 4 * groups * s.kernel_width; }
 };
 
 // The channel at a position of a block: unpacking takes four of every 16 channels into a vector.
@@ -65,9 +64,8 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
   PackDepthwise(s, filter, flip_weights, bias, input_zero_point, weight_zero_point, packed);
   if (!HasColumns(s)) return;
   const ColumnLayout layout(s);
-  std::memset(packed + layout.flag, 0, layout.bytes - layout.flag);
-  const int32_t is_int8 = weight_zero_point == 0 ? 1 : 0;
-  std::memcpy(packed + layout.flag, &is_int8, sizeof(is_int8));
+  std::memset(packed + layout.parts, 0, layout.bytes - layout.parts);
+  int32_t parts = 1;
   std::byte* block = packed + layout.blocks;
   for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(s, width)) {
     width = ColumnLayout::Width(s, c);
@@ -78,14 +76,19 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
       if (n >= s.out_channels) continue;
       int32_t sum = WrapAdd(bias != nullptr ? bias[n] : 0, INT32_MIN);
       for (int32_t tap = 0; tap < s.taps(); ++tap) {
-        const int8_t w = static_cast<int8_t>(static_cast<uint8_t>(filter[tap * s.out_channels + n]) ^ (flip_weights ? 0x80 : 0));
+        const int8_t raw = static_cast<int8_t>(static_cast<uint8_t>(filter[tap * s.out_channels + n]) ^ (flip_weights ? 0x80 : 0));
+        const int32_t w = raw - weight_zero_point, first = ClampI32(w, -128, 127);
         const int32_t y = tap / s.kernel_width, x = tap % s.kernel_width;
-        weights[((static_cast<ptrdiff_t>(x) * layout.groups + y / 4) * width + i) * 4 + y % 4] = w;
+        int8_t* to = weights + ((static_cast<ptrdiff_t>(x) * layout.groups + y / 4) * width + i) * 4 + y % 4;
+        to[0] = static_cast<int8_t>(first);
+        to[layout.PartBytes(s, width)] = static_cast<int8_t>(w - first);
+        if (w != first) parts = 2;
         sum = WrapSub(sum, WrapMul(input_zero_point + 128, w));
       }
       sums[i] = sum;
     }
   }
+  std::memcpy(packed + layout.parts, &parts, sizeof(parts));
 }
 
 // The lines of input under one line of output, from a block's first channel on. A padded line is a row of zero points that does not move.
@@ -186,11 +189,24 @@ struct ColumnBlock {
   const int8_t* weights;
   int32_t taps, groups;      // of a line, of lines
   ptrdiff_t tap_step, step;  // bytes between columns of neighbouring taps, of neighbouring windows
+  ptrdiff_t part_bytes;
+  bool rescalable;
   Rescale rescale[4];
+  // Where it is not rescalable.
+  I32 multiplier[4], left[4], right[4];
+  int32_t zero_point;
 };
 
-/// kPixels outputs of a block. kTaps and kGroups are those of the window, or 0 for any.
-template <int kVectors, int kPixels, int kTaps, int kGroups>
+// What becomes of a sum that is 2^31 higher.
+template <bool kRescalable>
+SIGRUN_INLINE I32 FromSum(const ColumnBlock& b, int v, __m512i sum) {
+  if constexpr (kRescalable) return RescaledUnsigned({sum}, b.rescale[v]);
+  const I32 x{_mm512_xor_si512(sum, _mm512_set1_epi32(INT32_MIN))};
+  return Requantize(x, b.multiplier[v], b.left[v], b.right[v]) + Set1(b.zero_point);
+}
+
+/// kPixels outputs of a block. kTaps and kGroups are those of the window, or 0 for any; kParts is 2 where weights have a second part.
+template <int kVectors, int kPixels, int kTaps, int kGroups, int kParts, bool kRescalable>
 SIGRUN_INLINE void ColumnPixels(const ColumnBlock& b, const uint8_t* columns, const ByteOutput& bytes, __mmask64 mask, uint8_t* out,
                                 ptrdiff_t out_step) {
   I32 sums[kPixels][kVectors];
@@ -203,9 +219,14 @@ SIGRUN_INLINE void ColumnPixels(const ColumnBlock& b, const uint8_t* columns, co
     const auto tap = [&](int32_t x) SIGRUN_INLINE_LAMBDA {
       for (int32_t g = 0; g < groups; ++g) {
         const uint8_t* from = columns + x * b.tap_step + (g * kVectors + v) * 64;
-        const __m512i four = _mm512_loadu_si512(b.weights + ((x * groups + g) * kVectors + v) * 64);
+        const int8_t* weights = b.weights + ((x * groups + g) * kVectors + v) * 64;
+        const __m512i four = _mm512_loadu_si512(weights);
         SIGRUN_UNROLL
         for (int p = 0; p < kPixels; ++p) acc[p] = _mm512_dpbusd_epi32(acc[p], _mm512_loadu_si512(from + p * b.step), four);
+        if constexpr (kParts == 1) continue;
+        const __m512i second = _mm512_loadu_si512(weights + b.part_bytes);
+        SIGRUN_UNROLL
+        for (int p = 0; p < kPixels; ++p) acc[p] = _mm512_dpbusd_epi32(acc[p], _mm512_loadu_si512(from + p * b.step), second);
       }
     };
     if constexpr (kTaps > 0) {
@@ -215,24 +236,34 @@ SIGRUN_INLINE void ColumnPixels(const ColumnBlock& b, const uint8_t* columns, co
       for (int32_t x = 0; x < taps; ++x) tap(x);
     }
     SIGRUN_UNROLL
-    for (int p = 0; p < kPixels; ++p) sums[p][v] = RescaledUnsigned({acc[p]}, b.rescale[v]);
+    for (int p = 0; p < kPixels; ++p) sums[p][v] = FromSum<kRescalable>(b, v, acc[p]);
   }
   SIGRUN_UNROLL
   for (int p = 0; p < kPixels; ++p) StoreBlock<kVectors>(out + p * out_step, sums[p], bytes, mask);
 }
 
-template <int kVectors, int kTaps, int kGroups>
+template <int kVectors, int kTaps, int kGroups, int kParts, bool kRescalable = true>
 void ColumnWindows(const ColumnBlock& b, const uint8_t* columns, ptrdiff_t count, const ByteOutput& bytes, __mmask64 mask, uint8_t* out,
                    ptrdiff_t channels) {
   ptrdiff_t i = 0;
   for (; count >= 4 && i < count; i += 4) {
     const ptrdiff_t at = i + 4 <= count ? i : count - 4;
-    ColumnPixels<kVectors, 4, kTaps, kGroups>(b, columns + at * b.step, bytes, mask, out + at * channels, channels);
+    ColumnPixels<kVectors, 4, kTaps, kGroups, kParts, kRescalable>(b, columns + at * b.step, bytes, mask, out + at * channels, channels);
   }
-  for (; i < count; ++i) ColumnPixels<kVectors, 1, kTaps, kGroups>(b, columns + i * b.step, bytes, mask, out + i * channels, channels);
+  for (; i < count; ++i) {
+    ColumnPixels<kVectors, 1, kTaps, kGroups, kParts, kRescalable>(b, columns + i * b.step, bytes, mask, out + i * channels, channels);
+  }
 }
 
-template <int kVectors>
+template <int kVectors, int kParts>
+SIGRUN_INLINE auto WindowsOf(const ColumnBlock& b) {
+  if (!b.rescalable) return ColumnWindows<kVectors, 0, 0, 2, false>;
+  if (b.taps == 3 && b.groups == 1) return ColumnWindows<kVectors, 3, 1, kParts>;
+  if (b.taps == 5 && b.groups == 2) return ColumnWindows<kVectors, 5, 2, kParts>;
+  return ColumnWindows<kVectors, 0, 0, kParts>;
+}
+
+template <int kVectors, int kParts>
 void ColumnLine(const ConvShape& s, const ColumnBlock& b, const ColumnLines& t, const ByteOutput& bytes, uint8_t* out) {
   alignas(64) uint8_t columns[kColumnBytes + 64];
   const ptrdiff_t channels = s.out_channels, column_bytes = static_cast<ptrdiff_t>(t.groups) * kVectors * 64;
@@ -241,28 +272,33 @@ void ColumnLine(const ConvShape& s, const ColumnBlock& b, const ColumnLines& t, 
     const ptrdiff_t count = s.out_width - x < fit ? s.out_width - x : fit;
     const auto transpose = t.groups == 1 ? TransposeColumns<kVectors, 1> : TransposeColumns<kVectors, 2>;
     transpose(t, x * s.stride_w - s.pad_left, Columns(s, count), columns);
-    const auto windows = b.taps == 3 && b.groups == 1   ? ColumnWindows<kVectors, 3, 1>
-                         : b.taps == 5 && b.groups == 2 ? ColumnWindows<kVectors, 5, 2>
-                                                        : ColumnWindows<kVectors, 0, 0>;
-    windows(b, columns, count, bytes, t.mask, out + x * channels, channels);
+    WindowsOf<kVectors, kParts>(b)(b, columns, count, bytes, t.mask, out + x * channels, channels);
   }
 }
 
 // The multipliers and shifts of a block in its order.
 template <int kVectors>
-SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t channels, int32_t zero_point, Rescale* to) {
+SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t channels, int32_t zero_point, ColumnBlock* to) {
   alignas(64) int32_t multiplier[kVectors * kLanes], shift[kVectors * kLanes];
+  to->rescalable = true;
+  to->zero_point = zero_point;
   for (int32_t i = 0; i < kVectors * kLanes; ++i) {
     const int32_t n = first + ChannelAt(i, kVectors * kLanes);
     multiplier[i] = n < channels ? p.multiplier[n] : 0;
     shift[i] = n < channels ? p.shift[n] : -1;
+    to->rescalable &= IsRescalable(multiplier[i], shift[i], zero_point);
   }
+  const I32 none = Set1(0), most = Set1(31);
   for (int v = 0; v < kVectors; ++v) {
-    to[v] = MakeRescale(Load(multiplier + v * kLanes), Set1(0) - Load(shift + v * kLanes), zero_point);
+    const I32 m = Load(multiplier + v * kLanes), left = Load(shift + v * kLanes), right = none - left;
+    to->rescale[v] = MakeRescale(m, right, zero_point);
+    to->multiplier[v] = m;
+    to->left[v] = Clamp(left, none, most);
+    to->right[v] = Clamp(right, none, most);
   }
 }
 
-template <int kVectors>
+template <int kVectors, int kParts>
 void ColumnBlockLines(const ConvShape& s, InputI8 input, const uint8_t* zeros, const std::byte* block, int32_t first,
                       const RequantizeParams& requantize, const ByteOutput& bytes, uint8_t* output, Range lines) {
   const int32_t channels = s.out_channels;
@@ -280,7 +316,8 @@ void ColumnBlockLines(const ConvShape& s, InputI8 input, const uint8_t* zeros, c
   b.groups = t.groups;
   b.tap_step = static_cast<ptrdiff_t>(s.dilation_w) * t.groups * kVectors * 64;
   b.step = static_cast<ptrdiff_t>(s.stride_w) * t.groups * kVectors * 64;
-  FillRescale<kVectors>(requantize, first, channels, bytes.zero_point, b.rescale);
+  b.part_bytes = static_cast<ptrdiff_t>(s.kernel_width) * t.groups * kVectors * 64;
+  FillRescale<kVectors>(requantize, first, channels, bytes.zero_point, &b);
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * channels;
   uint8_t* out = output + static_cast<ptrdiff_t>(lines.begin) * s.out_width * channels + first;
   for (int32_t line = lines.begin; line < lines.end; ++line, out += static_cast<ptrdiff_t>(s.out_width) * channels) {
@@ -291,30 +328,33 @@ void ColumnBlockLines(const ConvShape& s, InputI8 input, const uint8_t* zeros, c
       t.lines[i] = inside ? image + y * line_bytes : zeros + first;
       t.steps[i] = inside ? channels : 0;
     }
-    ColumnLine<kVectors>(s, b, t, bytes, out);
+    ColumnLine<kVectors, kParts>(s, b, t, bytes, out);
+  }
+}
+
+template <int kParts>
+void DepthwiseBlocks(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
+                     const ByteOutput& bytes, Range lines) {
+  const DepthwiseLayout below(s);
+  const ColumnLayout layout(s);
+  const uint8_t* zeros = reinterpret_cast<const uint8_t*>(packed + (input.is_unsigned ? below.flipped_zeros : below.zeros));
+  const std::byte* block = packed + layout.blocks;
+  for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(s, width)) {
+    width = ColumnLayout::Width(s, c);
+    const auto run = width == 4 * kLanes   ? ColumnBlockLines<4, kParts>
+                     : width == 2 * kLanes ? ColumnBlockLines<2, kParts>
+                                           : ColumnBlockLines<1, kParts>;
+    run(s, input, zeros, block, ColumnLayout::First(s, c), requantize, bytes, static_cast<uint8_t*>(output), lines);
   }
 }
 
 void DepthwiseColumns(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
                       Range lines) {
   const ByteOutput bytes = MakeByteOutput(requantize);
-  bool usable = HasColumns(s) && bytes.fits;
-  for (int32_t n = 0; usable && n < s.out_channels; ++n) {
-    usable = IsRescalable(requantize.multiplier[n], requantize.shift[n], bytes.zero_point);
-  }
-  if (!usable) return Depthwise(s, input, packed, output, requantize, lines);
-  const ColumnLayout layout(s);
-  if (LoadAs<int32_t>(reinterpret_cast<const uint8_t*>(packed + layout.flag)) == 0) {
-    return Depthwise(s, input, packed, output, requantize, lines);
-  }
-  const DepthwiseLayout below(s);
-  const uint8_t* zeros = reinterpret_cast<const uint8_t*>(packed + (input.is_unsigned ? below.flipped_zeros : below.zeros));
-  const std::byte* block = packed + layout.blocks;
-  for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(s, width)) {
-    width = ColumnLayout::Width(s, c);
-    const auto run = width == 4 * kLanes ? ColumnBlockLines<4> : width == 2 * kLanes ? ColumnBlockLines<2> : ColumnBlockLines<1>;
-    run(s, input, zeros, block, ColumnLayout::First(s, c), requantize, bytes, static_cast<uint8_t*>(output), lines);
-  }
+  if (!HasColumns(s) || !bytes.fits) return Depthwise(s, input, packed, output, requantize, lines);
+  const int32_t parts = LoadAs<int32_t>(reinterpret_cast<const uint8_t*>(packed + ColumnLayout(s).parts));
+  const auto run = parts == 1 ? DepthwiseBlocks<1> : DepthwiseBlocks<2>;
+  run(s, input, packed, output, requantize, bytes, lines);
 }
 
 }  // namespace
