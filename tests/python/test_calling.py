@@ -70,7 +70,8 @@ def large(count):
 
 
 def test_arrays_are_read_and_written_where_they_stand(add):
-    x, out = large(1 << 20), np.empty((1 << 20, 3), np.float32)
+    rows_of_64_mb = (64 << 20) // 12
+    x, out = large(rows_of_64_mb), np.empty((rows_of_64_mb, 3), np.float32)
     results = add.run({"x": x, "y": x}, out={"result": out})
     assert results["result"] is out
     np.testing.assert_array_equal(out, 2 * x)

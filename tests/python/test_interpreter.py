@@ -319,3 +319,14 @@ def test_errors_do_not_accumulate(interpreter):
             interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], size, strict=True)
         messages.append(str(error.value))
     assert "5" not in messages[1]
+
+
+def test_says_what_it_does_to_a_logger_alone(model_path, caplog, capfd):
+    with caplog.at_level("DEBUG", logger="sigrun"):
+        sigrun.Interpreter(model_path=model_path("dense2_dense1"), num_threads=2)
+    assert "threads 2" in caplog.text
+    assert sigrun.build_info()["tier_in_use"] in caplog.text
+    caplog.clear()
+    sigrun.Interpreter(model_path=model_path("dense2_dense1"))
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 QuantizedIO = Literal["raw", "float"]
+
+_LOG = logging.getLogger("sigrun")
 
 
 class OpResolverType(enum.Enum):
@@ -339,6 +342,15 @@ class Interpreter(_core.Interpreter):
         }
         self._compress_zero_points = bool(experimental_compress_quantization_zero_points)
         self._runners: dict[str | None, SignatureRunner] = {}
+        self._log_what_was_made()
+
+    def _log_what_was_made(self) -> None:
+        if not _LOG.isEnabledFor(logging.DEBUG):
+            return
+        info = _core.build_info()
+        tier = "scalar" if self._options["experimental_op_resolver_type"] is OpResolverType.BUILTIN_REF else info["tier_in_use"]
+        numbers = info["precisions"][self.precision]
+        _LOG.debug("interpreter of %r: kernels %s, threads %d, products in %s", self._model, tier, self._options["num_threads"], numbers)
 
     @property
     def model(self) -> _core.Model:
