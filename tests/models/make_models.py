@@ -148,6 +148,7 @@ class Model:
     signatures: dict[str, tuple[int, dict[str, int], dict[str, int]]] = dataclasses.field(default_factory=dict)
     metadata: dict[str, bytes] = dataclasses.field(default_factory=dict)
     deprecated_codes: bool = False  # as converters before 2020 wrote them
+    versions: dict[str, int] = dataclasses.field(default_factory=dict)  # of operators where it is not 1
 
     def tobytes(self) -> bytes:
         """The file; equal constants share one buffer, external ones stand behind the FlatBuffer."""
@@ -203,7 +204,7 @@ class Model:
         builtin = getattr(schema.BuiltinOperator, name, None)
         if builtin is None:
             code.customCode, builtin = name, schema.BuiltinOperator.CUSTOM
-        code.deprecatedBuiltinCode, code.version = min(builtin, 127), 1
+        code.deprecatedBuiltinCode, code.version = min(builtin, 127), self.versions.get(name, 1)
         code.builtinCode = 0 if self.deprecated_codes else builtin
         return code
 
