@@ -108,25 +108,35 @@ int32_t WeightBits(const std::vector<Neighbours<int32_t>>& neighbours) {
   return 10 - std::countr_zero(any);
 }
 
-// A line of output in two passes: between the lines above and below, then between columns of what that gives.
+// A line of output in two passes: between the lines above and below, then between columns of what that gives. A store of bytes may change
+// any memory, so that everything else is said to stand apart.
+void BetweenLines(const auto* __restrict top, const auto* __restrict bottom, int16_t above, int16_t below, int16_t* __restrict to,
+                  ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; ++i) to[i] = static_cast<int16_t>(top[i] * above + bottom[i] * below);
+}
+template <class T>
+void BetweenColumns(const int16_t* __restrict left, const int16_t* __restrict right, int16_t before, int16_t after, int32_t shift,
+                    T* __restrict to, ptrdiff_t n) {
+  const auto half = static_cast<int16_t>((1 << shift) >> 1);
+  // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
+  const auto less = static_cast<int16_t>(half == 0 ? 0 : -1);
+  for (ptrdiff_t i = 0; i < n; ++i) {
+    const auto sum = static_cast<int16_t>(left[i] * before + right[i] * after);
+    to[i] = static_cast<T>(static_cast<int16_t>(sum + half + ((sum >> 15) & less)) >> shift);
+  }
+}
+
 /// The same pixels as MixPixel's from weights in units of 2^-y_bits and 2^-x_bits.
 template <class T>
 void MixLineSmall(const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy,
                   const std::vector<Neighbours<int32_t>>& xs, int16_t* between, T* to) {
+  const ptrdiff_t depth = g.depth;
   const auto below = static_cast<int16_t>(wy >> (10 - bits.y_bits)), above = static_cast<int16_t>((1 << bits.y_bits) - below);
-  const int32_t shift = bits.y_bits + bits.x_bits;
-  const auto half = static_cast<int16_t>((1 << shift) >> 1);
-  for (ptrdiff_t i = 0; i < ptrdiff_t{g.in_width} * g.depth; ++i) between[i] = static_cast<int16_t>(top[i] * above + bottom[i] * below);
+  BetweenLines(top, bottom, above, below, between, g.in_width * depth);
   for (const auto& x : xs) {
-    const int16_t *left = between + ptrdiff_t{x.first} * g.depth, *right = between + ptrdiff_t{x.second} * g.depth;
     const auto after = static_cast<int16_t>(x.weight >> (10 - bits.x_bits)), before = static_cast<int16_t>((1 << bits.x_bits) - after);
-    for (int32_t i = 0; i < g.depth; ++i) {
-      const auto sum = static_cast<int16_t>(left[i] * before + right[i] * after);
-      // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
-      const auto less = static_cast<int16_t>(half == 0 ? 0 : sum >> 15);
-      to[i] = static_cast<T>(static_cast<int16_t>(sum + half + less) >> shift);
-    }
-    to += g.depth;
+    BetweenColumns(between + x.first * depth, between + x.second * depth, before, after, bits.y_bits + bits.x_bits, to, depth);
+    to += depth;
   }
 }
 
@@ -143,24 +153,30 @@ void MixLine(const Geometry& g, SmallWeights bits, const T* top, const T* bottom
   }
 }
 
-// In the order of LiteRT's sum, which decides what is rounded up.
+void ScaleBytes(const uint8_t* __restrict from, float scale, float* __restrict to, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i] * scale;
+}
+// In the order of LiteRT's sum, which decides what is rounded up. Half up, as only what is not negative matters; the addend is the float
+// below 0.5, so that the float below 0.5 does not become 1.
+void BetweenColumns(const float* __restrict a, const float* __restrict c, const float* __restrict b, const float* __restrict d, float vx,
+                    float wx, uint8_t* __restrict to, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; ++i) {
+    const float sum = a[i] * vx + c[i] * vx + b[i] * wx + d[i] * wx;
+    const int32_t rounded = static_cast<int32_t>(sum + 0x1.fffffep-2f);
+    to[i] = static_cast<uint8_t>(std::clamp(rounded, 0, 255));
+  }
+}
+
 void MixLine(const Geometry& g, SmallWeights, const uint8_t* top, const uint8_t* bottom, float wy, const std::vector<Neighbours<float>>& xs,
              void* scratch, uint8_t* to) {
-  const ptrdiff_t n = ptrdiff_t{g.in_width} * g.depth;
+  const ptrdiff_t depth = g.depth, n = g.in_width * depth;
   float *above = static_cast<float*>(scratch), *below = above + n;
-  const float vy = 1 - wy;
-  for (ptrdiff_t i = 0; i < n; ++i) above[i] = top[i] * vy;
-  for (ptrdiff_t i = 0; i < n; ++i) below[i] = bottom[i] * wy;
+  ScaleBytes(top, 1 - wy, above, n);
+  ScaleBytes(bottom, wy, below, n);
   for (const auto& x : xs) {
-    const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-    const float wx = x.weight, vx = 1 - wx;
-    for (int32_t i = 0; i < g.depth; ++i) {
-      const float sum = above[left + i] * vx + below[left + i] * vx + above[right + i] * wx + below[right + i] * wx;
-      const float inside = std::min(std::max(sum, 0.0f), 255.0f);
-      // Half up; the addend is the float below 0.5, so that the float below 0.5 does not become 1.
-      to[i] = static_cast<uint8_t>(static_cast<int32_t>(inside + 0x1.fffffep-2f));
-    }
-    to += g.depth;
+    const ptrdiff_t left = x.first * depth, right = x.second * depth;
+    BetweenColumns(above + left, below + left, above + right, below + right, 1 - x.weight, x.weight, to, depth);
+    to += depth;
   }
 }
 

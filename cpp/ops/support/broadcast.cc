@@ -1,6 +1,7 @@
 #include "ops/support/broadcast.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "ops/support/quantization.h"
@@ -79,6 +80,36 @@ void EmitBinaryF32(Prepare& p, kernels::Binary op) {
   });
 }
 
+namespace {
+
+// Runs of few elements along which one operand is the same every time, as a vector of channels is: it is written down several times, so
+// that there are fewer and longer runs. False if the plan is another.
+bool EmitRepeated(Prepare& p, const BroadcastPlan& plan, size_t operand_bytes, size_t result_bytes, int64_t cost, const BinaryRun& f) {
+  constexpr int64_t kLongRun = 256, kElements = 1024;
+  if (plan.loops != 1 || plan.run >= kLongRun || plan.fixed[0] || plan.fixed[1]) return false;
+  const int repeated = plan.stride[0][0] == 0 ? 0 : 1;
+  if (plan.stride[repeated][0] != 0 || plan.stride[1 - repeated][0] != plan.run) return false;
+  const int64_t times = std::min(kElements / plan.run, plan.runs), count = times * plan.run, all = plan.runs * plan.run;
+  const size_t once = static_cast<size_t>(plan.run) * operand_bytes;
+  const Slot copies = p.Scratch(once * static_cast<size_t>(times));
+  p.Emit([=, moving = p.in(1 - repeated), short_one = p.in(repeated), y = p.out(0)](RunContext& run) noexcept {
+    std::byte* vector = run.get<std::byte>(copies);
+    for (int64_t i = 0; i < times; ++i) std::memcpy(vector + static_cast<size_t>(i) * once, run.get<std::byte>(short_one), once);
+    const std::byte* from = run.get<std::byte>(moving);
+    std::byte* to = run.get<std::byte>(y);
+    run.Parallel(static_cast<int32_t>((all + count - 1) / count), cost * count, [&](kernels::Range range, int) {
+      for (int64_t at = range.begin * count; at < std::min(range.end * count, all); at += count) {
+        const std::byte* x = from + at * static_cast<int64_t>(operand_bytes);
+        f(repeated == 0 ? vector : x, repeated == 0 ? x : vector, to + at * static_cast<int64_t>(result_bytes),
+          static_cast<size_t>(std::min(count, all - at)), kernels::Operands::kVectorVector);
+      }
+    });
+  });
+  return true;
+}
+
+}  // namespace
+
 void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64_t cost, BinaryRun f) {
   const Shape shape = BroadcastShapes(p, p.shape(0), p.shape(1));
   p.SetShape(0, shape);
@@ -88,6 +119,7 @@ void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64
   }
   const BroadcastPlan plan = PlanBroadcast(p, {p.shape(0), p.shape(1)}, shape);
   const int64_t step = static_cast<int64_t>(operand_bytes), result_step = static_cast<int64_t>(result_bytes);
+  if (!strings && EmitRepeated(p, plan, operand_bytes, result_bytes, cost, f)) return;
   p.Emit([=, f = std::move(f), operands = OperandsOf(plan), a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
     const auto elements = [&](Slot slot) {
       return strings ? reinterpret_cast<const std::byte*>(Elements<const std::string>(run, slot)) : run.get<const std::byte>(slot);
