@@ -13,6 +13,14 @@ namespace sigrun {
 
 namespace {
 
+// The text of an error is made only if there is one: shapes may change with every call.
+int64_t CountOf(const Shape& shape, std::string_view name) {
+  constexpr int64_t kFewElements = int64_t{1} << 31;
+  int64_t count = 1;
+  for (const int32_t d : shape) count = d < 0 || count > kFewElements ? kFewElements + 1 : count * d;
+  return count > kFewElements ? ElementCount(shape, Concat("tensor '", name, "'")) : count;
+}
+
 constexpr int kMaxDepth = 16;  // of subgraphs that run subgraphs
 
 [[noreturn]] void RefuseMoving(const std::string& held) {
@@ -89,7 +97,7 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   if (at == graph_->inputs.end()) Fail(StatusCode::kInvalidArgument, "tensor ", index, " is not an input");
   const size_t position = static_cast<size_t>(at - graph_->inputs.begin());
   const TensorInfo& info = model_->impl().flat->subgraphs[graph_->subgraph].tensors[static_cast<size_t>(index)];
-  ElementCount(shape, Concat("input '", info.name, "'"));
+  CountOf(shape, info.name);
   if (strict) {
     const Shape& known = info.shape_signature;
     bool fits = known.size() == shape.size();
@@ -120,6 +128,15 @@ void Runner::AllocateTensors() {
     resized_ = false;
     return;
   }
+  const auto parked = std::find_if(parked_.begin(), parked_.end(), [&](const Part& p) { return p.frame.plan->input_shapes == input_shapes_; });
+  if (parked != parked_.end()) {
+    const std::shared_ptr<const Plan> plan = parked->frame.plan;
+    RefuseMovingHeldTensors(*plan);
+    std::swap(*parked, parts_[0]);
+    Show(*plan, plan);
+    resized_ = false;
+    return;
+  }
   std::shared_ptr<const Plan> plan = plans_.Find(input_shapes_);
   const bool cached = plan != nullptr;
   if (!cached) plan = MakePlan(graph_, input_shapes_, Context());
@@ -128,12 +145,30 @@ void Runner::AllocateTensors() {
   std::vector<Boundary> boundary = boundary_;
   Part part = Bind(plan, parts_.empty() ? nullptr : &parts_[0], Prior{}, boundary);
   if (!parts_.empty()) state_->ResetVariables(graph_->subgraph);  // as LiteRT does
+  Park(part, boundary);
   boundary_ = std::move(boundary);
   parts_.clear();
   parts_.push_back(std::move(part));
   Show(*plan, plan);
   if (!cached) plans_.Add(std::move(plan));
   resized_ = false;
+}
+
+// Keeps the current plan bound, for shapes that come back, if the one that takes its place uses the same memory.
+void Runner::Park(const Part& next, const std::vector<Boundary>& boundary) {
+  constexpr size_t kMostParked = 16;
+  const auto is_simple = [](const Part& part) {
+    const Plan& plan = *part.frame.plan;
+    const auto stays = [](const SlotSource& s) {
+      return s.kind == SlotSource::kArena || s.kind == SlotSource::kConstant || s.kind == SlotSource::kBoundary;
+    };
+    return plan.whole() && !plan.uses_state && plan.subgraphs.empty() && plan.runners.empty() && std::all_of(plan.slots.begin(), plan.slots.end(), stays);
+  };
+  bool same_memory = parts_.size() == 1 && parts_[0].arena == next.arena && is_simple(parts_[0]) && is_simple(next);
+  for (size_t i = 0; i < boundary.size() && same_memory; ++i) same_memory = boundary[i].bytes == boundary_[i].bytes;
+  if (!same_memory) return parked_.clear();
+  if (parked_.size() == kMostParked) parked_.erase(parked_.begin());
+  parked_.push_back(std::move(parts_[0]));
 }
 
 void Runner::RefuseMovingHeldTensors(const Plan& plan) const {
@@ -156,7 +191,7 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
     const Value& value = graph_->values[at];
     if (!plan->has_shape[at]) continue;
     const bool is_new = prior.last == nullptr || !prior.has_shape[at];  // to this part of the graph
-    const int64_t elements = ElementCount(plan->shapes[at], Concat("tensor '", value.name, "'"));
+    const int64_t elements = CountOf(plan->shapes[at], value.name);
     if (value.type == TensorType::kString) {
       if (!is_new) continue;
       Strings all(static_cast<size_t>(elements));
@@ -222,7 +257,7 @@ void Runner::Show(const Plan& plan, const std::shared_ptr<const Plan>& owner) {
       tensor.strings_ = boundary_[at].strings.get();
       continue;
     }
-    tensor.bytes_ = BytesOf(tensor.type_, ElementCount(tensor.shape_, tensor.name_));
+    tensor.bytes_ = BytesOf(tensor.type_, CountOf(tensor.shape_, tensor.name_));
     tensor.constant_ = plan.constants[at] != nullptr;
     if (tensor.constant_) {
       tensor.data_ = const_cast<std::byte*>(plan.constants[at]);

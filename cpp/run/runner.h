@@ -74,6 +74,7 @@ class Runner {
 
   PlanContext Context() const;
   Part Bind(std::shared_ptr<const Plan> plan, const Part* reused, const Prior& prior, std::vector<Boundary>& boundary) const;
+  void Park(const Part& next, const std::vector<Boundary>& boundary);
   void Show(const Plan& plan, const std::shared_ptr<const Plan>& owner);
   void RefuseMovingHeldTensors(const Plan& plan) const;
   Frame BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, const Prior* prior, const std::vector<Boundary>* boundary) const;
@@ -102,6 +103,7 @@ class Runner {
   std::vector<std::unique_ptr<Tensor>> tensors_;  // by tensor index; null for intermediates
   std::vector<Boundary> boundary_;                // by tensor index
   Profiler* profiler_ = nullptr;                  // while ProfileRuns is at work
+  std::vector<Part> parked_;                      // of other shapes, bound to the same memory as parts_[0]
   std::vector<Part> parts_;                       // in the order in which they run; empty before AllocateTensors
 };
 
