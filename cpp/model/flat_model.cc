@@ -76,7 +76,7 @@ TensorInfo ReadTensor(const Table& t, size_t buffer_count) {
   tensor.shape = ReadShape(t, kShape, "shape", 0);
   tensor.shape_signature = ReadShape(t, kShapeSignature, "shape_signature", -1);
   if (tensor.shape_signature.empty()) tensor.shape_signature = tensor.shape;
-  tensor.has_rank = t.Bool(kHasRank) || t.Has(kShape);
+  tensor.has_rank = t.Bool(kHasRank) || !tensor.shape.empty();
   tensor.is_variable = t.Bool(kIsVariable);
   tensor.buffer = t.Scalar<uint32_t>(kBuffer);
   if (tensor.buffer >= buffer_count) FailAt(t.path() + ".buffer", Concat("buffer ", tensor.buffer, " of ", buffer_count));

@@ -20,7 +20,7 @@ struct TensorInfo {
   TensorType type = TensorType::kFloat32;
   Shape shape;            // as stored: unknown dimensions are 1 (or 0)
   Shape shape_signature;  // -1 where unknown; equal to shape where the file has none
-  bool has_rank = true;   // false: not even the rank is known
+  bool has_rank = true;   // false: nothing says that no dimensions mean a scalar
   bool is_variable = false;
   uint32_t buffer = 0;
   Quantization quantization;

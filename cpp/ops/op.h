@@ -114,6 +114,8 @@ class Prepare {
   const Shape& output_shape(int o) const;
   /// As the file has it: -1 for dimensions that are not fixed.
   const Shape& model_shape(int o) const;
+  /// The same, or none if a dimension or the rank is not fixed.
+  std::optional<Shape> fixed_output_shape(int o) const;
   int64_t output_elements(int o) const;
 
   /// Where an operand's memory is found while running. An absent input has the null slot, for which RunContext gives a null pointer.
@@ -140,8 +142,8 @@ class Prepare {
   int AddFrame(std::shared_ptr<const Plan> plan);
   /// Asks for a runner of a subgraph: for shapes that depend on data. RunContext::runner(the result).
   int AddRunner(uint32_t subgraph);
-  /// The steps use RunContext::state().
-  void UseState();
+  /// The steps use RunContext::state(), which is the result.
+  State& UseState();
 
   /// Weights in the kernel's layout, made once a Model and shared: `key` tells layouts of one constant apart (the kernel tier is part of it
   /// already). fill(std::byte*) is called at most once. Input i must be constant.

@@ -95,6 +95,7 @@ struct PlanContext {
   PackedStore* packed;  // must outlive the plan; null makes packed weights private to the plan
   int workers = 1;
   Precision precision = Precision::kHighest;
+  State* state = nullptr;  // the Interpreter's; null while folding constants
   LineFusion lines = {};
   std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;  // null while folding constants
   bool loop = false;  // output o is the next input o, and may take its memory

@@ -468,6 +468,14 @@ void Prepare::SetShape(int o, Shape shape) {
   CheckFitsMachine(builder_.FootprintOfValue(node_.outputs[static_cast<size_t>(o)]), graph_.Describe(node_) + ": its output");
 }
 
+std::optional<Shape> Prepare::fixed_output_shape(int o) const {
+  const Shape& shape = OutputValue(*this, graph_, o).shape;
+  const size_t v = static_cast<size_t>(node_.outputs[static_cast<size_t>(o)]);
+  const std::vector<TensorInfo>& tensors = graph_.model->subgraphs[graph_.subgraph].tensors;
+  const bool open = v >= tensors.size() || !tensors[v].has_rank || std::any_of(shape.begin(), shape.end(), [](int32_t d) { return d < 0; });
+  return open ? std::nullopt : std::optional(shape);
+}
+
 const Shape& Prepare::output_shape(int o) const {
   OutputValue(*this, graph_, o);
   return builder_.shapes_[static_cast<size_t>(node_.outputs[static_cast<size_t>(o)])];
@@ -602,7 +610,11 @@ int Prepare::AddRunner(uint32_t subgraph) {
   return static_cast<int>(builder_.runners_.size()) - 1;
 }
 
-void Prepare::UseState() { builder_.uses_state_ = true; }
+State& Prepare::UseState() {
+  if (builder_.context_.state == nullptr) Refuse(StatusCode::kUnimplemented, "it uses state");
+  builder_.uses_state_ = true;
+  return *builder_.context_.state;
+}
 
 void Prepare::AddLineStep(int i, LineStep step, std::shared_ptr<const void> owner) {
   step.input = node_.inputs[static_cast<size_t>(i)];

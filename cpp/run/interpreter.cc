@@ -1,6 +1,7 @@
 #include "sigrun/interpreter.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "model/error.h"
 #include "run/model_impl.h"
@@ -112,7 +113,36 @@ struct Interpreter::Impl {
   std::shared_ptr<State> state = std::make_shared<State>();
   std::mutex mutex;
   std::unique_ptr<Runner> runner;  // of subgraph 0; made when it is first asked for
+  std::vector<DeclaredVariable> variables;
+
+  void Initialize();
+  const DeclaredVariable& Declared(const char* name) const;
+  Variable& Assignable(const DeclaredVariable& declared);
 };
+
+// Runs the subgraphs that CALL_ONCE would run.
+void Interpreter::Impl::Initialize() {
+  for (const uint32_t subgraph : InitializationSubgraphs(*model->impl().flat)) {
+    if (state->HadFirstTurn(subgraph)) continue;
+    Runner once(model, subgraph, pool, state, precision);
+    once.AllocateTensors();
+    if (const Status status = once.Invoke(); !status.ok()) throw Error(status.code(), status.message());
+    state->TakeFirstTurn(subgraph);
+  }
+}
+
+const DeclaredVariable& Interpreter::Impl::Declared(const char* name) const {
+  std::vector<std::string> names;
+  for (const DeclaredVariable& variable : variables) {
+    if (name != nullptr && variable.name == name) return variable;
+    names.push_back(variable.name);
+  }
+  Fail(StatusCode::kInvalidArgument, "there is no variable '", name == nullptr ? "" : name, "', the model has ", Quoted(names));
+}
+
+Variable& Interpreter::Impl::Assignable(const DeclaredVariable& declared) {
+  return *state->variable(state->VariableHandle(declared.container, declared.shared_name));
+}
 
 Interpreter::Interpreter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Interpreter::~Interpreter() = default;
@@ -123,6 +153,7 @@ std::unique_ptr<Interpreter> Interpreter::Create(std::shared_ptr<const Model> mo
            if (model == nullptr) Fail(StatusCode::kInvalidArgument, "the model is null");
            if (options.num_threads < 1) Fail(StatusCode::kInvalidArgument, "num_threads should >= 1, got ", options.num_threads);
            auto impl = std::make_unique<Impl>();
+           impl->variables = DeclaredVariables(*model->impl().flat);
            impl->model = std::move(model);
            impl->options.precision = options.precision;
            impl->options.preserve_all_tensors = options.preserve_all_tensors;
@@ -209,6 +240,73 @@ Status Interpreter::ProfileRuns(int count, Profile* profile) {
   Status status;
   Runner* r = runner(&status);
   return r == nullptr ? status : r->ProfileRuns(count, *profile);
+}
+
+Status Interpreter::ResetVariables() {
+  return Guard([&] { impl_->state->ResetVariables(); });
+}
+
+std::vector<std::string> Interpreter::variable_names() const {
+  std::vector<std::string> names;
+  for (const DeclaredVariable& variable : impl_->variables) names.push_back(variable.name);
+  return names;
+}
+
+namespace {
+
+// The memory of a variable tensor, and what it holds.
+std::pair<std::byte*, VariableValue> ViewTensor(State& state, const FlatModel& model, const DeclaredVariable& declared) {
+  const TensorInfo& tensor = model.subgraphs[declared.subgraph].tensors[static_cast<size_t>(declared.tensor)];
+  VariableValue value{tensor.type, tensor.shape, {}, {}};
+  value.bytes.resize(BytesOf(tensor.type, ElementCount(tensor.shape, Concat("variable '", declared.name, "'"))));
+  return {state.VariableTensor(declared.subgraph, declared.tensor, value.bytes.size(), FillOf(tensor.type, tensor.quantization)), std::move(value)};
+}
+
+void CheckSame(const DeclaredVariable& declared, TensorType type, const Shape& shape, const VariableValue& value) {
+  if (value.type == type && value.shape == shape) return;
+  Fail(StatusCode::kInvalidArgument, "variable '", declared.name, "' is ", TensorTypeName(type), ToString(shape), ", the value is ",
+       TensorTypeName(value.type), ToString(value.shape));
+}
+
+}  // namespace
+
+Status Interpreter::GetVariable(const char* name, VariableValue* value) {
+  return Guard([&] {
+    const DeclaredVariable& declared = impl_->Declared(name);
+    const std::lock_guard lock(impl_->state->mutex());
+    if (declared.tensor >= 0) {
+      auto [memory, held] = ViewTensor(*impl_->state, *impl_->model->impl().flat, declared);
+      if (!held.bytes.empty()) std::memcpy(held.bytes.data(), memory, held.bytes.size());
+      *value = std::move(held);
+      return;
+    }
+    impl_->Initialize();
+    const Variable& variable = impl_->Assignable(declared);
+    if (!variable.assigned) Fail(StatusCode::kFailedPrecondition, "variable '", declared.name, "' has no value yet");
+    const size_t bytes = BytesOf(variable.type, ElementCount(variable.shape, "a variable"));
+    *value = {variable.type, variable.shape, {variable.bytes.data(), variable.bytes.data() + bytes}, variable.strings};
+  });
+}
+
+Status Interpreter::SetVariable(const char* name, const VariableValue& value) {
+  return Guard([&] {
+    const DeclaredVariable& declared = impl_->Declared(name);
+    const auto elements = static_cast<size_t>(ElementCount(value.shape, Concat("variable '", declared.name, "'")));
+    const bool text = value.type == TensorType::kString;
+    const size_t held = text ? value.strings.size() : value.bytes.size(), needed = text ? elements : BytesOf(value.type, static_cast<int64_t>(elements));
+    if (held != needed) Fail(StatusCode::kInvalidArgument, "variable '", declared.name, "': ", held, " bytes or strings, expected ", needed);
+    const std::lock_guard lock(impl_->state->mutex());
+    if (declared.tensor >= 0) {
+      const auto [memory, is] = ViewTensor(*impl_->state, *impl_->model->impl().flat, declared);
+      CheckSame(declared, is.type, is.shape, value);
+      if (needed > 0) std::memcpy(memory, value.bytes.data(), needed);
+      return;
+    }
+    impl_->Initialize();
+    Variable& variable = impl_->Assignable(declared);
+    if (variable.assigned) CheckSame(declared, variable.type, variable.shape, value);
+    variable.Assign(value.type, value.shape, text ? reinterpret_cast<const std::byte*>(&value.strings) : value.bytes.data());
+  });
 }
 
 Tensor* Interpreter::tensor(int tensor_index) {

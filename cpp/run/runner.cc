@@ -117,6 +117,7 @@ PlanContext Runner::Context() const {
                       .packed = &model_->impl().packed(),
                       .workers = pool_->threads(),
                       .precision = options_.precision,
+                      .state = state_.get(),
                       .graph_of = nullptr};
   context.graph_of = [this](uint32_t subgraph) { return model_->impl().graph(subgraph, *options_.kernels, false); };
   return context;
@@ -242,8 +243,7 @@ Frame Runner::BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, cons
 std::byte* Runner::VariableTensor(const Plan& plan, int32_t value) const {
   const Value& v = plan.graph->values[static_cast<size_t>(value)];
   const size_t bytes = BytesOf(v.type, ElementCount(plan.shapes[static_cast<size_t>(value)], Concat("variable tensor '", v.name, "'")));
-  const bool quantized = v.type == TensorType::kInt8 && v.quantization->zero_point.size() == 1;
-  return state_->Variable(plan.graph->subgraph, value, bytes, static_cast<std::byte>(quantized ? v.quantization->zero_point[0] : 0));
+  return state_->VariableTensor(plan.graph->subgraph, value, bytes, FillOf(v.type, *v.quantization));
 }
 
 // Lets the tensors show what the plan has placed.

@@ -25,6 +25,7 @@ class BoundInterpreter {
 
   void AllocateTensors();
   void Invoke();
+  void ResetAllVariables();
   py::dict ProfileRuns(int count);
   void SetTensor(int index, py::handle value);
   py::object GetTensor(int index, int subgraph);

@@ -61,6 +61,8 @@ void BoundInterpreter::AllocateTensors() {
   Check(status);
 }
 
+void BoundInterpreter::ResetAllVariables() { Check(interpreter_->ResetVariables()); }
+
 void BoundInterpreter::Invoke() {
   Runner& runner = this->runner();
   Status status;
@@ -236,6 +238,9 @@ Nothing happens if the shapes have not changed since the last call. On failure t
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: an operator is missing in this build, or memory that a held view shows would have to move.)")
+      .def("reset_all_variables", &BoundInterpreter::ResetAllVariables, R"(Sets the states of recurrent operators back to what they were at first.
+
+These are the tensors that the file marks as variable, in all signatures. Variables that the model assigns itself keep their values.)")
       .def("_profile", &BoundInterpreter::ProfileRuns, py::arg("count"))
       .def("_view", &BoundInterpreter::View, py::arg("tensor_index"))
       .def("resize_tensor_input", &BoundInterpreter::ResizeTensorInput, py::arg("input_index"), py::arg("tensor_size"),

@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6, "int16": 7, "int8": 9}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6, "int16": 7, "int8": 9, "resource": 13}
 SAME, VALID = 0, 1
 NONE, RELU, RELU6 = 0, 1, 3
 
@@ -41,6 +41,8 @@ class Tensor:
     quant: Quant | None = None
     signature: list[int] | None = None
     external: bool = False  # its bytes stand behind the FlatBuffer
+    variable: bool = False
+    ranked: bool = True
 
 
 @dataclasses.dataclass
@@ -51,6 +53,7 @@ class Op:
     options: str = ""
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     custom_options: bytes | None = None
+    intermediates: list[int] | None = None
 
 
 class Graph:
@@ -211,7 +214,8 @@ class Model:
 
 def pack_tensor(t: Tensor, buffer: int) -> schema.TensorT:
     out = schema.TensorT()
-    out.name, out.type, out.buffer, out.hasRank = t.name or None, TYPES[t.dtype], buffer, True
+    out.name, out.type, out.buffer, out.hasRank = t.name or None, TYPES[t.dtype], buffer, t.ranked
+    out.isVariable = t.variable
     out.shape = np.array(t.shape, "int32")
     if t.signature:
         out.shapeSignature = np.array(t.signature, "int32")
@@ -234,6 +238,8 @@ def pack_op(op: Op, code: int) -> schema.OperatorT:
             out.builtinOptionsType, out.builtinOptions = getattr(schema.BuiltinOptions, op.options), options
         else:
             out.builtinOptions2Type, out.builtinOptions2 = getattr(schema.BuiltinOptions2, op.options), options
+    if op.intermediates is not None:
+        out.intermediates = np.array(op.intermediates, "int32")
     if op.custom_options is not None:
         out.customOptions = np.frombuffer(op.custom_options, np.uint8)
     return out

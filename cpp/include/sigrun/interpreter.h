@@ -178,6 +178,14 @@ class SIGRUN_API SignatureRunner {
   std::unique_ptr<Runner> runner_;
 };
 
+/// A variable's value, copied: `strings` if its type is STRING, else `bytes`.
+struct VariableValue {
+  TensorType type = TensorType::kFloat32;
+  Shape shape;
+  std::vector<std::byte> bytes;
+  Strings strings;
+};
+
 struct InterpreterOptions {
   int num_threads = 1;
   Precision precision = Precision::kHighest;
@@ -224,6 +232,19 @@ class SIGRUN_API Interpreter {
   /// By position in inputs() and outputs().
   Tensor* input_tensor(size_t position);
   const Tensor* output_tensor(size_t position);
+
+  /// Fills the tensors that the file marks as variable (the states of recurrent operators) as they were at first: what TFLite calls
+  /// ResetVariableTensors. Variables that the model assigns stay as they are.
+  Status ResetVariables();
+  /// The names of all variables, those that the model assigns and its variable tensors, as the file declares them; of names that come twice
+  /// the later ones are followed by '@' and what tells them apart.
+  std::vector<std::string> variable_names() const;
+  /// Runs what the model runs once to initialise its variables, unless that has happened, and copies a value. kInvalidArgument for an
+  /// unknown name, kFailedPrecondition for a variable that has no value yet.
+  Status GetVariable(const char* name, VariableValue* value);
+  /// The same the other way round. kInvalidArgument as well if a variable that has a value is of another type or shape, or if there are too
+  /// few bytes.
+  Status SetVariable(const char* name, const VariableValue& value);
 
   /// The runner behind the calls above; null, with *status set, if subgraph 0 cannot be run by this build.
   Runner* runner(Status* status = nullptr);
