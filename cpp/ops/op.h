@@ -61,8 +61,12 @@ class Prepare {
   TensorType output_type(int o) const;
   const Shape& shape(int i) const;
   int64_t elements(int i) const;
+  /// Whether the input keeps its content from call to call, so that steps may write it.
+  bool is_variable(int i) const;
   const Quantization& quantization(int i) const;
   const Quantization& output_quantization(int o) const;
+  /// Of intermediate tensor i, which carries nothing else.
+  const Quantization& intermediate_quantization(int i) const;
   /// The single scale and zero point of a per-tensor quantised operand; throws if there is not exactly one, or the scale is not positive
   /// and finite.
   struct Affine {

@@ -411,6 +411,11 @@ TensorType Prepare::type(int i) const { return InputValue(*this, graph_, i).type
 TensorType Prepare::output_type(int o) const { return OutputValue(*this, graph_, o).type; }
 const Quantization& Prepare::quantization(int i) const { return *InputValue(*this, graph_, i).quantization; }
 const Quantization& Prepare::output_quantization(int o) const { return *OutputValue(*this, graph_, o).quantization; }
+const Quantization& Prepare::intermediate_quantization(int i) const {
+  const std::vector<int32_t>& all = node_.intermediates;
+  Check(i >= 0 && static_cast<size_t>(i) < all.size() && all[static_cast<size_t>(i)] >= 0, "its intermediate tensor ", i, " is missing");
+  return *graph_.values[static_cast<size_t>(all[static_cast<size_t>(i)])].quantization;
+}
 Prepare::Affine Prepare::affine(int i) const { return AffineOf(*this, quantization(i), "input", i); }
 Prepare::Affine Prepare::output_affine(int o) const { return AffineOf(*this, output_quantization(o), "output", o); }
 void Prepare::CheckType(int i, std::initializer_list<TensorType> allowed) const { CheckTypeIn(*this, type(i), allowed, "input", i); }
@@ -421,6 +426,11 @@ void Prepare::CheckOutputType(int o, std::initializer_list<TensorType> allowed) 
 const Shape& Prepare::shape(int i) const {
   InputValue(*this, graph_, i);
   return builder_.shapes_[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])];
+}
+
+bool Prepare::is_variable(int i) const {
+  const int32_t v = node_.inputs[static_cast<size_t>(i)];
+  return InputValue(*this, graph_, i).is_variable && !builder_.is_input_[PlanBuilder::Index(v)];
 }
 
 int64_t Prepare::elements(int i) const { return ElementCount(shape(i), graph_.Describe(node_)); }

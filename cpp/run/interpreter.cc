@@ -124,7 +124,7 @@ struct Interpreter::Impl {
 void Interpreter::Impl::Initialize() {
   for (const uint32_t subgraph : InitializationSubgraphs(*model->impl().flat)) {
     if (state->HadFirstTurn(subgraph)) continue;
-    Runner once(model, subgraph, pool, state, precision);
+    Runner once(model, subgraph, pool, state, options);
     once.AllocateTensors();
     if (const Status status = once.Invoke(); !status.ok()) throw Error(status.code(), status.message());
     state->TakeFirstTurn(subgraph);

@@ -1,0 +1,134 @@
+#include "ops/support/recurrent.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "ops/support/elements.h"
+
+namespace sigrun::ops {
+
+using kernels::ConvShape;
+using schema::Activation;
+
+Sequences ReadSequences(const Prepare& p, int input, bool time_major) {
+  const Shape& shape = p.shape(input);
+  p.Check(shape.size() == 2 || shape.size() == 3, "the input ", ToString(shape), " has rank ", shape.size(), ", expected 2 or 3");
+  p.Check(p.elements(input) > 0 && p.elements(input) <= INT32_MAX, "the input has the shape ", ToString(shape));
+  if (shape.size() == 2) return {1, 1, shape[0]};
+  return time_major ? Sequences{1, shape[0], shape[1]} : Sequences{shape[0], shape[1], 1};
+}
+
+void CheckOperand(const Prepare& p, int i, TensorType type, const Shape& shape, const char* what) {
+  p.Check(p.has_input(i), "its ", what, " (input ", i, ") are missing");
+  p.CheckType(i, {type});
+  p.Check(p.shape(i) == shape, "its ", what, " (input ", i, ") have the shape ", ToString(p.shape(i)), ", expected ", ToString(shape));
+}
+
+Slot StateSlot(Prepare& p, int i, TensorType type, const Shape& shape, const char* what) {
+  CheckOperand(p, i, type, shape, what);
+  p.Check(p.is_variable(i), "its ", what, " (input ", i, ") are no variable");
+  return p.in(i);
+}
+
+kernels::UnaryF32 ActivationKernel(const Prepare& p, int8_t activation) {
+  const auto kernel = [&](kernels::Unary op) { return p.kernels().unary_f32[static_cast<size_t>(op)]; };
+  switch (static_cast<Activation>(activation)) {
+    case Activation::kNone: return nullptr;
+    case Activation::kRelu: return kernel(kernels::Unary::kRelu);
+    case Activation::kReluN1To1: return kernel(kernels::Unary::kReluN1To1);
+    case Activation::kRelu6: return kernel(kernels::Unary::kRelu6);
+    case Activation::kTanh: return kernel(kernels::Unary::kTanh);
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("fused activation ", static_cast<int>(activation)));
+  }
+}
+
+// --- RowSource ----------------------------------------------------------------------------------------------------------------------------
+
+RowSource::RowSource(Prepare& p, int32_t rows, int32_t n, bool hybrid, bool asymmetric)
+    : n_(n),
+      hybrid_(hybrid),
+      asymmetric_(asymmetric),
+      symmetric_kernel_(p.kernels().quantize_row_symmetric),
+      asymmetric_kernel_(p.kernels().quantize_row_asymmetric) {
+  if (!hybrid) return;
+  const size_t count = static_cast<size_t>(rows);
+  rounded_ = p.Scratch(count * static_cast<size_t>(n));
+  scale_ = p.Scratch(count * sizeof(float));
+  zero_point_ = p.Scratch(count * sizeof(int32_t));
+}
+
+RowSource::Rows RowSource::Take(const RunContext& run, const float* values, int32_t rows) const {
+  Rows taken{values, nullptr, nullptr, nullptr, n_};
+  if (!hybrid_) return taken;
+  int8_t* rounded = run.get<int8_t>(rounded_);
+  float* scale = run.get<float>(scale_);
+  int32_t* zero_point = run.get<int32_t>(zero_point_);
+  run.Parallel(rows, n_, [&](kernels::Range range, int) {
+    for (int32_t r = range.begin; r < range.end; ++r) {
+      const ptrdiff_t at = static_cast<ptrdiff_t>(r) * n_;
+      if (asymmetric_) {
+        asymmetric_kernel_(values + at, rounded + at, static_cast<size_t>(n_), scale + r, zero_point + r);
+      } else {
+        symmetric_kernel_(values + at, rounded + at, static_cast<size_t>(n_), scale + r);
+      }
+    }
+  });
+  taken.rounded = rounded;
+  taken.scale = scale;
+  if (asymmetric_) taken.zero_point = zero_point;
+  return taken;
+}
+
+// --- RowProduct ---------------------------------------------------------------------------------------------------------------------------
+
+RowProduct::RowProduct(Prepare& p, int weights, int bias, int32_t rows, int32_t n, int32_t k, const char* what)
+    : n_(n), k_(k), kernel_(p.kernels().conv_f32), hybrid_kernel_(p.kernels().conv_i8_f32) {
+  p.Check(p.has_input(weights), "its ", what, " (input ", weights, ") are missing");
+  p.CheckType(weights, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  CheckOperand(p, weights, p.type(weights), {n, k}, what);
+  if (bias >= 0) CheckOperand(p, bias, TensorType::kFloat32, {n}, "biases");
+  hybrid_ = p.type(weights) != TensorType::kFloat32;
+  const auto& table = p.kernels();
+  const ConvShape shape = ConvShape::MatMul(1, k, n);
+  if (!hybrid_) {
+    packed_ = PackWeights(p, weights, bias, Concat("product ", n, "x", k), table.pack_f32_bytes(k, n), 0,
+                          [n, k, pack = table.pack_f32](const void* w, const void* b, std::byte* to, std::byte*) {
+                            pack(k, n, {static_cast<const float*>(w), k, 1}, static_cast<const float*>(b), to);
+                          });
+    return;
+  }
+  scale_.assign(static_cast<size_t>(n), p.affine(weights).scale);
+  packed_ = PackWeights(p, weights, -1, Concat("product ", n, "x", k), table.pack_i8_bytes(shape), 0,
+                        [shape, k, pack = table.pack_i8](const void* w, const void*, std::byte* to, std::byte*) {
+                          pack(shape, {static_cast<const int8_t*>(w), k, 1}, false, nullptr, 0, 0, to);
+                        });
+  bias_ = bias >= 0 ? p.in(bias) : Slot{};
+  scratch_bytes_ = std::max(table.conv_i8_scratch_bytes(shape), table.conv_i8_scratch_bytes(ConvShape::MatMul(rows, k, n)));
+  scratch_ = p.Scratch(scratch_bytes_ * static_cast<size_t>(p.workers()));
+}
+
+void RowProduct::RunHybrid(const RunContext& run, const RowSource::Rows& in, int32_t rows, const float* bias, float* out, int worker) const {
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  std::byte* scratch = run.get<std::byte>(scratch_) + static_cast<size_t>(worker) * scratch_bytes_;
+  hybrid_kernel_(ConvShape::MatMul(rows, k_, n_), in.rounded, packed_.get(run), out, in.scale, in.zero_point, false, scale_.data(), bias,
+                 {-inf, inf}, scratch, {0, rows});
+}
+
+void RowProduct::Run(const RunContext& run, const RowSource::Rows& in, int32_t rows, float* out, int worker) const {
+  if (hybrid_) return RunHybrid(run, in, rows, run.get<float>(bias_), out, worker);
+  kernel_(ConvShape::MatMul(rows, k_, n_), in.values, packed_.get(run), out, {}, {0, rows});
+}
+
+void RowProduct::Add(const RunContext& run, const RowSource::Rows& in, int32_t rows, float* out, int worker) const {
+  if (!hybrid_) {
+    kernels::EpilogueF32 add;
+    add.residual = out;
+    return kernel_(ConvShape::MatMul(rows, k_, n_), in.values, packed_.get(run), out, add, {0, rows});
+  }
+  for (int32_t r = 0; r < rows; ++r) {
+    float* row = out + static_cast<ptrdiff_t>(r) * n_;
+    RunHybrid(run, in.from(r), 1, row, row, worker);
+  }
+}
+
+}  // namespace sigrun::ops
