@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "ops/op.h"
-#include "ops/support/fixed_point.h"
 #include "ops/support/fixed_point_16.h"
 #include "ops/support/lstm.h"
 #include "ops/support/quantization.h"
@@ -135,6 +134,13 @@ void EmitBasicFloat(Prepare& p, const BasicSizes& s) {
   });
 }
 
+// The sums of this product LiteRT rounds halves up, not away from zero.
+int16_t ScaleHalvesUp(int32_t x, const FixedPoint& scale) {
+  const int left = std::clamp(scale.shift, 0, 31), right = std::clamp(-scale.shift, 0, 31);
+  const int64_t product = kernels::SaturatingRoundingDoublingHighMul(kernels::WrapShiftLeft(x, left), scale.multiplier);
+  return static_cast<int16_t>(std::clamp<int64_t>((product + ((int64_t{1} << right) >> 1)) >> right, -32768, 32767));
+}
+
 void EmitBasicUInt8(Prepare& p, const BasicSizes& s) {
   CheckOperand(p, kWeights, TensorType::kUInt8, {4 * s.cells, s.both()}, "weights");
   CheckOperand(p, kBias, TensorType::kInt32, {4 * s.cells}, "biases");
@@ -150,7 +156,7 @@ void EmitBasicUInt8(Prepare& p, const BasicSizes& s) {
       for (int32_t row = 0; row < n; ++row, w += k) {
         int32_t sum = run.get<int32_t>(biases)[row];
         for (int32_t i = 0; i < k; ++i) sum += (int32_t{x[i]} - 128) * (int32_t{w[i]} - zero);
-        run.get<int16_t>(step.activations)[b * n + row] = fixed16::Saturate(ScaleBy(sum, scale.multiplier, scale.shift));
+        run.get<int16_t>(step.activations)[b * n + row] = ScaleHalvesUp(sum, scale);
       }
     }
     step.Finish(run);
