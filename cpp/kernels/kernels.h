@@ -180,9 +180,9 @@ struct Kernels {
   void (*pack_winograd_f32)(int32_t m, int32_t in_channels, int32_t out_channels, const float* filters, std::byte* packed);
   /// B^T d B of the inputs of the tiles. in_channels is at most kMaxWinogradChannels. Padded taps read as 0.
   void (*winograd_input_f32)(const ConvShape& shape, int32_t m, const float* input, float* to, ptrdiff_t plane, Range tiles);
-  /// The sums over in_channels of `tiles` transformed tiles, for every point.
-  void (*winograd_multiply_f32)(int32_t m, int32_t in_channels, int32_t out_channels, int32_t tiles, const float* from, ptrdiff_t from_plane,
-                                const std::byte* packed, float* to, ptrdiff_t to_plane);
+  /// The sums over in_channels of `tiles` transformed tiles, for some of the points; `from`, `packed` and `to` are those of point 0.
+  void (*winograd_multiply_f32)(int32_t in_channels, int32_t out_channels, int32_t tiles, const float* from, ptrdiff_t from_plane,
+                                const std::byte* packed, float* to, ptrdiff_t to_plane, Range points);
   /// epilogue(bias + A^T sums A) of the tiles; bias is not null.
   void (*winograd_output_f32)(const ConvShape& shape, int32_t m, const float* from, ptrdiff_t plane, const float* bias, float* output,
                               const EpilogueF32& epilogue, Range tiles);

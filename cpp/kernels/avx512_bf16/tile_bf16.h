@@ -16,6 +16,7 @@ constexpr int32_t kDepthUnit = 2;
 constexpr int32_t kPanelBf16 = kTileVectors * F32::lanes, kLeastPanelBf16 = F32::lanes;
 constexpr int32_t kTileRowsBf16 = kTileRows;
 constexpr int32_t kBlockElements = 96 << 10;  // of a block of A
+constexpr int32_t kLeastDepthAhead = 128;     // k from which on a tile takes long enough to fetch its output
 
 // Needs no setting up.
 struct TileUnit {
@@ -46,13 +47,17 @@ template <int kRows, int kVectors>
 void RunTileOf(const TileBf16& t) {
   F32 sum[kRows][kVectors];
   LoadSums(t.sums, sum);
+  if (t.depth >= kLeastDepthAhead) FetchOutput<kRows, kVectors>(t.sums);
   for (int pair = FirstPartPair(t.parts); pair < 3; ++pair) {
     const Bf16* row[kRows];
     SIGRUN_UNROLL
     for (int i = 0; i < kRows; ++i) row[i] = t.rows + kPartPairs[pair].rows * t.part_stride + i * t.row_stride;
     const Bf16* weights = t.weights + kPartPairs[pair].weights * t.weights_part_stride;
     ptrdiff_t k = 0;
-    for (; k + 8 <= t.depth; k += 8) {
+    const std::byte* ahead = t.ahead;
+    for (; k + kDepthAhead <= t.depth; k += kDepthAhead, ahead += t.ahead_bytes) {
+      SIGRUN_UNROLL
+      for (int i = 0; i < kTileAhead; ++i) __builtin_prefetch(ahead + i * kLine, 0, 2);
       DotPairs(row, weights, t.weights_panel_stride, k, sum);
       DotPairs(row, weights, t.weights_panel_stride, k + 2, sum);
       DotPairs(row, weights, t.weights_panel_stride, k + 4, sum);

@@ -193,11 +193,17 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
               g.epilogue,
               g.residual,
               g.first + n};
+    t.ahead = reinterpret_cast<const std::byte*>(t.weights);
+    if (n + channels < s.out_channels) {  // the tiles of these panels fetch the next, each its part
+      t.ahead += panel_bytes * panels;
+      t.ahead_bytes = kDepthAhead * width * static_cast<ptrdiff_t>(sizeof(Bf16)) * kTileRowsBf16 / (rows + kTileRowsBf16 - 1);
+    }
     for (int32_t i = 0; i < rows;) {
       const int32_t height = TileHeight(rows - i);
       t.rows = block.data + i * block.row_stride;
       t.sums.output = g.output + (row + i) * g.output_stride + n;
       RunTileBf16(t, height, width, panels);
+      t.ahead += t.depth / kDepthAhead * t.ahead_bytes;
       i += height;
     }
     panel += panel_bytes * panels;

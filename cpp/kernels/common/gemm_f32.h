@@ -27,7 +27,6 @@ constexpr int32_t kBlockFloats = 65536;  // inputs of one block of pixels
 constexpr int32_t kScratchFloats = 8192;
 constexpr int32_t kMaxMergedChannels = 16;
 constexpr int32_t kLeastDepthAhead = 64;  // k from which on a tile takes long enough to fetch its output
-constexpr ptrdiff_t kLine = 64;           // bytes of a cache line
 static_assert(kMaxSegments * kTileRows <= kMaxPointers);
 
 alignas(64) constexpr float kZeros[kMaxRun] = {};
@@ -255,13 +254,7 @@ void RunTile(const Tile& t) {
   F32 sum[kRows][kVectors];
   LoadSums(t.sums, sum);
   WeightVectors<kVectors, W> weights = {t.weights, t.sums.panel_bytes};
-  if (kTileAhead > 0 && t.segments * t.length >= kLeastDepthAhead) {  // what is stored is in L1 by then
-    SIGRUN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      SIGRUN_UNROLL
-      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(t.sums.output + i * t.sums.output_stride + v * F32::lanes, 1, 3);
-    }
-  }
+  if (kTileAhead > 0 && t.segments * t.length >= kLeastDepthAhead) FetchOutput<kRows, kVectors>(t.sums);
   const float* const* pointers = t.pointers;
   const std::byte* ahead = t.ahead;
   for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_bytes) {

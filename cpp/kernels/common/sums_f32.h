@@ -53,6 +53,18 @@ SIGRUN_INLINE void LoadSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
   if (t.begins && t.epilogue->residual != nullptr) AddResidual(t, sum);
 }
 
+constexpr ptrdiff_t kLine = 64;  // bytes of a cache line
+
+// What is going to be stored is in L1 by then.
+template <int kRows, int kVectors>
+SIGRUN_INLINE void FetchOutput(const Sums& t) {
+  SIGRUN_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(t.output + i * t.output_stride + v * F32::lanes, 1, 3);
+  }
+}
+
 template <int kRows, int kVectors>
 SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
   const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};

@@ -15,6 +15,8 @@ struct TileBf16 {
   ptrdiff_t weights_part_stride, weights_panel_stride;
   int32_t parts;
   int32_t depth;  // a multiple of kDepthUnit
+  const std::byte* ahead;  // bytes to have in L2 soon, from here on ...
+  ptrdiff_t ahead_bytes;   // ... so many in every kDepthAhead of k
   Sums sums;
 };
 
@@ -23,6 +25,8 @@ struct PartPair {
   int rows, weights;
 };
 constexpr PartPair kPartPairs[] = {{1, 0}, {0, 1}, {0, 0}};
+
+constexpr int32_t kDepthAhead = 8;
 
 SIGRUN_INLINE int FirstPartPair(int32_t parts) { return parts == 1 ? 2 : 0; }
 

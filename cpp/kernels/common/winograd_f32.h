@@ -219,13 +219,15 @@ void PackWinogradF32(int32_t m, int32_t k, int32_t n, const float* filter, std::
 }
 
 // One product a point. The tiles are taken directly: a call of the convolution would cost a tenth of so small a product.
-void WinogradMultiplyF32(int32_t m, int32_t k, int32_t n, int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed,
-                         float* to, ptrdiff_t to_plane) {
+void WinogradMultiplyF32(int32_t k, int32_t n, int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed, float* to,
+                         ptrdiff_t to_plane, Range points) {
   static constexpr EpilogueF32 kPlain;
   constexpr int32_t kRows = kTileRows * 16;
   const size_t point_bytes = PackF32Bytes(k, n);
-  const int32_t points = (m + 2) * (m + 2);
-  for (int32_t point = 0; point < points; ++point, from += from_plane, to += to_plane, packed += point_bytes) {
+  from += points.begin * from_plane;
+  to += points.begin * to_plane;
+  packed += static_cast<size_t>(points.begin) * point_bytes;
+  for (int32_t point = points.begin; point < points.end; ++point, from += from_plane, to += to_plane, packed += point_bytes) {
     for (int32_t row = 0; row < tiles; row += kRows) {
       const Block block(tiles - row < kRows ? tiles - row : kRows);
       const float* pointers[kRows];

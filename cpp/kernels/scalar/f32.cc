@@ -269,10 +269,12 @@ void WinogradInput(const ConvShape& s, const float* input, float* to, ptrdiff_t 
   }
 }
 
-void WinogradMultiplyF32(int32_t m, int32_t k, int32_t n, int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed,
-                         float* to, ptrdiff_t to_plane) {
-  const float* weights = reinterpret_cast<const float*>(packed);
-  for (int32_t point = 0; point < (m + 2) * (m + 2); ++point, from += from_plane, to += to_plane) {
+void WinogradMultiplyF32(int32_t k, int32_t n, int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed, float* to,
+                         ptrdiff_t to_plane, Range points) {
+  from += points.begin * from_plane;
+  to += points.begin * to_plane;
+  const float* weights = reinterpret_cast<const float*>(packed) + static_cast<ptrdiff_t>(points.begin) * n * k;
+  for (int32_t point = points.begin; point < points.end; ++point, from += from_plane, to += to_plane) {
     for (int32_t j = 0; j < n; ++j, weights += k) {
       for (int32_t tile = 0; tile < tiles; ++tile) {
         float sum = 0.0f;

@@ -23,12 +23,46 @@ int64_t DirectCost(const ConvShape& s) { return 9 * (int64_t{s.rows()} + kWeight
 
 int32_t ChooseTile(const ConvShape& s) { return CostOf(s, 4) < CostOf(s, 2) ? 4 : 2; }
 
-/// Tiles that are transformed, multiplied and transformed back at once: bands of equal size.
-int32_t BandTiles(const ConvShape& s, int32_t m) {
+/// Tiles that are transformed, multiplied and transformed back at once: bands of equal size, as many for each thread.
+int32_t BandTiles(const ConvShape& s, int32_t m, int32_t workers) {
   const int64_t fitting = kBandFloats / (PointsOf(m) * int64_t{s.in_channels + s.out_channels});
   const int64_t most = std::clamp<int64_t>(fitting, 2 * kRowGrain, 16 * kRowGrain), tiles = TilesOf(s, m);
-  const int64_t bands = std::max<int64_t>((tiles + most / 2) / most, 1);
+  int64_t bands = std::max<int64_t>((tiles + most / 2) / most, 1);
+  if (bands > 1) bands = (bands + workers - 1) / workers * workers;
   return static_cast<int32_t>((tiles + bands - 1) / bands);
+}
+
+}  // namespace
+
+namespace {
+
+struct WinogradBand {
+  int32_t m, tiles;
+  ptrdiff_t in_plane, out_plane;
+  Packed packed;
+  size_t bias_offset;
+};
+
+// So few tiles that threads share the weights: each takes some of the points.
+void EmitOneBand(Prepare& p, const Gemm& g, const WinogradBand& w) {
+  const ConvShape s = g.shape;
+  const auto& k = p.kernels();
+  const int32_t m = w.m, c = s.in_channels, n = s.out_channels, points = PointsOf(m);
+  const Slot scratch = p.Scratch(static_cast<size_t>(points * (w.in_plane + w.out_plane)) * sizeof(float));
+  p.Emit([=, transform = k.winograd_input_f32, multiply = k.winograd_multiply_f32, finish = k.winograd_output_f32,
+          epilogue = PrepareEpilogue(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
+    const std::byte* weights = w.packed.get(run);
+    float *inputs = run.get<float>(scratch), *products = inputs + points * w.in_plane;
+    run.Parallel(w.tiles, MacCost(int64_t{points} * c * 8), [&](Range tiles, int) {
+      transform(s, m, run.get<float>(in), inputs + ptrdiff_t{tiles.begin} * c, w.in_plane, tiles);
+    });
+    run.Parallel(points, MacCost(int64_t{w.tiles} * c * n),
+                 [&](Range range, int) { multiply(c, n, w.tiles, inputs, w.in_plane, weights, products, w.out_plane, range); });
+    run.Parallel(w.tiles, MacCost(int64_t{points} * n * 8), [&](Range tiles, int) {
+      finish(s, m, products + ptrdiff_t{tiles.begin} * n, w.out_plane, reinterpret_cast<const float*>(weights + w.bias_offset),
+             run.get<float>(out), epilogue.at(run), tiles);
+    });
+  });
 }
 
 }  // namespace
@@ -56,9 +90,10 @@ void EmitWinogradF32(Prepare& p, const Gemm& g) {
                                         std::memset(to + filter_bytes, 0, bias_bytes);
                                       }
                                     });
-  const int32_t tiles = TilesOf(s, m), band = std::min(BandTiles(s, m), tiles);
+  const int32_t tiles = TilesOf(s, m), band = std::min(BandTiles(s, m, p.workers()), tiles);
   const ptrdiff_t in_plane = static_cast<ptrdiff_t>(band) * c + kSkew, out_plane = static_cast<ptrdiff_t>(band) * n + kSkew;
   const size_t worker_floats = static_cast<size_t>(PointsOf(m) * (in_plane + out_plane));
+  if (band == tiles && p.workers() > 1) return EmitOneBand(p, g, {m, tiles, in_plane, out_plane, packed, filter_bytes});
   const Slot scratch = p.Scratch(worker_floats * sizeof(float) * static_cast<size_t>(p.workers()));
   p.Explain(Concat("Winograd F(", m, "x", m, ", 3x3), float32, ", k.tier));
   p.Emit([=, transform = k.winograd_input_f32, multiply = k.winograd_multiply_f32, finish = k.winograd_output_f32,
@@ -72,7 +107,7 @@ void EmitWinogradF32(Prepare& p, const Gemm& g) {
       for (int32_t i = bands.begin; i < bands.end; ++i) {
         const Range range = {i * band, std::min(tiles, (i + 1) * band)};
         transform(s, m, run.get<float>(in), own, in_plane, range);
-        multiply(m, c, n, range.end - range.begin, own, in_plane, w, products, out_plane);
+        multiply(c, n, range.end - range.begin, own, in_plane, w, products, out_plane, {0, PointsOf(m)});
         finish(s, m, products, out_plane, bias, run.get<float>(out), end, range);
       }
     });

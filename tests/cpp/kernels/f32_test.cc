@@ -292,8 +292,10 @@ std::vector<float> RunWinograd(const Kernels& t, const ConvShape& s, int32_t m, 
   for (const Range& range : cut ? UnevenRanges(tiles) : std::vector<Range>{{0, tiles}}) {
     std::vector<float> inputs(static_cast<size_t>(points * in_plane), kNan), sums(static_cast<size_t>(points * out_plane), kNan);
     t.winograd_input_f32(s, m, data.input.data(), inputs.data(), in_plane, range);
-    t.winograd_multiply_f32(m, s.in_channels, s.out_channels, range.end - range.begin, inputs.data(), in_plane, packed.data(), sums.data(),
-                            out_plane);
+    for (const Range& some : cut ? UnevenRanges(points) : std::vector<Range>{{0, points}}) {
+      t.winograd_multiply_f32(s.in_channels, s.out_channels, range.end - range.begin, inputs.data(), in_plane, packed.data(), sums.data(),
+                              out_plane, some);
+    }
     t.winograd_output_f32(s, m, sums.data(), out_plane, data.bias.data(), output.data(), epilogue, range);
   }
   return output;
