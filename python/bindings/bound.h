@@ -26,6 +26,10 @@ class BoundInterpreter {
   void AllocateTensors();
   void Invoke();
   void ResetAllVariables();
+  std::vector<std::string> VariableNames() const { return interpreter_->variable_names(); }
+  /// None for a variable without a value.
+  py::object GetVariable(const std::string& name);
+  void SetVariable(const std::string& name, const py::object& array);
   py::dict ProfileRuns(int count);
   void SetTensor(int index, py::handle value);
   py::object GetTensor(int index, int subgraph);

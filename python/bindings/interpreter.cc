@@ -1,3 +1,5 @@
+#include <pybind11/stl.h>
+
 #include <memory>
 #include <utility>
 
@@ -62,6 +64,59 @@ void BoundInterpreter::AllocateTensors() {
 }
 
 void BoundInterpreter::ResetAllVariables() { Check(interpreter_->ResetVariables()); }
+
+py::object BoundInterpreter::GetVariable(const std::string& name) {
+  VariableValue value;
+  Status status;
+  {
+    const WithoutGil released;
+    status = interpreter_->GetVariable(name.c_str(), &value);
+  }
+  if (status.code() == StatusCode::kFailedPrecondition) return py::none();
+  Check(status);
+  if (value.type == TensorType::kString) return ArrayOfStrings(value.strings, value.shape);
+  return ArrayOver(value.type, value.shape, value.bytes.data(), true).attr("copy")();
+}
+
+namespace {
+
+// The type whose arrays have this dtype: `known` if it is one of them.
+TensorType TypeOf(const py::handle& dtype, TensorType known) {
+  const auto fits = [&](TensorType type) { return TensorTypeBits(type) >= 8 && dtype.equal(py::handle(ArrayDtype(type))); };
+  if (fits(known)) return known;
+  for (int i = 0; i < kTensorTypeCount; ++i) {
+    if (fits(static_cast<TensorType>(i))) return static_cast<TensorType>(i);
+  }
+  return TensorType::kString;
+}
+
+}  // namespace
+
+void BoundInterpreter::SetVariable(const std::string& name, const py::object& array) {
+  VariableValue value;
+  Status status;
+  {
+    const WithoutGil released;
+    status = interpreter_->GetVariable(name.c_str(), &value);
+  }
+  if (status.code() != StatusCode::kFailedPrecondition) Check(status);
+  value.type = TypeOf(array.attr("dtype"), value.type);
+  value.shape = array.attr("shape").cast<Shape>();
+  value.bytes.clear();
+  value.strings.clear();
+  if (value.type == TensorType::kString) {
+    value.strings = StringsOf(array.ptr(), "variable '" + name + "'");
+  } else {
+    const std::string bytes = py::bytes(array.attr("tobytes")());
+    const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
+    value.bytes.assign(data, data + bytes.size());
+  }
+  {
+    const WithoutGil released;
+    status = interpreter_->SetVariable(name.c_str(), value);
+  }
+  Check(status);
+}
 
 void BoundInterpreter::Invoke() {
   Runner& runner = this->runner();
@@ -241,6 +296,9 @@ Raises:
       .def("reset_all_variables", &BoundInterpreter::ResetAllVariables, R"(Sets the states of recurrent operators back to what they were at first.
 
 These are the tensors that the file marks as variable, in all signatures. Variables that the model assigns itself keep their values.)")
+      .def_property_readonly("_variable_names", &BoundInterpreter::VariableNames)
+      .def("_get_variable", &BoundInterpreter::GetVariable, py::arg("name"))
+      .def("_set_variable", &BoundInterpreter::SetVariable, py::arg("name"), py::arg("value"))
       .def("_profile", &BoundInterpreter::ProfileRuns, py::arg("count"))
       .def("_view", &BoundInterpreter::View, py::arg("tensor_index"))
       .def("resize_tensor_input", &BoundInterpreter::ResizeTensorInput, py::arg("input_index"), py::arg("tensor_size"),

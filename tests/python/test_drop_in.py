@@ -108,3 +108,12 @@ def test_load_delegate_is_refused():
     for error in (ValueError, OSError):
         with pytest.raises(error, match="no delegates|has none"):
             sigrun.load_delegate("libedgetpu.so.1")
+
+
+def test_everything_of_litert_is_there():
+    ours = __import__("sigrun.interpreter", fromlist=["Interpreter"])
+    for name in ("Interpreter", "InterpreterWithCustomOps", "SignatureRunner", "OpResolverType", "Delegate", "load_delegate"):
+        theirs = getattr(litert, name)
+        for member in dir(theirs):
+            pointer = member in ("_native_handle", "_get_native_delegate_pointer")  # into LiteRT's own library
+            assert member.startswith("__") or pointer or hasattr(getattr(ours, name), member), (name, member)

@@ -7,6 +7,7 @@ import functools
 import itertools
 import logging
 import threading
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -390,6 +391,45 @@ class Interpreter(_core.Interpreter):
             runner = self._runners.setdefault(signature_key, self.get_signature_runner(signature_key))
         return runner.run(inputs, outputs)
 
+    def get_variables(self) -> dict[str, NDArray[Any]]:
+        """Returns {name: array}, copies of all variables that have a value.
+
+        These are the variables that the model assigns, by their shared names, and the tensors that it marks as variable (the states of
+        recurrent operators), by theirs. What the model runs once to initialise its variables is run if it has not been. Each interpreter
+        has its own, which all of its signatures share.
+
+        Raises:
+            DataError, UnsupportedOpError: the initialisation fails.
+        """
+        values = {name: self._get_variable(name) for name in self._variable_names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def set_variables(self, values: Mapping[str, ArrayLike]) -> None:
+        """Sets some or all variables. All values are checked before the first is set.
+
+        Raises:
+            InvalidArgumentError: there is no variable of this name; the message lists them.
+            DTypeError, ShapeError: a variable that has a value keeps its dtype and shape.
+        """
+        arrays = {name: _variable(name, value, self._get_variable(name)) for name, value in values.items()}
+        for name, array in arrays.items():
+            self._set_variable(name, array)
+
+    def save_variables(self, path: str | os.PathLike[str]) -> None:
+        """Writes all variables that have a value to an .npz file, which `numpy.load` reads as well."""
+        with zipfile.ZipFile(path, "w") as file:
+            for name, value in self.get_variables().items():
+                if value.dtype == object:
+                    value = _fixed_width(name, value)
+                with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, value, allow_pickle=False)
+
+    def load_variables(self, path: str | os.PathLike[str]) -> None:
+        """Sets the variables that `save_variables` wrote, of this model in another interpreter or process; see `set_variables`."""
+        with np.load(path, allow_pickle=False) as file:
+            values = {name: file[name] for name in file.files}
+        self.set_variables({name: value.astype(object) if value.dtype.kind == "S" else value for name, value in values.items()})
+
     def profile(self, count: int = 20) -> Profile:
         """Runs subgraph 0 on its inputs as they are, once and then `count` times with a clock, and returns what each operator takes.
 
@@ -488,3 +528,21 @@ def _load(path: str | bytes | os.PathLike[str] | None, content: Buffer | None, m
     if model is not None:
         raise ValueError("Can't provide `model` and `model_path` or `model_content`")
     raise ValueError("`model_path` or `model_content` must be specified.")
+
+
+def _variable(name: str, value: ArrayLike, current: NDArray[Any] | None) -> NDArray[Any]:
+    array = np.asarray(value, dtype=None if current is None or hasattr(value, "dtype") else current.dtype)
+    if array.dtype.kind in "SU":
+        array = array.astype(object)
+    if current is not None and array.dtype != current.dtype:
+        raise _core.DTypeError(f"variable '{name}' is of type {current.dtype}, got {array.dtype}")
+    if current is not None and array.shape != current.shape:
+        raise _core.ShapeError(f"variable '{name}' has the shape {list(current.shape)}, got {list(array.shape)}")
+    return array
+
+
+def _fixed_width(name: str, strings: NDArray[Any]) -> NDArray[Any]:
+    """Strings in a dtype that needs no pickle."""
+    if any(text.endswith(b"\0") for text in strings.ravel()):
+        raise ValueError(f"variable '{name}' holds strings that end in a zero byte, which .npz files lose")
+    return strings.astype("S")
