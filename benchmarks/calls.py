@@ -7,6 +7,7 @@ The models are tiny, so that almost all of the time is the call's own. Cases, wi
     runner      a signature runner called with keyword arguments
     positional  set_tensor, invoke, get_tensor
     bound       inputs written into a view that is held, invoke, outputs read from a view      (LiteRT: positional)
+    unwritten   the same without the write: invoke, and outputs read from a view                (LiteRT: positional)
     out         run(inputs, out=arrays)                                                        (LiteRT: runner)
     batches     a runner whose batch size changes with every call, among eight
 Microseconds a call are medians over the rounds; `share` is the median of sigrun's time over LiteRT's in the same round.
@@ -84,6 +85,20 @@ def bound_call(module: Any, model: str) -> Call:
     return call
 
 
+def unwritten_call(module: Any, model: str) -> Call:
+    if not is_sigrun(module):
+        return positional_call(module, model)
+    runner = new_runner(module, model)
+    runner.allocate_tensors()
+    outputs = [runner.output_tensor(name) for name in runner.output_names]
+
+    def call() -> list[np.ndarray]:
+        runner.invoke()
+        return outputs
+
+    return call
+
+
 def out_call(module: Any, model: str) -> Call:
     if not is_sigrun(module):
         return runner_call(module, model)
@@ -136,7 +151,14 @@ def main() -> int:
 
     import sigrun
 
-    cases = {"runner": runner_call, "positional": positional_call, "bound": bound_call, "out": out_call, "batches": batches_call}
+    cases = {
+        "runner": runner_call,
+        "positional": positional_call,
+        "bound": bound_call,
+        "unwritten": unwritten_call,
+        "out": out_call,
+        "batches": batches_call,
+    }
     rows, results = [], {}
     for name, make in cases.items():
         model = args.batch_model if name == "batches" else args.model

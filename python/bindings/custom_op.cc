@@ -115,7 +115,7 @@ Also in the place of an operator that sigrun has. Models that are loaded already
 Args:
   name: the custom operator's name in the model.
   compute: compute(inputs, outputs, options), two lists of arrays and the bytes of the operator's options. It writes outputs in place
-    (`outputs[0][...] = `) and returns nothing. The arrays show the model's memory and must not be kept; strings are bytes in object arrays,
+    (``outputs[0][...] = x``) and returns nothing. The arrays show the model's memory and must not be kept; strings are bytes in object arrays,
     an optional input that is left out is None. Called in the thread that runs the model, one call at a time for each runner.
   shapes: shapes(input_shapes, options), which returns a list with each output's shape. Called when the model is planned. Without it,
     dimensions that the model does not fix are those of input 0.

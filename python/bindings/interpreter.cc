@@ -323,7 +323,7 @@ Raises:
            R"(Returns the details of every tensor of a subgraph.
 
 Each is a dictionary: "name" (str), "index" (int), "shape" (int32 array, as it is now), "shape_signature" (the same, -1 where unknown),
-"dtype" (a numpy type such as numpy.float32; numpy.bytes_ for strings), "quantization" (scale, zero point; zeros unless per tensor),
+"dtype" (a numpy type such as numpy.float32; ``numpy.bytes_`` for strings), "quantization" (scale, zero point; zeros unless per tensor),
 "quantization_parameters" ("scales", "zero_points", "quantized_dimension", "block_size") and "sparsity_parameters" (empty if dense).
 
 Raises:

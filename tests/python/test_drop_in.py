@@ -80,6 +80,9 @@ try:
 except ImportError:
     from tensorflow.lite.python.interpreter import Interpreter, load_delegate
 import tensorflow as tf
+import tensorflow.lite
+from ai_edge_litert import interpreter as litert
+from tensorflow.lite.python import interpreter as behind
 
 def delegates():
     try:
@@ -92,7 +95,7 @@ interpreter.allocate_tensors()
 for details in interpreter.get_input_details():
     interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
 interpreter.invoke()
-print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist(), tf.lite.Interpreter is Interpreter)
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist(), tf.lite.Interpreter is behind.Interpreter is litert.Interpreter is Interpreter)
 """
 
 

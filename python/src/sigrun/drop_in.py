@@ -53,12 +53,13 @@ def _register(package: str, children: dict[str, types.ModuleType]) -> types.Modu
     return parent
 
 
-def _lite_module() -> types.ModuleType:
-    lite = _interpreter_module("tensorflow.lite")
+def _lite_module() -> Any:
+    lite: Any = _interpreter_module("tensorflow.lite")
+    lite.__path__ = []
     experimental: Any = types.ModuleType("tensorflow.lite.experimental")
     experimental.load_delegate = interpreter.load_delegate
     experimental.OpResolverType = interpreter.OpResolverType
-    lite.experimental = experimental  # type: ignore[attr-defined]
+    lite.experimental = experimental
     return lite
 
 
@@ -68,6 +69,10 @@ def _replace_in(tensorflow: types.ModuleType) -> None:
         tensorflow.lite = _lite_module()  # type: ignore[attr-defined]
         return
     lite.Interpreter = interpreter.Interpreter
+    behind: Any = sys.modules.get("tensorflow.lite.python.interpreter")
+    if behind is not None:
+        behind.Interpreter = interpreter.Interpreter
+        behind.load_delegate = interpreter.load_delegate
     if hasattr(lite, "experimental"):
         lite.experimental.load_delegate = interpreter.load_delegate
 
@@ -101,3 +106,6 @@ class _TensorFlowFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         lite = _lite_module()
         module.lite = lite  # type: ignore[attr-defined]
         sys.modules["tensorflow.lite"] = lite
+        sys.modules["tensorflow.lite.experimental"] = lite.experimental
+        python = _register("tensorflow.lite.python", {"interpreter": _interpreter_module("tensorflow.lite.python.interpreter")})
+        lite.python = python
