@@ -95,7 +95,8 @@ interpreter.allocate_tensors()
 for details in interpreter.get_input_details():
     interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
 interpreter.invoke()
-print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist(), tf.lite.Interpreter is behind.Interpreter is litert.Interpreter is Interpreter)
+same = tf.lite.Interpreter is behind.Interpreter is litert.Interpreter is Interpreter
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist(), same)
 """
 
 

@@ -141,7 +141,8 @@ def rnn(hybrid=False, time_major=False, activation=TANH):
     x = net.graph.input("x", [*shape, INPUT])
     operands = [x, net.weights(CELLS, INPUT), net.weights(CELLS, CELLS), net.floats(CELLS), net.state(BATCH, CELLS)]
     out = [mm.Tensor("y", [*shape, CELLS])]
-    return net.built("UNIDIRECTIONAL_SEQUENCE_RNN", operands, out, "SequenceRNNOptions", timeMajor=time_major, fusedActivationFunction=activation)
+    fields = {"timeMajor": time_major, "fusedActivationFunction": activation}
+    return net.built("UNIDIRECTIONAL_SEQUENCE_RNN", operands, out, "SequenceRNNOptions", **fields)
 
 
 def bidirectional_rnn(merge):
