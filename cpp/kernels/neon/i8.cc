@@ -5,6 +5,7 @@
 #include "kernels/common/depthwise_i8.h"
 #include "kernels/common/elementwise_i8.h"
 #include "kernels/common/pool_i8.h"
+#include "kernels/neon/depthwise_i8.h"
 
 namespace sigrun::kernels {
 namespace {
@@ -29,7 +30,9 @@ namespace neon {
 
 void OverlayI8(Kernels& table) {
   OverlayConvI8(table);
-  OverlayDepthwiseI8(table);
+  table.pack_depthwise_i8_bytes = PackPairsBytes;
+  table.pack_depthwise_i8 = PackPairs;
+  table.depthwise_i8 = DepthwisePairs;
   OverlayPoolI8(table);
   OverlayElementwiseI8(table);
   table.lookup_8 = Lookup;

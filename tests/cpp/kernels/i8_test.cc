@@ -104,6 +104,7 @@ struct Mode {
   int32_t min = -128;
   int32_t max = 127;
   bool in_double = false;
+  bool narrow_weights = false;  // none is -128
 };
 
 std::vector<Mode> Modes() {
@@ -257,7 +258,7 @@ TEST(ConvI8F32, EveryTierEqualsScalar) {
 std::vector<uint8_t> RunDepthwise(const Kernels& kernels, const Geometry& geometry, const Mode& mode, bool whole) {
   const ConvShape s = geometry.Shape();
   const auto input = RandomInts<uint8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels, 1);
-  const auto filter = RandomInts<int8_t>(static_cast<size_t>(s.taps()) * s.out_channels, 2);
+  const auto filter = RandomInts<int8_t>(static_cast<size_t>(s.taps()) * s.out_channels, 2, mode.narrow_weights ? -127 : -128, 127);
   const auto bias = mode.wide_bias ? RandomInts<int32_t>(static_cast<size_t>(s.out_channels), 3)
                                    : RandomInts<int32_t>(static_cast<size_t>(s.out_channels), 3, -20000, 20000);
   const AlignedBytes packed(kernels.pack_depthwise_i8_bytes(s));
@@ -289,7 +290,8 @@ TEST(DepthwiseI8, EveryTierEqualsScalar) {
   }
   all.push_back({1, 20, 20, 18, 18, 17, 17, 3, 1, 1, 8, 8, 8, 8});
   for (const Geometry& g : all) {
-    for (const Mode& mode : Modes()) {
+    for (Mode mode : Modes()) {
+      mode.narrow_weights = mode.weight_zero_point == 0;
       const auto expected = RunDepthwise(Scalar(), g, mode, true);
       for (const Kernels* tier : TiersToTest()) {
         ASSERT_EQ(RunDepthwise(*tier, g, mode, true), expected) << Describe(g, *tier);

@@ -1,0 +1,252 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/common/depthwise_i8.h"
+#include "kernels/common/rescale_i8.h"
+
+// 8-bit depthwise convolution over blocks of 16 channels: the products of two taps are summed in int16, which they fit if no weight is
+// -128, before they are widened. The weights of a 3x3 window stay in registers along a line: 75 instructions for 16 outputs.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int32_t kPairChannels = 16;
+
+// Packed: what the kernel of depthwise_i8.h packs; from `flag`, int32 whether the weights fit; then blocks of channels, of int32 bias[16]
+// and int8 weights[tap][16].
+struct PairLayout {
+  size_t flag, blocks, block_bytes, bytes;
+  int32_t count;
+  explicit PairLayout(const ConvShape& s) : count((s.out_channels + kPairChannels - 1) / kPairChannels) {
+    flag = DepthwiseLayout(s).bytes;
+    blocks = flag + 64;
+    block_bytes = kPairChannels * (sizeof(int32_t) + static_cast<size_t>(s.taps()));
+    bytes = blocks + static_cast<size_t>(count) * block_bytes;
+  }
+  // The last block is moved back where it would end beyond the channels.
+  static int32_t First(const ConvShape& s, int32_t block) {
+    const int32_t first = block * kPairChannels, last = s.out_channels - kPairChannels;
+    return first < last ? first : last;
+  }
+};
+
+SIGRUN_INLINE bool HasPairs(const ConvShape& s) {
+  return s.in_channels == s.out_channels && s.out_channels >= kPairChannels && s.taps() <= kMaxTaps;
+}
+
+size_t PackPairsBytes(const ConvShape& s) { return HasPairs(s) ? PairLayout(s).bytes : DepthwiseLayout(s).bytes; }
+
+void PackPairs(const ConvShape& s, const int8_t* filter, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
+               int32_t weight_zero_point, std::byte* packed) {
+  PackDepthwise(s, filter, flip_weights, bias, input_zero_point, weight_zero_point, packed);
+  if (!HasPairs(s)) return;
+  const PairLayout layout(s);
+  const int32_t* sums = reinterpret_cast<const int32_t*>(packed);
+  int32_t fits = 1;
+  std::byte* block = packed + layout.blocks;
+  for (int32_t b = 0; b < layout.count; ++b, block += layout.block_bytes) {
+    const int32_t first = PairLayout::First(s, b);
+    std::memcpy(block, sums + first, kPairChannels * sizeof(int32_t));
+    int8_t* weights = reinterpret_cast<int8_t*>(block + kPairChannels * sizeof(int32_t));
+    for (int32_t tap = 0; tap < s.taps(); ++tap) {
+      for (int32_t i = 0; i < kPairChannels; ++i) {
+        const uint8_t raw = static_cast<uint8_t>(filter[static_cast<ptrdiff_t>(tap) * s.out_channels + first + i]);
+        const int32_t w = static_cast<int8_t>(raw ^ (flip_weights ? 0x80 : 0)) - weight_zero_point;
+        if (w < -127 || w > 127) fits = 0;
+        *weights++ = static_cast<int8_t>(w);
+      }
+    }
+  }
+  std::memcpy(packed + layout.flag, &fits, sizeof(fits));
+}
+
+struct PairSums {
+  int32x4_t v[4];
+};
+
+// A block of channels while it runs.
+struct PairBlock {
+  PairSums bias, multiplier, shift;
+  const int8_t* weights;
+  int16x8_t zero_point;
+  int8x16_t min, max;
+  uint8x16_t flip_in, flip_out;
+};
+
+SIGRUN_INLINE void AddPair(PairSums& sums, int8x16_t a0, int8x16_t w0, int8x16_t a1, int8x16_t w1) {
+  const int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(a0), vget_low_s8(w0)), vget_low_s8(a1), vget_low_s8(w1));
+  const int16x8_t high = vmlal_high_s8(vmull_high_s8(a0, w0), a1, w1);
+  sums.v[0] = vaddw_s16(sums.v[0], vget_low_s16(low));
+  sums.v[1] = vaddw_high_s16(sums.v[1], low);
+  sums.v[2] = vaddw_s16(sums.v[2], vget_low_s16(high));
+  sums.v[3] = vaddw_high_s16(sums.v[3], high);
+}
+SIGRUN_INLINE void AddLast(PairSums& sums, int8x16_t a, int8x16_t w) {
+  const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(w)), high = vmull_high_s8(a, w);
+  sums.v[0] = vaddw_s16(sums.v[0], vget_low_s16(low));
+  sums.v[1] = vaddw_high_s16(sums.v[1], low);
+  sums.v[2] = vaddw_s16(sums.v[2], vget_low_s16(high));
+  sums.v[3] = vaddw_high_s16(sums.v[3], high);
+}
+
+// Rescaled, but the zero point is added to int16, where it takes half as many instructions; what saturates there is clamped anyway.
+SIGRUN_INLINE void StorePairs(const PairBlock& b, const PairSums& sums, uint8_t* out) {
+  int32x4_t x[4];
+  SIGRUN_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int32x4_t high = vqrdmulhq_s32(sums.v[i], b.multiplier.v[i]);
+    x[i] = vrshlq_s32(vsraq_n_s32(high, high, 31), b.shift.v[i]);
+  }
+  const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(x[0]), x[1]), b.zero_point);
+  const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(x[2]), x[3]), b.zero_point);
+  const int8x16_t bytes = vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), b.min), b.max);
+  vst1q_u8(out, veorq_u8(vreinterpretq_u8_s8(bytes), b.flip_out));
+}
+
+template <bool kFlip>
+SIGRUN_INLINE int8x16_t LoadTap(const uint8_t* p, uint8x16_t flip) {
+  const uint8x16_t a = vld1q_u8(p);
+  return vreinterpretq_s8_u8(kFlip ? veorq_u8(a, flip) : a);
+}
+
+/// A pixel given its taps, of which the block begins at channel `first`.
+template <bool kFlip>
+SIGRUN_INLINE void PairPixel(const PairBlock& b, const uint8_t* const* taps, int32_t count, ptrdiff_t first, uint8_t* out) {
+  PairSums sums = b.bias;
+  const int8_t* w = b.weights;
+  int32_t i = 0;
+  for (; i + 2 <= count; i += 2, w += 2 * kPairChannels) {
+    AddPair(sums, LoadTap<kFlip>(taps[i] + first, b.flip_in), vld1q_s8(w), LoadTap<kFlip>(taps[i + 1] + first, b.flip_in),
+            vld1q_s8(w + kPairChannels));
+  }
+  if (i < count) AddLast(sums, LoadTap<kFlip>(taps[i] + first, b.flip_in), vld1q_s8(w));
+  StorePairs(b, sums, out);
+}
+
+/// `count` pixels of a line under 3x3 windows that lie inside: taps[i] is the i-th line of the first window, steps[i] its distance between
+/// taps and moves[i] between pixels.
+template <bool kFlip>
+void PairPixels3x3(const PairBlock& block, const uint8_t* const (&lines)[3], const ptrdiff_t (&steps)[3], const ptrdiff_t (&moves)[3],
+                   int32_t count, uint8_t* out, ptrdiff_t out_step) {
+  const PairBlock b = block;
+  int8x16_t w[9];
+  SIGRUN_UNROLL
+  for (int i = 0; i < 9; ++i) w[i] = vld1q_s8(b.weights + i * kPairChannels);
+  const uint8_t *p0 = lines[0], *p1 = lines[1], *p2 = lines[2];
+  for (; count > 0; --count, p0 += moves[0], p1 += moves[1], p2 += moves[2], out += out_step) {
+    PairSums sums = b.bias;
+    AddPair(sums, LoadTap<kFlip>(p0, b.flip_in), w[0], LoadTap<kFlip>(p0 + steps[0], b.flip_in), w[1]);
+    AddPair(sums, LoadTap<kFlip>(p0 + 2 * steps[0], b.flip_in), w[2], LoadTap<kFlip>(p1, b.flip_in), w[3]);
+    AddPair(sums, LoadTap<kFlip>(p1 + steps[1], b.flip_in), w[4], LoadTap<kFlip>(p1 + 2 * steps[1], b.flip_in), w[5]);
+    AddPair(sums, LoadTap<kFlip>(p2, b.flip_in), w[6], LoadTap<kFlip>(p2 + steps[2], b.flip_in), w[7]);
+    AddLast(sums, LoadTap<kFlip>(p2 + 2 * steps[2], b.flip_in), w[8]);
+    StorePairs(b, sums, out);
+  }
+}
+
+// A depthwise convolution while it runs.
+struct PairTask {
+  const ConvShape& shape;
+  PairLayout layout;
+  const std::byte* blocks;
+  const RequantizeParams& requantize;
+  PairBlock block;  // what all have in common, until a block is loaded
+  const uint8_t* zeros;
+
+  SIGRUN_INLINE int32_t LoadBlock(int32_t i) {
+    const int32_t first = PairLayout::First(shape, i);
+    const std::byte* from = blocks + static_cast<size_t>(i) * layout.block_bytes;
+    for (int v = 0; v < 4; ++v) {
+      block.bias.v[v] = vld1q_s32(reinterpret_cast<const int32_t*>(from) + 4 * v);
+      block.multiplier.v[v] = vld1q_s32(requantize.multiplier + first + 4 * v);
+      block.shift.v[v] = vld1q_s32(requantize.shift + first + 4 * v);
+    }
+    block.weights = reinterpret_cast<const int8_t*>(from + kPairChannels * sizeof(int32_t));
+    return first;
+  }
+};
+
+// The pixels of `whole` of a line of output.
+template <bool kFlip>
+void PairLine3x3(PairTask& t, const uint8_t* image, int32_t origin_y, Range whole, uint8_t* out) {
+  const ConvShape& s = t.shape;
+  const ptrdiff_t channels = s.out_channels, origin_x = static_cast<ptrdiff_t>(whole.begin) * s.stride_w - s.pad_left;
+  const uint8_t* lines[3];
+  ptrdiff_t steps[3], moves[3];
+  for (int32_t i = 0; i < 3; ++i) {
+    const int64_t y = origin_y + static_cast<int64_t>(i) * s.dilation_h;
+    const bool inside = y >= 0 && y < s.in_height;
+    lines[i] = inside ? image + (static_cast<ptrdiff_t>(y) * s.in_width + origin_x) * channels : t.zeros;
+    steps[i] = inside ? s.dilation_w * channels : 0;
+    moves[i] = inside ? s.stride_w * channels : 0;
+  }
+  for (int32_t i = 0; i < t.layout.count; ++i) {
+    const int32_t first = t.LoadBlock(i);
+    const uint8_t* const from[3] = {lines[0] + first, lines[1] + first, lines[2] + first};
+    PairPixels3x3<kFlip>(t.block, from, steps, moves, whole.end - whole.begin, out + whole.begin * channels + first, channels);
+  }
+}
+
+void PlaceTaps(const ConvShape& s, const uint8_t* image, const uint8_t* zeros, int32_t origin_y, int32_t origin_x, const uint8_t** taps) {
+  const ptrdiff_t channels = s.in_channels;
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    const int64_t y = origin_y + static_cast<int64_t>(ky) * s.dilation_h;
+    const bool inside = y >= 0 && y < s.in_height;
+    const uint8_t* line = image + (inside ? static_cast<ptrdiff_t>(y) * s.in_width * channels : 0);
+    int64_t x = origin_x;
+    for (int32_t kx = 0; kx < s.kernel_width; ++kx, x += s.dilation_w) {
+      *taps++ = inside && x >= 0 && x < s.in_width ? line + x * channels : zeros;
+    }
+  }
+}
+
+template <bool kFlip>
+void PairLines(PairTask& t, const uint8_t* input, uint8_t* out, Range lines) {
+  const ConvShape& s = t.shape;
+  const uint8_t* taps[kMaxTaps];
+  const Range inside = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
+  const bool is_3x3 = s.kernel_height == 3 && s.kernel_width == 3 && inside.begin < inside.end;
+  const ptrdiff_t channels = s.out_channels, image_bytes = static_cast<ptrdiff_t>(s.in_height) * s.in_width * channels;
+  for (int32_t line = lines.begin; line < lines.end; ++line, out += s.out_width * channels) {
+    const uint8_t* image = input + line / s.out_height * image_bytes;
+    const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top;
+    if (is_3x3) PairLine3x3<kFlip>(t, image, origin_y, inside, out);
+    for (int32_t x = 0; x < s.out_width; ++x) {
+      if (is_3x3 && x == inside.begin) x = inside.end;
+      if (x == s.out_width) break;
+      PlaceTaps(s, image, t.zeros, origin_y, x * s.stride_w - s.pad_left, taps);
+      for (int32_t i = 0; i < t.layout.count; ++i) {
+        const int32_t first = t.LoadBlock(i);
+        PairPixel<kFlip>(t.block, taps, s.taps(), first, out + x * channels + first);
+      }
+    }
+  }
+}
+
+void DepthwisePairs(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
+                    Range lines) {
+  const ByteOutput bytes = MakeByteOutput(requantize);
+  bool usable = HasPairs(s) && bytes.fits;
+  for (int32_t n = 0; usable && n < s.out_channels; ++n) {
+    usable = IsRescalable(requantize.multiplier[n], requantize.shift[n], bytes.zero_point);
+  }
+  if (usable) usable = LoadAs<int32_t>(reinterpret_cast<const uint8_t*>(packed + PairLayout(s).flag)) != 0;
+  if (!usable) return Depthwise(s, input, packed, output, requantize, lines);
+  const PairLayout layout(s);
+  const DepthwiseLayout below(s);
+  const uint8_t* zeros = reinterpret_cast<const uint8_t*>(packed + (input.is_unsigned ? below.flipped_zeros : below.zeros));
+  PairTask task{s, layout, packed + layout.blocks, requantize, {}, zeros};
+  task.block.zero_point = vdupq_n_s16(static_cast<int16_t>(bytes.zero_point));
+  task.block.min = vreinterpretq_s8_u8(bytes.min.v);
+  task.block.max = vreinterpretq_s8_u8(bytes.max.v);
+  task.block.flip_in = vdupq_n_u8(0x80);
+  task.block.flip_out = bytes.flip.v;
+  const auto run = input.is_unsigned ? PairLines<true> : PairLines<false>;
+  run(task, static_cast<const uint8_t*>(input.data),
+      static_cast<uint8_t*>(output) + static_cast<ptrdiff_t>(lines.begin) * s.out_width * s.out_channels, lines);
+}
+
+}  // namespace
+}  // namespace sigrun::kernels
