@@ -8,6 +8,7 @@
 namespace sigrun::kernels {
 namespace {
 
+constexpr bool kTilesEnd = false;
 constexpr int32_t kTileSide = 16;
 constexpr int32_t kMostRows = 2 * kTileSide;
 constexpr int32_t kRowUnit = kTileSide;

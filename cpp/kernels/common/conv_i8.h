@@ -7,6 +7,7 @@
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/rescale_i8.h"
+#include "kernels/common/tile_end_i8.h"
 #include "kernels/common/window.h"
 #include "kernels/kernels.h"
 
@@ -449,9 +450,11 @@ void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t ro
 }
 
 // Every panel of a group over every tile of the block: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
-// epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile.
+// epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile, unless epilogue.EndsInTile(row, run) says that the tile
+// makes them bytes.
 template <class Epilogue>
 void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
+  static_assert(kPanelVectors <= kMostVectors);
   alignas(64) int32_t sums[kMostRows * kPanel];
   const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
   int32_t* row_sums = reinterpret_cast<int32_t*>(scratch);
@@ -467,6 +470,9 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
       run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
       run.bias = reinterpret_cast<const int32_t*>(panel);
       ahead.Next(&run);
+      if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, &run)) {
+        return RunTile(run, rows, layout.width, sums);
+      }
       RunTile(run, rows, layout.width, sums);
       if (weight_zero_point != 0) SubtractRows(row_sums + first, weight_zero_point, rows, layout.width, sums);
       epilogue.Tile(block.first + first, rows, layout.width, sums);
@@ -506,7 +512,8 @@ struct RequantizeEpilogue {
   const RequantizeParams& params;
   ByteOutput bytes = MakeByteOutput(params);
   int32_t channel = 0, channels = 0;
-  bool rescalable = false;
+  bool rescalable = false, ends_in_tile = false;
+  TileEnd end;
   const int32_t *multiplier = nullptr, *shift = nullptr;
   const double* scale = nullptr;
   struct {
@@ -520,6 +527,7 @@ struct RequantizeEpilogue {
     channel = first;
     channels = n;
     const bool whole = n % kLanes == 0;
+    ends_in_tile = false;
     if (params.scale != nullptr) {
       scale = whole ? params.scale + first : Complete(params.scale + first, completed.scale);
       return;
@@ -528,6 +536,19 @@ struct RequantizeEpilogue {
     shift = whole ? params.shift + first : Complete(params.shift + first, completed.shift);
     rescalable = bytes.fits;
     for (int32_t i = 0; i < n; ++i) rescalable &= IsRescalable(multiplier[i], shift[i], bytes.zero_point);
+    ends_in_tile = kTilesEnd && rescalable;
+    if (!ends_in_tile) return;
+    end.bytes = bytes;
+    end.out_stride = output_stride;
+    end.channels = n;
+    for (int32_t i = 0; i < n; i += kLanes) {
+      end.rescale[i / kLanes] = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), bytes.zero_point);
+    }
+  }
+  SIGRUN_INLINE bool EndsInTile(int32_t row, TileRun* run) const {
+    run->end = ends_in_tile ? &end : nullptr;
+    run->out = output + row * output_stride + channel;
+    return ends_in_tile;
   }
   template <class T>
   const T* Complete(const T* from, T (&to)[kPanel]) const {
@@ -599,6 +620,7 @@ struct FloatEpilogue {
   alignas(64) float scale[kPanel] = {};
   alignas(64) float addend[kPanel] = {};
 
+  SIGRUN_INLINE bool EndsInTile(int32_t, TileRun*) const { return false; }
   void Panel(int32_t first, int32_t n, const int32_t* sums) {
     channel = first;
     channels = n;

@@ -6,6 +6,7 @@
 namespace sigrun::kernels {
 namespace {
 
+constexpr bool kTilesEnd = true;               // in bytes, where TileRun wants them
 constexpr int32_t kMostRows = kTileRows;       // of a tile
 constexpr int32_t kRowUnit = 1;                // rows are read in units of it
 constexpr int32_t kDepthUnit = kGroup;         // and k

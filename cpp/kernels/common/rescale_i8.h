@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
 #include "kernels/kernels.h"
 

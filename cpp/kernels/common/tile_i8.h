@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/common/inline.h"
+#include "kernels/common/tile_end_i8.h"
 #include "kernels/common/tile_run_i8.h"
 
 // The register tile of the x86 tiers, over LoadWeights(weights), Broadcast(a) and Dot(sum, a, w).
@@ -56,11 +57,21 @@ void Tile(const TileRun& run, int32_t* sums) {
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      I32 sum = acc[0][r][v];
       SIGRUN_UNROLL
-      for (int i = 1; i < kSplit; ++i) sum = sum + acc[i][r][v];
-      Store(sums + (r * kVectors + v) * kLanes, sum);
+      for (int i = 1; i < kSplit; ++i) acc[0][r][v] = acc[0][r][v] + acc[i][r][v];
     }
+  }
+  if (run.end != nullptr) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      StoreEnds<kRows>(
+          run, v, [&](int r) __attribute__((always_inline)) { return acc[0][r][v]; });
+    return;
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) Store(sums + (r * kVectors + v) * kLanes, acc[0][r][v]);
   }
 }
 

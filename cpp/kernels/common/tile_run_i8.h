@@ -6,6 +6,8 @@
 namespace sigrun::kernels {
 namespace {
 
+struct TileEnd;
+
 /// What a tile multiplies: rows of activations `a_stride` bytes apart by a panel of weights [k group][width][kGroup]. k may lie in several
 /// segments of k_groups, `segment_step` bytes apart in a.
 struct TileRun {
@@ -19,6 +21,9 @@ struct TileRun {
   /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
   const int8_t* ahead = nullptr;
   ptrdiff_t ahead_step = 0;
+  /// If not null, how a tile that can makes bytes of its sums, which are then not stored, and where.
+  const TileEnd* end = nullptr;
+  uint8_t* out = nullptr;
 };
 
 }  // namespace

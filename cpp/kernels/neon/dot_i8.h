@@ -8,6 +8,8 @@
 #include "kernels/common/inline.h"
 #include "kernels/common/tile_run_i8.h"
 #include "kernels/neon/simd_i8.h"
+// The vocabulary above comes first.
+#include "kernels/common/tile_end_i8.h"
 
 // One k at a time: int16 activations by lane times 8 widened weights, smlal into int32.
 namespace sigrun::kernels {
@@ -55,6 +57,10 @@ void Tile(const TileRun& run, int32_t* sums) {
         acc[r] = MultiplyLane<0>(acc[r], vld1q_dup_s16(reinterpret_cast<const int16_t*>(a + r * a_stride)), w);
       }
     }
+  }
+  if (run.end != nullptr) {
+    return StoreEnds<kRows>(
+        run, 0, [&](int r) __attribute__((always_inline)) { return acc[r]; });
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, acc[r]);

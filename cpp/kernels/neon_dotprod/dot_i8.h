@@ -9,6 +9,8 @@
 #include "kernels/common/inline.h"
 #include "kernels/common/tile_run_i8.h"
 #include "kernels/neon/simd_i8.h"
+// The vocabulary above comes first.
+#include "kernels/common/tile_end_i8.h"
 
 // Dot products of four by sdot: sixteen activations of a row are loaded at once and taken by lane.
 namespace sigrun::kernels {
@@ -58,6 +60,10 @@ void Tile(const TileRun& run, int32_t* sums) {
         acc[r] = DotLane<0>(acc[r], vreinterpretq_s8_s32(vdupq_n_s32(four)), w0, w1);
       }
     }
+  }
+  if (run.end != nullptr) {
+    return StoreEnds<kRows>(
+        run, 0, [&](int r) __attribute__((always_inline)) { return acc[r]; });
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, acc[r]);

@@ -8,6 +8,8 @@
 #include "kernels/common/inline.h"
 #include "kernels/common/tile_run_i8.h"
 #include "kernels/neon/simd_i8.h"
+// The vocabulary above comes first.
+#include "kernels/common/tile_end_i8.h"
 
 // Dot products of eight by smmla: two rows of activations times two output channels, a 2x2 block of sums a register. An odd last row is
 // paired with itself.
@@ -49,14 +51,14 @@ void Tile(const TileRun& run, int32_t* sums) {
       }
     }
   }
+  const auto half = [&](int r, int n) __attribute__((always_inline)) {
+    const int32x4_t first = acc[r / 2][n], second = acc[r / 2][n + 1];
+    return r % 2 == 0 ? vcombine_s32(vget_low_s32(first), vget_low_s32(second)) : vcombine_s32(vget_high_s32(first), vget_high_s32(second));
+  };
+  const auto sum = [&](int r) __attribute__((always_inline)) { return I32{half(r, 0), half(r, 2)}; };
+  if (run.end != nullptr) return StoreEnds<kRows>(run, 0, sum);
   SIGRUN_UNROLL
-  for (int p = 0; p < kPairs; ++p) {
-    SIGRUN_UNROLL
-    for (int n = 0; n < 4; ++n) {
-      vst1_s32(sums + 2 * p * kLanes + 2 * n, vget_low_s32(acc[p][n]));
-      if (2 * p + 1 < kRows) vst1_s32(sums + (2 * p + 1) * kLanes + 2 * n, vget_high_s32(acc[p][n]));
-    }
-  }
+  for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, sum(r));
 }
 
 }  // namespace
