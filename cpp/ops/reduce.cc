@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 
 #include "ops/op.h"
 #include "ops/support/elements.h"
@@ -19,6 +20,7 @@ namespace {
 enum Field : int { kKeepDims };
 
 constexpr int64_t kColumns = 256;  // output elements that one unit of work accumulates side by side
+constexpr int64_t kWide = 1024;    // elements of rows that are accumulated side by side
 
 struct Loop {
   int64_t extent, stride;
@@ -88,6 +90,22 @@ Reduction Plan(Prepare& p) {
   return r;
 }
 
+/// True if units are whole rows of columns one after the other, so that many rows are taken as one long one.
+bool IsMatrix(const Reduction& r) {
+  return r.run == 1 && r.blocks == 1 && r.inner.size() == 1 && r.inner[0].stride == r.columns && r.columns > 0;
+}
+
+/// Reduces `rows` rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums, and are folded last.
+template <class T, class Op>
+void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, T (&sums)[kWide]) {
+  const int64_t side_by_side = std::clamp<int64_t>(kWide / columns, 1, std::max<int64_t>(rows, 1)), wide = side_by_side * columns;
+  std::fill_n(sums, wide, op.Initial());
+  int64_t row = 0;
+  for (; row + side_by_side <= rows; row += side_by_side) op.Columns(sums, x + row * columns, wide);
+  op.Columns(sums, x + row * columns, (rows - row) * columns);
+  for (int64_t i = 1; i < side_by_side; ++i) op.Columns(sums, sums + i * columns, columns);
+}
+
 /// Runs a reduction of at least one element: accumulators begin at op.Initial(); op.Run(sum, x, n) takes n elements into one of them,
 /// op.Columns(sums, x, n) one element into each; finish(sum) is the output.
 template <class T, class Y, class Op, class Finish>
@@ -98,7 +116,16 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
     const T* x = run.get<T>(in);
     Y* y = run.get<Y>(out);
     const int64_t steps = r.inner_steps();
+    const bool is_matrix = IsMatrix(r);
     run.Parallel(static_cast<int32_t>(r.units), r.count * std::min(r.columns, kColumns), [&](kernels::Range units, int) {
+      if constexpr (std::is_same_v<T, Sum>) {
+        T wide[kWide];
+        for (int64_t unit = units.begin; is_matrix && unit < units.end; ++unit) {
+          ReduceMatrix(op, x + OffsetOf(r.outer, unit), steps, r.columns, wide);
+          for (int64_t c = 0; c < r.columns; ++c) y[unit * r.columns + c] = finish(wide[c]);
+        }
+        if (is_matrix) return;
+      }
       std::array<Sum, kColumns> sums;
       for (int64_t unit = units.begin; unit < units.end; ++unit) {
         const int64_t outer = unit / r.blocks, first = unit % r.blocks * kColumns, n = std::min(kColumns, r.columns - first);
