@@ -366,7 +366,8 @@ bool StringsStay(const Graph& body) {
 }
 
 void PrepareWhile(Prepare& p) {
-  const auto condition_graph = static_cast<uint32_t>(p.options().Scalar<int32_t>(0)), body_graph = static_cast<uint32_t>(p.options().Scalar<int32_t>(1));
+  const flatbuffer::Table& options = p.op_name() == "STABLEHLO_WHILE" ? p.options_2() : p.options();
+  const auto condition_graph = static_cast<uint32_t>(options.Scalar<int32_t>(0)), body_graph = static_cast<uint32_t>(options.Scalar<int32_t>(1));
   CheckSubgraph(p, body_graph, 0);
   const Graph& asking = p.graph_of(condition_graph);
   p.Check(asking.inputs.size() == static_cast<size_t>(p.inputs()), "its condition, subgraphs[", condition_graph, "], has ", asking.inputs.size(),
@@ -418,6 +419,7 @@ constexpr OpDef kOps[] = {
     {.name = "IF", .prepare = PrepareIf, .traits = kImpure},
     {.name = "STABLEHLO_CASE", .prepare = PrepareCase, .traits = kImpure},
     {.name = "STABLEHLO_COMPOSITE", .prepare = PrepareComposite, .traits = kImpure},
+    {.name = "STABLEHLO_WHILE", .prepare = PrepareWhile, .traits = kImpure},
     {.name = "WHILE", .prepare = PrepareWhile, .traits = kImpure},
 };
 

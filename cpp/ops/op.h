@@ -33,6 +33,7 @@ class Prepare {
 
   // --- the node -----------------------------------------------------------------------------------------------------------------------
   const Node& node() const { return node_; }
+  uint32_t subgraph() const { return graph_.subgraph; }
   const flatbuffer::Table& options() const { return node_.info->options; }
   const flatbuffer::Table& options_2() const { return node_.info->options_2; }
   std::span<const uint8_t> custom_options() const { return node_.info->custom_options; }

@@ -130,6 +130,10 @@ void WithQuantized(const Prepare& p, TensorType type, const char* role, const F&
 void PrepareQuantize(Prepare& p) {
   p.CheckCounts(1, 1, 1);
   p.SetShape(0, p.shape(0));
+  if (p.output_type(0) == TensorType::kInt32)
+    return WithQuantized(p, p.type(0), "input", [&]<class X>(X) { EmitRequantize<X, int32_t>(p); });
+  if (p.type(0) == TensorType::kInt32)
+    return WithQuantized(p, p.output_type(0), "output", [&]<class Y>(Y) { EmitRequantize<int32_t, Y>(p); });
   WithQuantized(p, p.output_type(0), "output", [&]<class Y>(Y) {
     if (p.type(0) == TensorType::kFloat32) return EmitQuantize<Y>(p);
     WithQuantized(p, p.type(0), "input", [&]<class X>(X) { EmitRequantize<X, Y>(p); });

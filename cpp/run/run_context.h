@@ -46,6 +46,8 @@ class RunContext {
     if (!failed_) message_ = std::move(message);
     failed_ = true;
   }
+  /// Ends the run behind this step: what would come later keeps its values. Only for operators with effects (kImpure).
+  void Stop() noexcept;
   bool failed() const { return failed_; }
   const std::string& message() const { return message_; }
 

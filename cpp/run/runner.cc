@@ -277,6 +277,8 @@ Runner& RunContext::runner(int handle) const {
 
 State& RunContext::state() const { return runner_->state(); }
 
+void RunContext::Stop() noexcept { runner_->limits().End(); }
+
 bool RunContext::Run(Frame& frame) noexcept {
   RunContext inner(frame, pool_, runner_);
   for (const Step& step : frame.plan->steps) {
@@ -303,6 +305,10 @@ void Runner::RunPartTimed(Part& part) {
   for (const Step& step : plan.steps) {
     step.run(step.self, context);
     laps.push_back(Profiler::Clock::now());
+    if (limits_->ended()) {
+      laps.resize(plan.steps.size() + 1, laps.back());
+      break;
+    }
     if (context.failed()) Fail(StatusCode::kDataError, graph_->Describe(*static_cast<const Node*>(step.node)), ": ", context.message());
   }
   profiler_->Add(plan, laps);
@@ -391,6 +397,7 @@ void Runner::RunRest() {
       if (source.kind == SlotSource::kPrior) frame.slots[slot] = prior.pointers[static_cast<size_t>(source.index)] + source.offset;
     }
     if (Status status = RunPart(parts_[i]); !status.ok()) throw Error(status.code(), status.message());
+    if (limits_->ended()) return;
     ShowLate(parts_[i]);
     LeaveBehind(parts_[i], prior);
   }
@@ -429,7 +436,7 @@ Status Runner::Invoke(const InvokeOptions& options) noexcept {
   for (const Lent& lent : options.lent) Point(lent.tensor->index(), static_cast<std::byte*>(lent.data));
   Status status = RunPart(parts_[0]);
   for (const Lent& lent : options.lent) Point(lent.tensor->index(), boundary_[static_cast<size_t>(lent.tensor->index())].bytes->data());
-  if (status.ok() && !parts_[0].frame.plan->whole()) status = Guard([&] { RunRest(); });
+  if (status.ok() && !limits_->ended() && !parts_[0].frame.plan->whole()) status = Guard([&] { RunRest(); });
   if (state_lock_.owns_lock()) state_lock_.unlock();
   return status;
 }

@@ -37,7 +37,7 @@ class Runner {
   bool CanLend(const Tensor& tensor) const;
   /// From any thread.
   void Cancel() { limits_->Cancel(); }
-  const Limits& limits() const { return *limits_; }
+  Limits& limits() const { return *limits_; }
   /// Invokes once to warm up and then `count` times with an eye on the clock. kInvalidArgument unless count is positive.
   Status ProfileRuns(int count, Profile& profile) noexcept;
 

@@ -39,6 +39,38 @@ GRADIENTS = {
     "SqrtGrad": ("y", "dy"),
     "TanhGrad": ("y", "dy"),
 }
+IMAGE = real(2, 7, 6, 4)
+CONVOLUTIONS = [
+    ("SAME", (1, 1), (1, 1), (7, 6)),
+    ("VALID", (2, 1), (1, 1), (3, 5)),
+    ("SAME", (2, 2), (1, 1), (4, 3)),
+    ("VALID", (1, 1), (2, 3), (3, 3)),
+]
+PATTERNS = [
+    ("o", "0"),
+    (r"(\w+)\s+(\w+)", r"\2 \1"),
+    (r"^\s*(.*?)\s*$", r"[\1]"),
+    ("(?i)[A-F]|\u00c4", "."),
+    ("x{2,7}?", "y"),
+    ("x*", "-"),
+    (r"(a|ab)(c|bcd)?[^\d,]", r"\0|\1"),
+    (r"\b[[:alpha:]]", r"_\\"),
+    (r"(?:[0-9][a-f]?)+", "#"),
+    ("\u03a3|\u0416.?", "S"),
+    (r"(?P<first>\d)(\d)(?:3|4)|l+", r"\2\1"),
+    (r"\Q ,\E+", ";"),
+]
+
+
+def max_pool(padding):
+    pooled = tf.nn.max_pool2d(IMAGE, (3, 2), 2, padding).numpy()
+    return {"orig_input": IMAGE, "orig_output": pooled, "grad": real(*pooled.shape)}
+
+
+def average_pool(padding):
+    return {"orig_input_shape": np.array(IMAGE.shape, "int32"), "grad": real(*tf.nn.avg_pool2d(IMAGE, (3, 2), 2, padding).shape)}
+
+
 CASES = [
     *[(op, {"x" if op not in ("Softplus", "Softsign", "Selu") else "features": P}) for op in UNARY],
     *[(op, dict(zip(names, (X, Y), strict=True))) for op, names in GRADIENTS.items()],
@@ -66,6 +98,46 @@ CASES = [
     ("StringSplitV2", {"input": TEXTS, "sep": np.array(",", object), "maxsplit": 2}),
     ("StringSplit", {"input": TEXTS, "delimiter": np.array(", ", object)}),
     ("Substr", {"input": TEXTS[3:], "pos": np.array(-2, "int32"), "len": np.array(5, "int32")}),
+    *[
+        (op, {"input": TEXTS, "pattern": np.array(pattern, object), **more})
+        for pattern, rewrite in PATTERNS
+        for op, more in (
+            ("RegexReplace", {"rewrite": np.array(rewrite, object)}),
+            ("RegexReplace", {"rewrite": np.array(rewrite, object), "replace_global": False}),
+            ("RegexFullMatch", {}),
+        )
+    ],
+    ("StaticRegexReplace", {"input": TEXTS, "pattern": "[aeiou]", "rewrite": "<\\0>"}),
+    ("StaticRegexFullMatch", {"input": TEXTS, "pattern": "x{70}"}),
+    ("ConcatV2", {"values": [X, Y[:2]], "axis": np.array(0, "int32")}),
+    ("ConcatV2", {"values": [TEXTS, TEXTS[:2]], "axis": np.array(-1, "int32")}),
+    ("Pack", {"values": [X, Y, X], "axis": 1}),
+    ("Unpack", {"value": X, "num": 5, "axis": -1}),
+    ("GatherV2", {"params": X, "indices": np.array([[4, 0], [2, 2]], "int64"), "axis": np.array(1, "int32")}),
+    ("GatherV2", {"params": X, "indices": np.array([[4, 0], [2, 2], [1, 3]], "int32"), "axis": np.array(1, "int32"), "batch_dims": 1}),
+    ("Roll", {"input": X, "shift": np.array([2, -1, 4], "int32"), "axis": np.array([1, 0, 1], "int32")}),
+    ("MatrixBandPart", {"input": X, "num_lower": np.array(1, "int64"), "num_upper": np.array(-1, "int64")}),
+    ("MatrixBandPart", {"input": X, "num_lower": np.array(0, "int64"), "num_upper": np.array(1, "int64")}),
+    ("Size", {"input": X, "out_type": tf.int64}),
+    ("ClipByValue", {"t": X, "clip_value_min": np.array(-1, "float32"), "clip_value_max": np.array(0.5, "float32")}),
+    ("Identity", {"input": TEXTS}),
+    ("BroadcastGradientArgs", {"s0": np.array([2, 1, 4], "int32"), "s1": np.array([3, 4], "int32")}),
+    *[
+        (op, gradient | {"strides": [1, *stride, 1], "padding": padding, "dilations": [1, *dilation, 1]})
+        for padding, stride, dilation, size in CONVOLUTIONS
+        for op, gradient in (
+            ("Conv2DBackpropFilter", {"input": IMAGE, "filter_sizes": np.array([3, 2, 4, 5], "int32"), "out_backprop": real(2, *size, 5)}),
+            (
+                "Conv2DBackpropInput",
+                {"input_sizes": np.array([2, 7, 6, 4], "int32"), "filter": real(3, 2, 4, 5), "out_backprop": real(2, *size, 5)},
+            ),
+        )
+    ],
+    *[
+        (op, gradient | {"ksize": [1, 3, 2, 1], "strides": [1, 2, 2, 1], "padding": padding})
+        for padding in ("SAME", "VALID")
+        for op, gradient in (("MaxPoolGrad", max_pool(padding)), ("AvgPoolGrad", average_pool(padding)))
+    ],
     ("ReduceJoin", {"inputs": TEXTS.reshape(2, 3), "reduction_indices": np.array([1], "int32"), "separator": "+", "keep_dims": True}),
 ]
 
@@ -88,7 +160,7 @@ def run(op, arguments):
             return placeholder
 
         def convert(value):
-            if isinstance(value, list):
+            if isinstance(value, list) and isinstance(value[0], np.ndarray):
                 return [feed(v) for v in value]
             return feed(value) if isinstance(value, np.ndarray) else value
 

@@ -73,6 +73,10 @@ CASES = [
         ]
     ],
     case("ONE_HOT", [IDS, const(-1), const(1, F32), const(0, F32)], (F32, (4, 1)), options="OneHotOptions", axis=-1, bad="depth is -1"),
+    *[
+        case("QUANTIZE", [ints(t, 200)], (y, (200,)), options="QuantizeOptions", quant=[(0.02, 0), (0.013, 0)])
+        for t, y in (("int16", I32), (I32, "int8"), (I32, "int16"))
+    ],
     case("BITCAST", [ints("int16", 2, 3)], ("uint8", (2, 3, 2)), options="BitcastOptions"),
     case("BITCAST", [ints("uint8", 3, 4)], (F32, (3,)), options="BitcastOptions"),
     case("BITCAST", [ints("uint8", 3, 3)], (F32, (3,)), options="BitcastOptions", bad="expected 4 in its last dimension"),

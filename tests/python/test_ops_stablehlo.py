@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from flatbuffers import flexbuffers
-from one_op import build, case, check_against_litert, check_refused, compare, const, ints, mm, pair, real, run
+from one_op import build, case, check_against_litert, check_refused, compare, const, ints, litert, mm, pair, real, run
 
 import sigrun
 
@@ -309,3 +309,122 @@ def test_missing_operators_are_named_at_once():
         sigrun.Interpreter(model_content=mm.served(g, z=z).tobytes()).allocate_tensors()
     assert "AnotherMadeUpOp (version 1; #2: FLOAT32[2, 3] -> FLOAT32[2, 3])" in str(error.value)
     assert "MadeUpOp (version 1, 2 times, first #0: FLOAT32[2, 3] -> FLOAT32[2, 3], 4 bytes of options)" in str(error.value)
+
+
+def dot(left, right, batch, contracting):
+    return {
+        "options": "StablehloDotGeneralOptions",
+        "lhsBatchingDimensions": batch[0],
+        "rhsBatchingDimensions": batch[1],
+        "lhsContractingDimensions": contracting[0],
+        "rhsContractingDimensions": contracting[1],
+    } | {"inputs": [left, right]}
+
+
+@pytest.mark.parametrize("dtype", [F32, I32])
+def test_dot_general(dtype):
+    left, right = ints(I32, 3, 4, 2, 5, low=-9, high=9).astype(dtype), ints(I32, 5, 6, 3, 4, low=-9, high=9).astype(dtype)
+    fields = dot(left, right, ([0], [2]), ([3, 1], [0, 3]))
+    want = np.einsum("bkim,mjbk->bij", left, right)
+    c = case("STABLEHLO_DOT_GENERAL", fields.pop("inputs"), (dtype, want.shape), **fields)
+    compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+def test_dot_general_of_what_does_not_match():
+    fields = dot(real(3, 4), real(5, 6), ([], []), ([1], [0]))
+    check_refused(case("STABLEHLO_DOT_GENERAL", fields.pop("inputs"), (F32, (3, 6)), bad="do not match", **fields))
+
+
+CONVOLUTION = {
+    "options": "StablehloConvolutionOptions",
+    "inputBatchDimension": 0,
+    "inputFeatureDimension": 3,
+    "inputSpatialDimensions": [1, 2],
+    "kernelInputFeatureDimension": 2,
+    "kernelOutputFeatureDimension": 3,
+    "kernelSpatialDimensions": [0, 1],
+    "outputBatchDimension": 0,
+    "outputFeatureDimension": 3,
+    "outputSpatialDimensions": [1, 2],
+    "batchGroupCount": 1,
+}
+
+
+def litert_conv(x, w, padding, stride, dilation):
+    """CONV_2D, which takes the output feature of the kernel first."""
+    filters = np.ascontiguousarray(w.transpose(3, 0, 1, 2))
+    fields = {
+        "padding": padding,
+        "strideH": stride[0],
+        "strideW": stride[1],
+        "dilationHFactor": dilation[0],
+        "dilationWFactor": dilation[1],
+    }
+    reach = [(w.shape[d] - 1) * dilation[d] + 1 for d in (0, 1)]
+    size = [-(-x.shape[1 + d] // stride[d]) if padding == 0 else -(-(x.shape[1 + d] - reach[d] + 1) // stride[d]) for d in (0, 1)]
+    bias = const(np.zeros(w.shape[3]), F32)
+    c = case("CONV_2D", [x, filters, bias], (F32, (x.shape[0], *size, w.shape[3])), options="Conv2DOptions", **fields)
+    return run(litert.Interpreter(model_content=build(c)), c)["o0"]
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [((1, 1), (1, 1)), ((2, 1), (1, 2))])
+def test_convolution(stride, dilation):
+    x, w = real(2, 9, 8, 4), real(3, 2, 2, 6)
+    want = litert_conv(x, np.concatenate([w, np.zeros_like(w)], 2), 1, stride, dilation)[..., :3]
+    want = np.concatenate([want, litert_conv(x, np.concatenate([np.zeros_like(w), w], 2), 1, stride, dilation)[..., 3:]], 3)
+    fields = CONVOLUTION | {"windowStrides": list(stride), "rhsDilation": list(dilation), "padding": [0] * 4, "featureGroupCount": 2}
+    c = case("STABLEHLO_CONVOLUTION", [x, w], (F32, want.shape), **fields)
+    compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+def test_convolution_whose_input_is_drawn_apart():
+    """Features first, the kernel backwards: a transposed convolution, as sums of shifted copies."""
+    x, w = real(1, 2, 4), real(3, 2, 3)  # [batch, feature, width], [out, in, width]
+    want = np.zeros((1, 3, 9), F32)
+    for i in range(4):
+        for k in range(3):
+            want[0, :, 2 * i + k] += w[:, :, k] @ x[0, :, i]
+    fields = CONVOLUTION | {
+        **dict.fromkeys(["inputFeatureDimension", "outputFeatureDimension", "kernelInputFeatureDimension"], 1),
+        **{key: [2] for key in ("inputSpatialDimensions", "outputSpatialDimensions", "kernelSpatialDimensions")},
+        "kernelOutputFeatureDimension": 0,
+        "lhsDilation": [2],
+        "padding": [2, 2],
+        "windowReversal": [True],
+        "featureGroupCount": 1,
+    }
+    c = case("STABLEHLO_CONVOLUTION", [x, w], (F32, want.shape), **fields)
+    compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+@pytest.mark.parametrize(("body", "dimension"), [("LESS", 1), ("GREATER", 0), ("GREATER", 2)])
+def test_sort(body, dimension):
+    x = ints(I32, 4, 5, 3, low=-4, high=4)
+    c = case(
+        "STABLEHLO_SORT",
+        [x],
+        (I32, x.shape),
+        options="StablehloSortOptions",
+        dimension=dimension,
+        isStable=True,
+        comparatorSubgraphIndex=1,
+        body=body,
+    )
+    want = np.sort(x, dimension) if body == "LESS" else -np.sort(-x, dimension)
+    compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+def test_while():
+    """Adds the second value to the first until it is 10 or more."""
+    main, asking, body = mm.Graph("main"), mm.Graph("asking"), mm.Graph("body")
+    for g in (main, asking, body):
+        g.inputs = [g.add(mm.Tensor(name, [], I32)) for name in ("i0", "i1")]
+    asking.outputs = [asking.op("LESS", [0, asking.const(np.array(10, I32))], [], "LessOptions", dtype="bool")]
+    body.outputs = [body.op("ADD", [0, 1], [], "AddOptions"), 1]
+    main.outputs = [main.add(mm.Tensor(name, [], I32)) for name in ("o0", "o1")]
+    fields = {"condSubgraphIndex": 1, "bodySubgraphIndex": 2}
+    main.ops.append(mm.Op("STABLEHLO_WHILE", [0, 1], main.outputs, "StablehloWhileOptions", fields))
+    model = mm.served(main, o0=main.outputs[0])
+    model.graphs += [asking, body]
+    got = sigrun.Interpreter(model_content=model.tobytes()).get_signature_runner()(i0=np.array(1, I32), i1=np.array(4, I32))
+    assert int(got["o0"]) == 13

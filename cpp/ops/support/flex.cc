@@ -10,11 +10,24 @@ namespace {
 
 constexpr char kNodeDef[] = "its NodeDef";
 
+// Integers one by one, or packed.
+std::vector<int64_t> ReadList(std::span<const uint8_t> bytes) {
+  std::vector<int64_t> integers;
+  ProtoReader reader(bytes, kNodeDef);
+  for (ProtoField field; reader.Next(&field);) {
+    if (field.number != 3) continue;
+    if (field.bytes.data() == nullptr) integers.push_back(static_cast<int64_t>(field.value));
+    for (ProtoReader packed(field.bytes, kNodeDef); !packed.AtEnd();) integers.push_back(static_cast<int64_t>(packed.Varint()));
+  }
+  return integers;
+}
+
 FlexAttribute ReadAttribute(std::span<const uint8_t> bytes) {
   FlexAttribute attribute;
   ProtoReader reader(bytes, kNodeDef);
   for (ProtoField field; reader.Next(&field);) {
     switch (field.number) {
+      case 1: attribute.integers = ReadList(field.bytes); break;                                 // list
       case 2: attribute.bytes = field.text(); break;                                             // s
       case 4: attribute.real = std::bit_cast<float>(static_cast<uint32_t>(field.value)); break;  // f
       case 3:                                                                                    // i
@@ -86,6 +99,16 @@ const FlexAttribute* FlexNode::Find(std::string_view name) const {
 int64_t FlexNode::Integer(std::string_view name, int64_t absent) const {
   const FlexAttribute* attribute = Find(name);
   return attribute == nullptr ? absent : attribute->integer;
+}
+
+float FlexNode::Real(std::string_view name, float absent) const {
+  const FlexAttribute* attribute = Find(name);
+  return attribute == nullptr ? absent : attribute->real;
+}
+
+std::vector<int64_t> FlexNode::Integers(std::string_view name) const {
+  const FlexAttribute* attribute = Find(name);
+  return attribute == nullptr ? std::vector<int64_t>() : attribute->integers;
 }
 
 std::string_view FlexNode::Bytes(std::string_view name, std::string_view absent) const {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ops/op.h"
 
@@ -20,6 +21,7 @@ struct FlexAttribute {
   std::string_view bytes;
   int64_t integer = 0;  // also of a bool and of a type
   float real = 0.0f;
+  std::vector<int64_t> integers;  // of a list
 };
 
 /// What a NodeDef says. Strings point into the model.
@@ -31,7 +33,10 @@ class FlexNode {
   std::string_view op() const { return op_; }
   int64_t Integer(std::string_view name, int64_t absent) const;
   bool Bool(std::string_view name, bool absent) const { return Integer(name, absent) != 0; }
+  float Real(std::string_view name, float absent) const;
   std::string_view Bytes(std::string_view name, std::string_view absent) const;
+  /// A list of integers; empty where it is absent.
+  std::vector<int64_t> Integers(std::string_view name) const;
   /// Throws unless the attribute, if present, is the TensorFlow type of `type`.
   void CheckType(const Prepare& p, std::string_view name, TensorType type) const;
 
