@@ -351,6 +351,37 @@ void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block
   }
 }
 
+/// The same convolution over an input that has its padding, and no more than the windows see.
+ConvShape WithPadding(const ConvShape& s) {
+  ConvShape padded = s;
+  padded.in_height = (s.out_height - 1) * s.stride_h + (s.kernel_height - 1) * s.dilation_h + 1;
+  padded.in_width = (s.out_width - 1) * s.stride_w + s.kernel_width;
+  padded.pad_top = padded.pad_left = 0;
+  return padded;
+}
+
+// True for an image so small that a copy between zeros costs less than looking after the pixels at its edges.
+SIGRUN_INLINE bool CopiesImage(const ConvShape& s, const Segments& cut) {
+  if (!cut.merged || s.batch != 1) return false;
+  const ConvShape padded = WithPadding(s);
+  const bool crosses = s.pad_top > 0 || s.pad_left > 0 || padded.in_height > s.in_height || padded.in_width > s.in_width;
+  return crosses && static_cast<int64_t>(padded.in_height) * padded.in_width * s.in_channels <= kScratchFloats;
+}
+
+void CopyImage(const ConvShape& s, const ConvShape& padded, const float* input, float* to) {
+  const ptrdiff_t line = static_cast<ptrdiff_t>(s.in_width) * s.in_channels, padded_line = static_cast<ptrdiff_t>(padded.in_width) * s.in_channels;
+  const ptrdiff_t before = static_cast<ptrdiff_t>(s.pad_left) * s.in_channels;
+  const ptrdiff_t count = line < padded_line - before ? line : padded_line - before;
+  for (int32_t i = 0; i < padded.in_height; ++i, to += padded_line) {
+    const int32_t y = i - s.pad_top;
+    const bool inside = y >= 0 && y < s.in_height && count > 0;
+    const ptrdiff_t begin = inside ? before : padded_line, end = inside ? before + count : padded_line;
+    for (ptrdiff_t j = 0; j < begin; ++j) to[j] = 0.0f;
+    for (ptrdiff_t j = begin; j < end; ++j) to[j] = input[y * line + j - before];
+    for (ptrdiff_t j = end; j < padded_line; ++j) to[j] = 0.0f;
+  }
+}
+
 /// One group of a convolution.
 struct Group {
   Gather gather;
@@ -385,6 +416,10 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
     const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     const float* from = g.gather.input + row * depth + pass.offset;
     for (int32_t i = 0; i < block.rows; ++i, from += depth) pointers[i] = from;
+  } else if (CopiesImage(s, cut)) {
+    const ConvShape padded = WithPadding(s);
+    CopyImage(s, padded, g.gather.input, scratch);
+    GatherBlock({padded, cut, scratch}, pass, PixelAt(s, row), block, pointers, nullptr);
   } else {
     GatherBlock(g.gather, pass, PixelAt(s, row), block, pointers, scratch);
   }
