@@ -54,7 +54,7 @@ struct Depth {
   int32_t segments, segment_k, segment_groups;
   explicit Depth(const ConvShape& s) {
     const int64_t line = static_cast<int64_t>(s.kernel_width) * s.in_channels, whole = (line + kDepthUnit - 1) / kDepthUnit * kDepthUnit;
-    const bool by_lines = 3 * whole <= 4 * line;
+    const bool by_lines = 3 * whole <= 4 * line || whole <= 2 * kGroup;
     segments = by_lines ? s.kernel_height : 1;
     segment_k = by_lines ? static_cast<int32_t>(line) : s.taps() * s.in_channels;
     segment_groups = (segment_k + kDepthUnit - 1) / kDepthUnit * (kDepthUnit / kGroup);
@@ -164,7 +164,9 @@ struct LineBlocks {
     const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + s.kernel_width, depth = s.in_channels;
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
     const bool side_by_side = k.segments == s.kernel_height && s.groups == 1 && s.dilation_w == 1;
-    if (!side_by_side || s.taps() == 1 || s.out_width < kLeastLine || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
+    // To gather a few bytes takes as long as many.
+    const int32_t least = k.segment_k < 32 ? kLeastLine / 2 : kLeastLine;
+    if (!side_by_side || s.taps() == 1 || s.out_width < least || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
     const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;
     if (bytes * height > static_cast<int64_t>(kBlockBytes)) return;
     columns = static_cast<int32_t>(width);
@@ -400,17 +402,16 @@ SIGRUN_INLINE void ForTiles(const Block& block, F f) {
   }
 }
 
-// While the tiles of a panel run, each asks for its share of the next panel, whose first tile would else wait for memory.
+// While the tiles of a panel run, each asks for its share of the next panel, whose first tile would else wait for memory. A single tile
+// is as fast as memory.
 struct LookAhead {
   const int8_t* next;
   ptrdiff_t share, step;
-  LookAhead(const Block& block, const std::byte* panel, size_t bytes, bool last)
+  LookAhead(const Block& block, int32_t tiles, const std::byte* panel, size_t bytes, bool last)
       : next(reinterpret_cast<const int8_t*>(panel)), share(0), step(0) {
-    if (last) return;
-    const int32_t lines = (block.rows + block.line_rows - 1) / block.line_rows;
-    const int32_t tiles = lines * ((block.line_rows + kMostRows - 1) / kMostRows);
+    if (last || tiles <= 1) return;
     next += bytes;
-    share = static_cast<ptrdiff_t>(bytes) / tiles;
+    share = static_cast<ptrdiff_t>(static_cast<uint32_t>(bytes) / static_cast<uint32_t>(tiles));
     step = share / (block.k_groups * block.segments) + 1;
   }
   void Next(TileRun* run) {
@@ -457,15 +458,21 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
   static_assert(kPanelVectors <= kMostVectors);
   alignas(64) int32_t sums[kMostRows * kPanel];
   const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
-  int32_t* row_sums = reinterpret_cast<int32_t*>(scratch);
-  if (weight_zero_point != 0) SumRows(s, block, row_sums, reinterpret_cast<int8_t*>(scratch + SumBytes(s)));
+  int32_t* row_sums = nullptr;
+  if (weight_zero_point != 0) {
+    scratch += ActivationBytes(s);
+    row_sums = reinterpret_cast<int32_t*>(scratch);
+    SumRows(s, block, row_sums, reinterpret_cast<int8_t*>(scratch + SumBytes(s)));
+  }
+  const int32_t line_tiles = (block.line_rows + kMostRows - 1) / kMostRows;
+  const int32_t tiles = block.rows == block.line_rows ? line_tiles : line_tiles * ((block.rows + block.line_rows - 1) / block.line_rows);
   const std::byte* panel = weights + 64;
   for (int32_t n = 0; n < s.out_channels; n += kPanel) {
     const int32_t left = s.out_channels - n;
     const PanelLayout layout(block.k_groups * block.segments, left);
     epilogue.Panel(group * s.out_channels + n, left < layout.width ? left : layout.width,
                    reinterpret_cast<const int32_t*>(panel + layout.sums));
-    LookAhead ahead(block, panel, layout.bytes, left <= kPanel);
+    LookAhead ahead(block, tiles, panel, layout.bytes, left <= kPanel);
     ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
       run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
       run.bias = reinterpret_cast<const int32_t*>(panel);
@@ -485,22 +492,21 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
   [[maybe_unused]] const TileSession session;
-  std::byte* sums = scratch + ActivationBytes(s);
   const LineBlocks lines(s, Depth(s));
   if (lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch)) {
     while (rows.begin < rows.end) {
       const Block block = MakeLineBlock(s, lines, source, rows, scratch);
-      RunBlock(s, block, 0, packed, sums, epilogue);
+      RunBlock(s, block, 0, packed, scratch, epilogue);
       rows.begin += block.rows;
     }
     return;
   }
   const int32_t step = BlockRows(s);
-  const size_t group_bytes = PackBytes(s);
+  const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
   for (int32_t begin = rows.begin; begin < rows.end; begin += step) {
     const Range range{begin, rows.end - begin < step ? rows.end : begin + step};
     for (int32_t group = 0; group < s.groups; ++group) {
-      RunBlock(s, MakeBlock(s, source, group, range, scratch), group, packed + group * group_bytes, sums, epilogue);
+      RunBlock(s, MakeBlock(s, source, group, range, scratch), group, packed + group * group_bytes, scratch, epilogue);
     }
   }
 }
