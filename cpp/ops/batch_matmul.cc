@@ -6,6 +6,7 @@
 #include "ops/support/elements.h"
 #include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
+#include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
 
 // BATCH_MATMUL: [..., m, k] x [..., k, n], either transposed, over batch dimensions that broadcast. The right side is packed matrix by
@@ -231,10 +232,34 @@ void EmitHybrid(Prepare& p, const Products& b) {
   });
 }
 
+// INT16 with an INT16 or INT8 right side: 64-bit sums.
+void EmitI16(Prepare& p, const Products& b) {
+  p.CheckType(kRight, {TensorType::kInt16, TensorType::kInt8});
+  const RequantizationI16 requantize =
+      PrepareRequantizationI16(p, kLeft, kRight, -1, -1, RightScales(p, b), b.n, ScaleProduct::kFloatIfSingle);
+  if (p.output_elements(0) == 0) return;
+  const WeightsI16 weights{b.n, b.k, p.type(kRight) == TensorType::kInt16};
+  const auto fill = [weights, stride_n = b.stride_n, stride_k = b.stride_k](const void* matrix, std::byte* to) {
+    weights.Pack(matrix, stride_n, stride_k, nullptr, TensorType::kInt64, to);
+  };
+  const size_t bytes = (weights.bytes() + 63) / 64 * 64;
+  const Packed packed = weights.split ? PackRight<int16_t>(p, b, "right, int16", bytes, fill)
+                                      : PackRight<int8_t>(p, b, "right, int16", bytes, fill);
+  p.Emit([=, in = LeftRows<int16_t>(p, b), out = p.out(0)](RunContext& run) noexcept {
+    const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
+    ForRows(run, b, [&](size_t e, Range rows, int) {
+      const int16_t* x = run.get<int16_t>(in) + static_cast<size_t>(b.left[e]) * b.left_elements();
+      ConvI16(b.shape(), x, weights, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, requantize,
+              run.get<int16_t>(out) + e * output_elements, nullptr, rows);
+    });
+  });
+}
+
 void PrepareBatchMatMul(Prepare& p) {
   const Products products = ReadProducts(p);
-  p.CheckType(kLeft, {TensorType::kFloat32, TensorType::kInt8});
+  p.CheckType(kLeft, {TensorType::kFloat32, TensorType::kInt8, TensorType::kInt16});
   p.CheckOutputType(0, {p.type(kLeft)});
+  if (p.type(kLeft) == TensorType::kInt16) return EmitI16(p, products);
   if (p.type(kLeft) == TensorType::kInt8) {
     p.CheckType(kRight, {TensorType::kInt8});
     return EmitI8(p, products);

@@ -2,6 +2,7 @@
 
 #include "ops/op.h"
 #include "ops/support/gemm.h"
+#include "ops/support/gemm_i16.h"
 #include "ops/support/winograd.h"
 
 // CONV_2D: input [batch, height, width, channels], filter [out_channels, kernel_height, kernel_width, channels / groups], bias
@@ -11,7 +12,7 @@ namespace {
 
 using kernels::ConvShape;
 
-enum Field : int { kPadding, kStrideW, kStrideH, kActivation, kDilationW, kDilationH };
+enum Field : int { kPadding, kStrideW, kStrideH, kActivation, kDilationW, kDilationH, kBiasType };
 
 constexpr int kInput = 0, kFilter = 1, kBias = 2;
 
@@ -41,28 +42,37 @@ bool HasOneScale(const WeightScales& scales) {
 
 void PrepareConv2D(Prepare& p) {
   p.CheckCounts(2, 3, 1);
-  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const TensorType type = p.type(kInput);
   p.CheckOutputType(0, {type});
   const ConvShape shape = Geometry(p);
   const int64_t channels = int64_t{shape.out_channels} * shape.groups;
-  CheckBias(p, kBias, channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  if (type == TensorType::kInt16) {
+    CheckBiasI16(p, kBias, channels);
+  } else {
+    CheckBias(p, kBias, channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  }
   p.SetShape(0, OutputShape(shape));
   const Gemm gemm{
       .shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = ptrdiff_t{shape.taps()} * shape.in_channels};
+  if (type == TensorType::kInt16) {
+    p.CheckType(kFilter, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2, TensorType::kInt16});
+    return EmitGemm16(p, gemm, ReadWeightScales(p, kFilter, 0, channels), ScaleProduct::kDouble, kBiasType, true);
+  }
   if (type != TensorType::kFloat32) {
-    p.CheckType(kFilter, {type});
+    type == TensorType::kUInt8 ? p.CheckType(kFilter, {type}) : CheckIntWeights(p, kFilter);
     return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, channels),
                      type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble);
   }
-  p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
   if (p.type(kFilter) == TensorType::kFloat32) return SuitsWinograd(p, gemm) ? EmitWinogradF32(p, gemm) : EmitGemmF32(p, gemm);
+  CheckIntWeights(p, kFilter);
   // The reference quantises images asymmetrically where the filter's channels differ in scale, symmetrically where they do not.
   const WeightScales scales = ReadWeightScales(p, kFilter, 0, channels);
   EmitGemmHybrid(p, gemm, scales, {.asymmetric = !HasOneScale(scales), .per_image = true});
 }
 
-constexpr OpDef kOps[] = {{.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue}};
+constexpr OpDef kOps[] = {
+    {.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue}};
 
 }  // namespace
 

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "ops/op.h"
 #include "ops/support/gemm.h"
+#include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
 
 // DEPTHWISE_CONV_2D with a filter [1, height, width, out]. The depth multiplier follows from the shapes. Over one input channel it is a
@@ -56,10 +58,11 @@ void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
     ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
   });
   if (p.type(kFilter) != TensorType::kFloat32) return;  // the input is the whole image's, rounded
-  p.AlsoByLines(kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
-                [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
-                  kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
-                });
+  p.AlsoByLines(
+      kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
+      [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+        kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+      });
 }
 
 Packed PackF32(Prepare& p, const ConvShape& s) {
@@ -118,19 +121,74 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
                 });
 }
 
+// f(tap, pixel of the input) for the taps of an output pixel that lie in the image.
+template <class F>
+void ForTaps(const ConvShape& s, int32_t row, const F& f) {
+  const int32_t x = row % s.out_width, y = row / s.out_width % s.out_height, image = row / (s.out_width * s.out_height);
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
+    const int32_t in_y = y * s.stride_h - s.pad_top + ky * s.dilation_h;
+    for (int32_t kx = 0; kx < s.kernel_width; ++kx) {
+      const int32_t in_x = x * s.stride_w - s.pad_left + kx * s.dilation_w;
+      if (in_y < 0 || in_y >= s.in_height || in_x < 0 || in_x >= s.in_width) continue;
+      f(ky * s.kernel_width + kx, (static_cast<ptrdiff_t>(image) * s.in_height + in_y) * s.in_width + in_x);
+    }
+  }
+}
+
+// INT16, exactly as LiteRT's reference: 64-bit sums.
+void Emit16(Prepare& p, const ConvShape& s) {
+  p.CheckType(kFilter, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2, TensorType::kInt16});
+  const RequantizationI16 requantize = PrepareRequantizationI16(
+      p, kInput, kFilter, kBias, -1, ReadWeightScales(p, kFilter, 3, s.out_channels), s.out_channels, ScaleProduct::kDouble);
+  if (p.output_elements(0) == 0) return;
+  const bool wide_bias = p.has_input(kBias) && p.type(kBias) == TensorType::kInt64;
+  const Packed packed = PackWeights(p, kFilter, -1, Key(s) + " int16", static_cast<size_t>(p.elements(kFilter)) * sizeof(int16_t), 0,
+                                    [=, n = p.elements(kFilter)](const void* filter, const void*, std::byte* to, std::byte*) {
+                                      int16_t* words = reinterpret_cast<int16_t*>(to);
+                                      std::copy_n(static_cast<const int8_t*>(filter), n, words);  // also of an INT16 filter, as LiteRT does
+                                    });
+  const Slot sums = p.Scratch(static_cast<size_t>(p.workers()) * static_cast<size_t>(s.out_channels) * sizeof(int64_t));
+  p.Emit([=, in = p.in(kInput), bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
+    const int32_t multiplier = s.out_channels / s.in_channels;
+    run.Parallel(s.rows(), 4 * MacCost(int64_t{s.taps()} * s.out_channels), [&](Range rows, int worker) {
+      int64_t* sum = run.get<int64_t>(sums) + static_cast<ptrdiff_t>(worker) * s.out_channels;
+      for (int32_t row = rows.begin; row < rows.end; ++row) {
+        for (int32_t c = 0; c < s.out_channels; ++c) {
+          sum[c] = bias.index < 0 ? 0 : wide_bias ? run.get<int64_t>(bias)[c] : run.get<int32_t>(bias)[c];
+        }
+        ForTaps(s, row, [&](int32_t tap, ptrdiff_t pixel) {
+          const int16_t *x = run.get<int16_t>(in) + pixel * s.in_channels,
+                        *w = reinterpret_cast<const int16_t*>(packed.get(run)) + static_cast<ptrdiff_t>(tap) * s.out_channels;
+          if (multiplier == 1) {
+            for (int32_t c = 0; c < s.out_channels; ++c) sum[c] += int32_t{x[c]} * w[c];
+          } else {
+            for (int32_t c = 0; c < s.out_channels; ++c) sum[c] += int32_t{x[c / multiplier]} * w[c];
+          }
+        });
+        int16_t* y = run.get<int16_t>(out) + static_cast<ptrdiff_t>(row) * s.out_channels;
+        for (int32_t c = 0; c < s.out_channels; ++c) y[c] = requantize.Scale(sum[c], c);
+      }
+    });
+  });
+}
+
 void PrepareDepthwiseConv2D(Prepare& p) {
   p.CheckCounts(2, 3, 1);
-  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const TensorType type = p.type(kInput);
   p.CheckOutputType(0, {type});
   const ConvShape shape = Geometry(p);
-  CheckBias(p, kBias, shape.out_channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  if (type == TensorType::kInt16) {
+    CheckBiasI16(p, kBias, shape.out_channels);
+  } else {
+    CheckBias(p, kBias, shape.out_channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  }
   p.SetShape(0, OutputShape(shape));
   const Gemm gemm{.shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = 1, .stride_k = shape.out_channels};
   const bool is_gemm = shape.in_channels == 1;
   if (type == TensorType::kFloat32) {
-    p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
-    if (p.type(kFilter) == TensorType::kInt8) {
+    if (p.type(kFilter) != TensorType::kFloat32) {
+      CheckIntWeights(p, kFilter);
       const WeightScales scales = ReadSymmetricWeightScales(p, kFilter, 3, shape.out_channels);
       return is_gemm ? EmitGemmHybrid(p, gemm, scales, {.asymmetric = true, .per_image = true}) : EmitHybrid(p, shape, scales);
     }
@@ -138,14 +196,20 @@ void PrepareDepthwiseConv2D(Prepare& p) {
     if (p.output_elements(0) != 0) EmitF32(p, shape, p.in(kInput), PackF32(p, shape));
     return;
   }
-  p.CheckType(kFilter, {type});
+  if (type == TensorType::kInt16)
+    return is_gemm ? EmitGemm16(p, gemm, ReadWeightScales(p, kFilter, 3, shape.out_channels), ScaleProduct::kDouble, -1, true)
+                   : Emit16(p, shape);
+  type == TensorType::kUInt8 ? p.CheckType(kFilter, {type}) : CheckIntWeights(p, kFilter);
   const WeightScales scales = ReadSymmetricWeightScales(p, kFilter, 3, shape.out_channels);
   const auto product = type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble;
   return is_gemm ? EmitGemm8(p, gemm, scales, product) : Emit8(p, shape, scales, product);
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "DEPTHWISE_CONV_2D", .prepare = PrepareDepthwiseConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue},
+    {.name = "DEPTHWISE_CONV_2D",
+     .prepare = PrepareDepthwiseConv2D,
+     .activation_field = kActivation,
+     .traits = kFusesPadding | kFusesEpilogue},
 };
 
 }  // namespace

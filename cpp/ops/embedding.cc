@@ -35,13 +35,30 @@ int32_t Unpack(const int8_t* data, int64_t i) {
   }
 }
 
+// The same where each block of a row has a scale.
+template <int kBits, class Y>
+void EmitDequantizedBlocks(Prepare& p) {
+  const int64_t size = p.shape(1)[0], row = RowElements(p.shape(1)), count = p.elements(0);
+  p.Emit([=, blocks = p.blocks(1), i = p.in(0), x = p.in(1), y = p.out(0)](RunContext& run) noexcept {
+    const int32_t* rows = run.get<int32_t>(i);
+    if (!CheckRows(run, rows, count, size)) return;
+    const int8_t* from = run.get<int8_t>(x);
+    Y* to = run.get<Y>(y);
+    for (int64_t k = 0; k < count; ++k) {
+      for (int64_t at = rows[k] * row; at < (rows[k] + 1) * row; ++at) {
+        *to++ = static_cast<Y>(static_cast<float>(Unpack<kBits>(from, at)) * blocks.scale[static_cast<size_t>(at / blocks.size)]);
+      }
+    }
+  });
+}
+
 // Numbers of a symmetrically quantised table as floats. UINT8 is read as INT8, as LiteRT does.
 template <int kBits, class Y>
 void EmitDequantizedRows(Prepare& p) {
   const Quantization& q = p.quantization(1);
   const int64_t size = p.shape(1)[0], row = RowElements(p.shape(1)), count = p.elements(0);
   const bool per_row = q.scale.size() > 1;
-  p.Check(q.block_size == 0, "a table quantised by blocks");
+  if (q.block_size > 0) return EmitDequantizedBlocks<kBits, Y>(p);
   p.Check(!q.empty() && (!per_row || (q.dimension == 0 && static_cast<int64_t>(q.scale.size()) == size)), "a table of ", size,
           " rows with ", q.scale.size(), " scales along dimension ", q.dimension);
   p.Check(q.zero_point.empty() || q.zero_point[0] == 0, "a table with the zero point ", q.zero_point.empty() ? 0 : q.zero_point[0]);

@@ -1,18 +1,71 @@
+#include <algorithm>
+#include <utility>
+
 #include "ops/op.h"
 #include "ops/support/gemm.h"
+#include "ops/support/gemm_i16.h"
+#include "ops/support/quantization.h"
+#include "ops/support/recurrent.h"
 
 // FULLY_CONNECTED: input [..., k] taken as rows of k, filter [n, k], bias [n]; output [rows, n], or the input's shape with its last
 // dimension replaced if keep_num_dims is set.
 namespace sigrun::ops {
 namespace {
 
-enum Field : int { kActivation, kWeightsFormat, kKeepNumDims, kAsymmetricQuantizeInputs };
+enum Field : int { kActivation, kWeightsFormat, kKeepNumDims, kAsymmetricQuantizeInputs, kBiasType };
 
 constexpr int kInput = 0, kFilter = 1, kBias = 2;
 
+// Weights [n, k] quantised by blocks along k: a product for each block, scaled and added to the ones before. Activations are rounded row by
+// row. Channels are cut into pieces so that threads can share one row, and a block of a piece stays in L1 while all rows take it.
+void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
+  constexpr int32_t kPiece = 256;
+  const Prepare::Blocks blocks = p.blocks(kFilter);
+  const int32_t size = blocks.size, count = k / size, pieces = (n + kPiece - 1) / kPiece;
+  if (p.output_elements(0) == 0) return;
+  const auto& kernels = p.kernels();
+  const auto shape = [=](int32_t piece) { return kernels::ConvShape::MatMul(1, size, std::min(kPiece, n - piece * kPiece)); };
+  const size_t bytes = kernels.pack_i8_bytes(shape(0)), scratch_bytes = kernels.conv_i8_scratch_bytes(shape(0));
+  const Packed packed = PackWeights(p, kFilter, -1, Concat("blocks of ", size, " ", n, "x", k), bytes * static_cast<size_t>(pieces * count),
+                                    0, [=, pack = kernels.pack_i8](const void* w, const void*, std::byte* to, std::byte*) {
+                                      for (int32_t i = 0; i < pieces * count; ++i, to += bytes) {
+                                        const int32_t piece = i / count, first = i % count * size;
+                                        const int8_t* from =
+                                            static_cast<const int8_t*>(w) + static_cast<ptrdiff_t>(piece) * kPiece * k + first;
+                                        pack(shape(piece), {from, k, 1}, false, nullptr, 0, 0, to);
+                                      }
+                                    });
+  std::vector<float> scale(blocks.scale.size());  // by block, by channel
+  for (size_t i = 0; i < scale.size(); ++i)
+    scale[i % static_cast<size_t>(count) * static_cast<size_t>(n) + i / static_cast<size_t>(count)] = blocks.scale[i];
+  p.Emit([=, scale = std::move(scale), source = RowSource(p, rows, k, true, true), conv = kernels.conv_i8_f32,
+          last_clamp = ActivationClamp(p), scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(kInput),
+          bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
+    const RowSource::Rows x = source.Take(run, run.get<float>(in), rows);
+    run.Parallel(pieces, MacCost(int64_t{kPiece} * k * rows), [&](kernels::Range range, int worker) {
+      std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
+      for (int32_t i = range.begin * count; i < range.end * count; ++i) {
+        const int32_t piece = i / count, block = i % count, first = piece * kPiece;
+        const float* scales = scale.data() + static_cast<ptrdiff_t>(block) * n + first;
+        const kernels::ClampF32 clamp = block + 1 == count ? last_clamp : kernels::EpilogueF32{}.clamp;
+        const float* biases = run.get<float>(bias);
+        for (ptrdiff_t r = 0; r < rows; ++r) {
+          float* y = run.get<float>(out) + r * n + first;
+          conv(shape(piece), x.rounded + r * k + block * size, packed.get(run) + static_cast<size_t>(i) * bytes, y, x.scale + r,
+               x.zero_point + r, false, scales,
+               block > 0           ? y
+               : biases == nullptr ? nullptr
+                                   : biases + first,
+               clamp, own, {0, 1});
+        }
+      }
+    });
+  });
+}
+
 void PrepareFullyConnected(Prepare& p) {
   p.CheckCounts(2, 3, 1);
-  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const TensorType type = p.type(kInput);
   p.CheckOutputType(0, {type});
   if (p.options().Scalar<int8_t>(kWeightsFormat) != 0) p.Refuse(StatusCode::kUnimplemented, "shuffled weights");
@@ -23,7 +76,11 @@ void PrepareFullyConnected(Prepare& p) {
   p.Check(total % k == 0, "input ", ToString(p.shape(kInput)), " has ", total, " elements, which do not divide into rows of ", k);
   p.Check(total <= INT32_MAX, "input ", ToString(p.shape(kInput)), " is too large");
   const int32_t rows = static_cast<int32_t>(total / k);
-  CheckBias(p, kBias, n, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  if (type == TensorType::kInt16) {
+    CheckBiasI16(p, kBias, n);
+  } else {
+    CheckBias(p, kBias, n, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
+  }
   Shape out = {rows, n};
   if (p.options().Bool(kKeepNumDims)) {
     out = p.shape(kInput);
@@ -32,17 +89,25 @@ void PrepareFullyConnected(Prepare& p) {
   }
   p.SetShape(0, out);
   const Gemm gemm{.shape = kernels::ConvShape::MatMul(rows, k, n), .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = k};
+  if (type == TensorType::kInt16) {
+    p.CheckType(kFilter, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2, TensorType::kInt16});
+    const WeightScales scales = ReadWeightScales(p, kFilter, 0, n);
+    return EmitGemm16(p, gemm, scales, p.type(kFilter) == TensorType::kInt16 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kUnquantized,
+                      kBiasType, false);
+  }
   if (type != TensorType::kFloat32) {
-    p.CheckType(kFilter, {type});
+    type == TensorType::kUInt8 ? p.CheckType(kFilter, {type}) : CheckIntWeights(p, kFilter);
     return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, n), ScaleProduct::kUnquantized);
   }
-  p.CheckType(kFilter, {TensorType::kFloat32, TensorType::kInt8});
   if (p.type(kFilter) == TensorType::kFloat32) return EmitGemmF32(p, gemm);
+  CheckIntWeights(p, kFilter);
+  if (p.quantization(kFilter).block_size > 0) return EmitBlockwise(p, rows, k, n);
   EmitGemmHybrid(p, gemm, ReadWeightScales(p, kFilter, 0, n),
                  {.asymmetric = p.options().Bool(kAsymmetricQuantizeInputs), .per_image = false});
 }
 
-constexpr OpDef kOps[] = {{.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation, .traits = kFusesEpilogue}};
+constexpr OpDef kOps[] = {
+    {.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation, .traits = kFusesEpilogue}};
 
 }  // namespace
 

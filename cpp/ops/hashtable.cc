@@ -47,7 +47,8 @@ const HashTable* FindImported(RunContext& run, Slot handle, Types types) {
 
 void CheckKeys(const Prepare& p, TensorType value) {
   p.CheckType(1, {TensorType::kInt64, TensorType::kString});
-  p.Check(value == TensorType::kString || (TensorTypeBits(value) > 0 && TensorTypeBits(value) % 8 == 0), "values of type ", TensorTypeName(value));
+  p.Check(value == TensorType::kString || (TensorTypeBits(value) > 0 && TensorTypeBits(value) % 8 == 0), "values of type ",
+          TensorTypeName(value));
 }
 
 size_t ValueBytes(TensorType type) { return static_cast<size_t>(TensorTypeBits(type)) / 8; }
@@ -76,12 +77,14 @@ void PrepareFind(Prepare& p) {
   p.Check(p.elements(2) == 1, "its default value has the shape ", ToString(p.shape(2)));
   p.UseState();
   p.SetShape(0, p.shape(1));
-  p.Emit([types = Types{p.type(1), p.type(2)}, count = p.elements(1), x = p.in(0), keys = p.in(1), otherwise = p.in(2), y = p.out(0)](RunContext& run) noexcept {
+  p.Emit([types = Types{p.type(1), p.type(2)}, count = p.elements(1), x = p.in(0), keys = p.in(1), otherwise = p.in(2),
+          y = p.out(0)](RunContext& run) noexcept {
     const HashTable* table = FindImported(run, x, types);
     if (table == nullptr) return;
     if (types.value == TensorType::kString) {
       const std::string& absent = run.get<const Strings>(otherwise)->front();
-      LookUp(*table, run, keys, count, [&](size_t n, int64_t at) { (*run.get<Strings>(y))[n] = at < 0 ? absent : table->strings[static_cast<size_t>(at)]; });
+      LookUp(*table, run, keys, count,
+             [&](size_t n, int64_t at) { (*run.get<Strings>(y))[n] = at < 0 ? absent : table->strings[static_cast<size_t>(at)]; });
       return;
     }
     const size_t size = ValueBytes(types.value);
@@ -120,7 +123,8 @@ void PrepareImport(Prepare& p) {
   CheckKeys(p, p.type(2));
   p.Check(p.elements(1) == p.elements(2), p.elements(1), " keys for ", p.elements(2), " values");
   p.UseState();
-  p.Emit([types = Types{p.type(1), p.type(2)}, count = static_cast<size_t>(p.elements(1)), x = p.in(0), keys = p.in(1), values = p.in(2)](RunContext& run) noexcept {
+  p.Emit([types = Types{p.type(1), p.type(2)}, count = static_cast<size_t>(p.elements(1)), x = p.in(0), keys = p.in(1),
+          values = p.in(2)](RunContext& run) noexcept {
     HashTable* table = FindTable(run, x);
     if (table == nullptr || table->imported) return;  // it is filled once
     const Status status = Guard([&] { Import(*table, run, types, count, keys, values); });

@@ -22,7 +22,8 @@ void CheckClips(const Prepare& p, const LstmOptions& options) {
   p.Check(options.cell_clip >= 0 && options.projection_clip >= 0, "clips ", options.cell_clip, " and ", options.projection_clip);
 }
 
-// --- one direction ------------------------------------------------------------------------------------------------------------------------
+// --- one direction
+// ------------------------------------------------------------------------------------------------------------------------
 
 LstmOperands OneDirection(const Prepare& p) {
   LstmOperands o;
@@ -55,11 +56,15 @@ void PrepareOneDirection(Prepare& p, const LstmOptions& options) {
 void PrepareUnidirectional(Prepare& p) {
   enum Field : int { kActivation, kCellClip, kProjectionClip, kTimeMajor, kAsymmetric };
   const auto& f = p.options();
-  PrepareOneDirection(p, {.activation = f.Scalar<int8_t>(kActivation), .cell_clip = f.Scalar<float>(kCellClip),
-                          .projection_clip = f.Scalar<float>(kProjectionClip), .time_major = f.Bool(kTimeMajor), .asymmetric = f.Bool(kAsymmetric)});
+  PrepareOneDirection(p, {.activation = f.Scalar<int8_t>(kActivation),
+                          .cell_clip = f.Scalar<float>(kCellClip),
+                          .projection_clip = f.Scalar<float>(kProjectionClip),
+                          .time_major = f.Bool(kTimeMajor),
+                          .asymmetric = f.Bool(kAsymmetric)});
 }
 
-// --- the basic LSTM: one product over input and state, side by side -----------------------------------------------------------------------
+// --- the basic LSTM: one product over input and state, side by side
+// -----------------------------------------------------------------------
 
 enum BasicInput : int { kInput, kLastOutput, kWeights, kBias, kLastState, kBasicInputs };
 enum BasicOutput : int { kOutput, kState, kConcatenated, kActivations, kBasicOutputs };
@@ -120,7 +125,14 @@ BasicStep<T, S> MakeBasicStep(Prepare& p, const BasicSizes& s, TensorType type, 
   p.CheckOutputType(kActivations, {state});
   CheckOperand(p, kLastOutput, type, {s.batch, s.cells}, "last outputs");
   CheckOperand(p, kLastState, state, {s.batch, s.cells}, "last states");
-  return {s, p.in(kInput), p.in(kLastOutput), p.in(kLastState), p.out(kOutput), p.out(kState), p.out(kConcatenated), p.out(kActivations),
+  return {s,
+          p.in(kInput),
+          p.in(kLastOutput),
+          p.in(kLastState),
+          p.out(kOutput),
+          p.out(kState),
+          p.out(kConcatenated),
+          p.out(kActivations),
           p.is_variable(kLastOutput) && p.is_variable(kLastState)};
 }
 
@@ -165,14 +177,16 @@ void EmitBasicUInt8(Prepare& p, const BasicSizes& s) {
 
 void PrepareBasic(Prepare& p, const LstmOptions& options) {
   p.CheckCounts(kBasicInputs, kBasicInputs, kBasicOutputs);
-  p.Check(static_cast<schema::Activation>(options.activation) == schema::Activation::kTanh && options.cell_clip == 0 && options.projection_clip == 0,
+  p.Check(static_cast<schema::Activation>(options.activation) == schema::Activation::kTanh && options.cell_clip == 0 &&
+              options.projection_clip == 0,
           "the basic kernel with activation ", int{options.activation}, " and clips ", options.cell_clip, " and ", options.projection_clip);
   p.CheckType(kInput, {TensorType::kFloat32, TensorType::kUInt8});
   p.Check(p.shape(kInput).size() >= 2 && p.shape(kLastOutput).size() == 2, "its input has the shape ", ToString(p.shape(kInput)));
   BasicSizes s{};
   s.input = p.shape(kInput).back();
   s.cells = p.shape(kLastOutput)[1];
-  p.Check(s.input > 0 && s.cells > 0 && p.elements(kInput) / s.input <= INT32_MAX / (4 * s.cells), "its input has the shape ", ToString(p.shape(kInput)));
+  p.Check(s.input > 0 && s.cells > 0 && p.elements(kInput) / s.input <= INT32_MAX / (4 * s.cells), "its input has the shape ",
+          ToString(p.shape(kInput)));
   s.batch = static_cast<int32_t>(p.elements(kInput) / s.input);
   p.SetShape(kOutput, {s.batch, s.cells});
   p.SetShape(kState, {s.batch, s.cells});
@@ -184,12 +198,15 @@ void PrepareBasic(Prepare& p, const LstmOptions& options) {
 void PrepareLstm(Prepare& p) {
   enum Field : int { kActivation, kCellClip, kProjectionClip, kKernel, kAsymmetric };
   const auto& f = p.options();
-  const LstmOptions options{.activation = f.Scalar<int8_t>(kActivation), .cell_clip = f.Scalar<float>(kCellClip),
-                            .projection_clip = f.Scalar<float>(kProjectionClip), .asymmetric = f.Bool(kAsymmetric)};
+  const LstmOptions options{.activation = f.Scalar<int8_t>(kActivation),
+                            .cell_clip = f.Scalar<float>(kCellClip),
+                            .projection_clip = f.Scalar<float>(kProjectionClip),
+                            .asymmetric = f.Bool(kAsymmetric)};
   return f.Scalar<int8_t>(kKernel) == 1 ? PrepareBasic(p, options) : PrepareOneDirection(p, options);
 }
 
-// --- two directions -----------------------------------------------------------------------------------------------------------------------
+// --- two directions
+// -----------------------------------------------------------------------------------------------------------------------
 
 constexpr int kAuxInput = 39;
 
@@ -218,8 +235,11 @@ LstmOperands Direction(const Prepare& p, bool forward) {
 void PrepareBidirectional(Prepare& p) {
   enum Field : int { kActivation, kCellClip, kProjectionClip, kMergeOutputs, kTimeMajor, kAsymmetric };
   const auto& f = p.options();
-  LstmOptions options{.activation = f.Scalar<int8_t>(kActivation), .cell_clip = f.Scalar<float>(kCellClip), .projection_clip = f.Scalar<float>(kProjectionClip),
-                      .time_major = f.Bool(kTimeMajor, true), .asymmetric = f.Bool(kAsymmetric)};
+  LstmOptions options{.activation = f.Scalar<int8_t>(kActivation),
+                      .cell_clip = f.Scalar<float>(kCellClip),
+                      .projection_clip = f.Scalar<float>(kProjectionClip),
+                      .time_major = f.Bool(kTimeMajor, true),
+                      .asymmetric = f.Bool(kAsymmetric)};
   const bool merge = f.Bool(kMergeOutputs);
   p.Check(p.inputs() == 48, "it has ", p.inputs(), " inputs, expected 48");
   p.Check(p.outputs() == (merge ? 1 : 2), "it has ", p.outputs(), " outputs");

@@ -106,6 +106,13 @@ class Prepare {
   };
   Sparse sparse(int i) const;
 
+  /// How an input quantised by blocks along its last dimension is scaled: a number for each `size` elements.
+  struct Blocks {
+    int32_t size;
+    std::vector<float> scale;
+  };
+  Blocks blocks(int i) const;
+
   [[noreturn]] void Refuse(StatusCode code, const std::string& what) const;
   /// Refuse(kInvalidArgument, parts...) unless `holds`.
   template <class... Parts>

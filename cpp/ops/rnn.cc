@@ -18,7 +18,8 @@ struct RnnOptions {
   bool forward = true;
 };
 
-// Products with the input come first, for all steps at once, and stand where the output will be unless it is shared with the other direction.
+// Products with the input come first, for all steps at once, and stand where the output will be unless it is shared with the other
+// direction.
 struct Rnn {
   Sequences sequences;
   int32_t input_size, aux_size, units;
@@ -56,7 +57,8 @@ struct Rnn {
 };
 
 int32_t Units(const Prepare& p, const RnnOperands& o) {
-  p.Check(p.has_input(o.weights) && p.shape(o.weights).size() == 2 && p.shape(o.weights)[0] > 0, "its weights (input ", o.weights, ") are no matrix");
+  p.Check(p.has_input(o.weights) && p.shape(o.weights).size() == 2 && p.shape(o.weights)[0] > 0, "its weights (input ", o.weights,
+          ") are no matrix");
   return p.shape(o.weights)[0];
 }
 
@@ -77,7 +79,8 @@ void EmitRnn(Prepare& p, const RnnOperands& o, const RnnOptions& options, int ou
   if (o.aux >= 0) {
     p.CheckType(o.aux, {TensorType::kFloat32});
     rnn.aux_size = p.shape(o.aux).empty() ? 0 : p.shape(o.aux).back();
-    p.Check(rnn.aux_size > 0 && p.elements(o.aux) == int64_t{s.total()} * rnn.aux_size, "its auxiliary input has the shape ", ToString(p.shape(o.aux)));
+    p.Check(rnn.aux_size > 0 && p.elements(o.aux) == int64_t{s.total()} * rnn.aux_size, "its auxiliary input has the shape ",
+            ToString(p.shape(o.aux)));
     rnn.aux_product = RowProduct(p, o.aux_weights, -1, s.total(), units, rnn.aux_size, "auxiliary weights");
     rnn.aux_rows = RowSource(p, s.total(), rnn.aux_size, hybrid, options.asymmetric);
     rnn.aux = p.in(o.aux);

@@ -21,8 +21,8 @@ struct Sizes {
 Sizes ReadSizes(const Prepare& p) {
   p.Check(p.inputs() == kInputs && p.outputs() == 1, "it has ", p.inputs(), " inputs and ", p.outputs(), " outputs, expected 5 and 1");
   const Shape &input = p.shape(kInput), &feature = p.shape(kFeatureWeights), &time = p.shape(kTimeWeights);
-  p.Check(input.size() == 2 && feature.size() == 2 && time.size() == 2, "operands of shapes ", ToString(input), ", ", ToString(feature), " and ",
-          ToString(time));
+  p.Check(input.size() == 2 && feature.size() == 2 && time.size() == 2, "operands of shapes ", ToString(input), ", ", ToString(feature),
+          " and ", ToString(time));
   const int32_t rank = p.options().Scalar<int32_t>(kRank);
   p.Check(rank > 0 && feature[0] > 0 && feature[0] % rank == 0, feature[0], " filters of rank ", rank);
   p.Check(feature[1] == input[1] && time[0] == feature[0] && time[1] > 0 && input[1] > 0, "operands of shapes ", ToString(input), ", ",
@@ -34,7 +34,8 @@ Sizes ReadSizes(const Prepare& p) {
 // Each row of the state moves on by one number; the last is left to be written.
 template <class T>
 void Shift(T* state, const Sizes& s) {
-  for (ptrdiff_t row = 0; row < s.rows(); ++row) std::copy(state + row * s.memory + 1, state + (row + 1) * s.memory, state + row * s.memory);
+  for (ptrdiff_t row = 0; row < s.rows(); ++row)
+    std::copy(state + row * s.memory + 1, state + (row + 1) * s.memory, state + row * s.memory);
 }
 
 // f(output element, unit, sum) for all elements; S is the type of the sums.
@@ -59,8 +60,10 @@ Slot FloatTimeWeights(Prepare& p) {
   p.CheckType(kTimeWeights, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
   if (p.type(kTimeWeights) == TensorType::kFloat32) return p.in(kTimeWeights);
   const Slot floats = p.Scratch(static_cast<size_t>(p.elements(kTimeWeights)) * sizeof(float));
-  p.Emit([=, dequantize = p.kernels().dequantize_i8, n = static_cast<size_t>(p.elements(kTimeWeights)), scale = p.affine(kTimeWeights).scale,
-          weights = p.in(kTimeWeights)](RunContext& run) noexcept { dequantize(run.get<int8_t>(weights), run.get<float>(floats), n, scale, 0); });
+  p.Emit([=, dequantize = p.kernels().dequantize_i8, n = static_cast<size_t>(p.elements(kTimeWeights)),
+          scale = p.affine(kTimeWeights).scale, weights = p.in(kTimeWeights)](RunContext& run) noexcept {
+    dequantize(run.get<int8_t>(weights), run.get<float>(floats), n, scale, 0);
+  });
   return floats;
 }
 
@@ -73,13 +76,15 @@ void EmitFloat(Prepare& p, const Sizes& s) {
           rows = RowSource(p, s.batch, s.input, hybrid, p.options().Bool(kAsymmetric)),
           activation = ActivationKernel(p, p.options().Scalar<int8_t>(kActivation)),
           latest = p.Scratch(static_cast<size_t>(s.rows()) * sizeof(float)), input = p.in(kInput), bias = p.in(kBias),
-          state = StateSlot(p, kState, TensorType::kFloat32, {s.batch, s.filters * s.memory}, "state"), output = p.out(0)](RunContext& run) noexcept {
+          state = StateSlot(p, kState, TensorType::kFloat32, {s.batch, s.filters * s.memory}, "state"),
+          output = p.out(0)](RunContext& run) noexcept {
     float *kept = run.get<float>(state), *last = run.get<float>(latest), *y = run.get<float>(output);
     const float* addend = run.get<float>(bias);
     product.Run(run, rows.Take(run, run.get<float>(input), s.batch), s.batch, last, 0);
     Shift(kept, s);
     for (ptrdiff_t row = 0; row < s.rows(); ++row) kept[(row + 1) * s.memory - 1] = last[row];
-    ForUnits<float>(s, kept, run.get<const float>(time_weights), [&](ptrdiff_t i, ptrdiff_t unit, float sum) { y[i] = sum + (addend != nullptr ? addend[unit] : 0.0f); });
+    ForUnits<float>(s, kept, run.get<const float>(time_weights),
+                    [&](ptrdiff_t i, ptrdiff_t unit, float sum) { y[i] = sum + (addend != nullptr ? addend[unit] : 0.0f); });
     if (activation != nullptr) activation(y, y, static_cast<size_t>(s.batch) * static_cast<size_t>(s.units));
   });
 }
@@ -93,8 +98,10 @@ void EmitInt8(Prepare& p, const Sizes& s) {
   const Prepare::Affine in = p.affine(kInput), feature = p.affine(kFeatureWeights), time = p.affine(kTimeWeights), out = p.output_affine(0);
   const Slot state = StateSlot(p, kState, TensorType::kInt16, {s.batch, s.filters * s.memory}, "state");
   const float state_scale = p.affine(kState).scale;
-  const FixedPoint to_state = QuantizeMultiplier(in.scale * feature.scale / state_scale), to_output = QuantizeMultiplier(state_scale * time.scale / out.scale);
-  p.Emit([=, input = p.in(kInput), features = p.in(kFeatureWeights), weights = p.in(kTimeWeights), bias = p.in(kBias), output = p.out(0)](RunContext& run) noexcept {
+  const FixedPoint to_state = QuantizeMultiplier(in.scale * feature.scale / state_scale),
+                   to_output = QuantizeMultiplier(state_scale * time.scale / out.scale);
+  p.Emit([=, input = p.in(kInput), features = p.in(kFeatureWeights), weights = p.in(kTimeWeights), bias = p.in(kBias),
+          output = p.out(0)](RunContext& run) noexcept {
     int16_t* kept = run.get<int16_t>(state);
     Shift(kept, s);
     for (ptrdiff_t row = 0; row < s.rows(); ++row) {
@@ -106,7 +113,8 @@ void EmitInt8(Prepare& p, const Sizes& s) {
     const int32_t* addend = run.get<int32_t>(bias);
     ForUnits<int32_t>(s, kept, run.get<const int16_t>(weights), [&](ptrdiff_t i, ptrdiff_t unit, int32_t sum) {
       if (addend != nullptr) sum = kernels::WrapAdd(sum, addend[unit]);
-      run.get<int8_t>(output)[i] = static_cast<int8_t>(std::clamp(ScaleBy(sum, to_output.multiplier, to_output.shift) + out.zero_point, -128, 127));
+      run.get<int8_t>(output)[i] =
+          static_cast<int8_t>(std::clamp(ScaleBy(sum, to_output.multiplier, to_output.shift) + out.zero_point, -128, 127));
     });
   });
 }

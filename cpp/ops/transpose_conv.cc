@@ -5,6 +5,7 @@
 
 #include "ops/op.h"
 #include "ops/support/gemm.h"
+#include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
 
 // TRANSPOSE_CONV with weights [out, height, width, in]. Output pixels whose positions are equal modulo the strides (a phase) are a plain
@@ -17,7 +18,7 @@ namespace {
 using kernels::ConvShape;
 using kernels::Range;
 
-enum Field : int { kPadding, kStrideW, kStrideH, kActivation };
+enum Field : int { kPadding, kStrideW, kStrideH, kActivation, kBiasType };
 
 constexpr int kOutputShape = 0, kWeights = 1, kInput = 2, kBias = 3;
 
@@ -356,7 +357,7 @@ void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requant
 
 void Emit8(Prepare& p, const Geometry& g) {
   const TensorType type = p.type(kInput);
-  p.CheckType(kWeights, {type});
+  type == TensorType::kUInt8 ? p.CheckType(kWeights, {type}) : CheckIntWeights(p, kWeights);
   const Prepare::Affine input = CheckedAffine(p, kInput);
   const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
   const auto product = type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble;
@@ -367,16 +368,50 @@ void Emit8(Prepare& p, const Geometry& g) {
   }
 }
 
+// INT16, exactly as LiteRT's reference: sums are 64 bits wide, or 32 where biases are INT32.
+void Emit16(Prepare& p, const Geometry& g) {
+  p.CheckType(kWeights, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2});
+  CheckBiasI16(p, kBias, g.out_channels);
+  const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
+  if (p.output_elements(0) == 0) return;
+  const TensorType bias_type = p.has_input(kBias) ? p.type(kBias) : TensorType::kInt64;
+  for (const Group& group : g.groups) {
+    const ConvShape s = group.shape;
+    const RequantizationI16 requantize =
+        PrepareRequantizationI16(p, kInput, kWeights, kBias, kBiasType, RepeatScales(scales, group), s.out_channels, ScaleProduct::kDouble);
+    const WeightsI16 weights{s.out_channels, s.taps() * s.in_channels, false};
+    const size_t tap_bytes = Aligned(TapElements(group));
+    const Packed packed =
+        PackWeights(p, kWeights, kBias, Key(g, group) + " int16", weights.bytes(), tap_bytes + 2 * BiasBytes(group),
+                    [=](const void* w, const void* bias, std::byte* to, std::byte* scratch) {
+                      int8_t* taps = reinterpret_cast<int8_t*>(scratch);
+                      GatherTaps(g, group, static_cast<const int8_t*>(w), int8_t{0}, taps, [](int8_t x, int32_t) { return x; });
+                      const void* sums = bias_type == TensorType::kInt64
+                                             ? static_cast<const void*>(RepeatBias<int64_t>(g, group, bias, scratch + tap_bytes))
+                                             : RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes);
+                      weights.Pack(taps, weights.k, 1, sums, bias_type, to);
+                    });
+    EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(int16_t),
+              [=, patches = PatchScratch(p, s), in = p.in(kInput)](const RunContext& run, std::byte* to, Range rows, int worker) {
+                ConvI16(s, run.get<int16_t>(in), weights, packed.get(run), requantize, reinterpret_cast<int16_t*>(to),
+                        PatchOf(run, patches, s, worker), rows);
+              });
+  }
+}
+
 void PrepareTransposeConv(Prepare& p) {
   p.CheckCounts(3, 4, 1);
-  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
+  p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const TensorType type = p.type(kInput);
   p.CheckOutputType(0, {type});
   const Geometry g = ReadGeometry(p);
+  if (type == TensorType::kInt16) return Emit16(p, g);
   CheckBias(p, kBias, g.out_channels, type == TensorType::kFloat32 ? TensorType::kFloat32 : TensorType::kInt32);
   if (type != TensorType::kFloat32) return Emit8(p, g);
-  p.CheckType(kWeights, {TensorType::kFloat32, TensorType::kInt8});
-  if (p.type(kWeights) == TensorType::kInt8) return EmitHybrid(p, g);
+  if (p.type(kWeights) != TensorType::kFloat32) {
+    CheckIntWeights(p, kWeights);
+    return EmitHybrid(p, g);
+  }
   if (p.output_elements(0) != 0) EmitF32(p, g);
 }
 

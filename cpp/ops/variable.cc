@@ -3,7 +3,8 @@
 #include "model/error.h"
 #include "ops/op.h"
 
-// VAR_HANDLE, READ_VARIABLE and ASSIGN_VARIABLE: values of the Interpreter that outlive a call. A RESOURCE tensor holds a variable's handle.
+// VAR_HANDLE, READ_VARIABLE and ASSIGN_VARIABLE: values of the Interpreter that outlive a call. A RESOURCE tensor holds a variable's
+// handle.
 namespace sigrun::ops {
 namespace {
 
@@ -70,7 +71,8 @@ void PrepareReadVariable(Prepare& p) {
   p.Emit([type, shape = *shape, bytes = BytesOf(type, p.output_elements(0)), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
     const Variable* variable = FindAssigned(run, x, type);
     if (variable == nullptr) return;
-    if (variable->shape != shape) return run.Fail(Concat("the variable holds ", ToString(variable->shape), ", the output is ", ToString(shape)));
+    if (variable->shape != shape)
+      return run.Fail(Concat("the variable holds ", ToString(variable->shape), ", the output is ", ToString(shape)));
     if (type == TensorType::kString) {
       *run.get<Strings>(y) = variable->strings;
     } else if (bytes > 0) {

@@ -439,6 +439,38 @@ const std::byte* Prepare::constant(int i) const {
   return has_input(i) ? builder_.constants_[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])] : nullptr;
 }
 
+Prepare::Blocks Prepare::blocks(int i) const {
+  const Quantization& q = quantization(i);
+  const Shape& of = shape(i);
+  Check(q.block_size > 0 && !of.empty() && of.back() % q.block_size == 0, "input ", i, " of the shape ", ToString(of), " is quantised by blocks of ", q.block_size);
+  // The file names the scales by their tensor; values beyond the file's tensors have other numbers.
+  const size_t own = static_cast<size_t>(node_.inputs[static_cast<size_t>(i)]);
+  if (own >= graph_.model->subgraphs[graph_.subgraph].tensors.size()) Refuse(StatusCode::kUnimplemented, "blocks in a decomposition");
+  const auto constant_of = [&](int32_t tensor, const char* what) -> const Value& {
+    const bool there = tensor >= 0 && static_cast<size_t>(tensor) < graph_.values.size() && graph_.values[static_cast<size_t>(tensor)].constant != nullptr;
+    Check(there, "the ", what, " of input ", i, "'s blocks (tensor ", tensor, ") are no constants");
+    return graph_.values[static_cast<size_t>(tensor)];
+  };
+  const Value& scales = constant_of(q.scales_tensor, "scales");
+  const size_t count = static_cast<size_t>(elements(i) / q.block_size);
+  if (scales.type != TensorType::kFloat16 && scales.type != TensorType::kFloat32) {
+    Refuse(StatusCode::kUnimplemented, Concat("blocks with ", TensorTypeName(scales.type), " scales"));
+  }
+  Check(scales.constant_bytes >= BytesOf(scales.type, static_cast<int64_t>(count)), "input ", i, " has ", count, " blocks, and fewer scales");
+  if (q.zero_points_tensor >= 0) {
+    const Value& zeros = constant_of(q.zero_points_tensor, "zero points");
+    const bool all = std::all_of(zeros.constant, zeros.constant + zeros.constant_bytes, [](std::byte b) { return b == std::byte{0}; });
+    if (!all) Refuse(StatusCode::kUnimplemented, "blocks with zero points");
+  }
+  Blocks blocks{q.block_size, std::vector<float>(count)};
+  if (scales.type == TensorType::kFloat16) {
+    kernels().f16_to_f32(reinterpret_cast<const uint16_t*>(scales.constant), blocks.scale.data(), count);
+  } else {
+    std::memcpy(blocks.scale.data(), scales.constant, count * sizeof(float));
+  }
+  return blocks;
+}
+
 const std::byte* Prepare::Known(int i) const {
   Check(has_input(i), "its input ", i, " is missing");
   return builder_.Known(node_.inputs[static_cast<size_t>(i)]);

@@ -32,7 +32,9 @@ int32_t State::VariableHandle(std::string_view container, std::string_view name)
   return HandleOf(variable_handles_, {std::string(container), std::string(name)}, Resource{std::make_unique<Variable>(), nullptr});
 }
 
-int32_t State::TableHandle(int32_t table_id) { return HandleOf(table_handles_, table_id, Resource{nullptr, std::make_unique<HashTable>()}); }
+int32_t State::TableHandle(int32_t table_id) {
+  return HandleOf(table_handles_, table_id, Resource{nullptr, std::make_unique<HashTable>()});
+}
 
 Variable* State::variable(int32_t handle) {
   return handle >= 0 && static_cast<size_t>(handle) < resources_.size() ? resources_[static_cast<size_t>(handle)].variable.get() : nullptr;
@@ -88,7 +90,8 @@ std::vector<DeclaredVariable> DeclaredVariables(const FlatModel& model) {
     for (const OperatorInfo& op : subgraph.operators) {
       if (model.operator_codes[op.code].name() != "VAR_HANDLE") continue;
       const std::string_view container = op.options.String(0, "container"), name = op.options.String(1, "shared_name");
-      if (known.insert({container, name}).second) all.push_back({unique(std::string(name), Concat("@", container)), std::string(container), std::string(name)});
+      if (known.insert({container, name}).second)
+        all.push_back({unique(std::string(name), Concat("@", container)), std::string(container), std::string(name)});
     }
   });
   each([&](uint32_t s, const SubgraphInfo& subgraph) {

@@ -49,7 +49,8 @@ class State {
  public:
   std::recursive_mutex& mutex() { return mutex_; }
 
-  // --- what VAR_HANDLE and HASHTABLE name, by handle: numbers that stand in RESOURCE tensors ------------------------------------------------
+  // --- what VAR_HANDLE and HASHTABLE name, by handle: numbers that stand in RESOURCE tensors
+  // ------------------------------------------------
   /// The handle of a variable or table; it is made, without a value, when it is first asked for.
   int32_t VariableHandle(std::string_view container, std::string_view name);
   int32_t TableHandle(int32_t table_id);
@@ -57,14 +58,16 @@ class State {
   Variable* variable(int32_t handle);
   HashTable* table(int32_t handle);
 
-  // --- tensors that the file marks as variable ----------------------------------------------------------------------------------------------
+  // --- tensors that the file marks as variable
+  // ----------------------------------------------------------------------------------------------
   /// Memory of one, made and filled with `fill` when it is first asked for.
   std::byte* VariableTensor(uint32_t subgraph, int32_t value, size_t bytes, std::byte fill);
   /// Fills the variable tensors as when they were made: all, or those of one subgraph.
   void ResetVariables();
   void ResetVariables(uint32_t subgraph);
 
-  // --- CALL_ONCE ----------------------------------------------------------------------------------------------------------------------------
+  // --- CALL_ONCE
+  // ----------------------------------------------------------------------------------------------------------------------------
   /// True the first time it is asked of a subgraph.
   bool TakeFirstTurn(uint32_t subgraph) { return initialized_.insert(subgraph).second; }
   /// The turn failed: another will be taken.

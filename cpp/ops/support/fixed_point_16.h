@@ -5,8 +5,8 @@
 
 #include "kernels/common/fixed_point.h"
 
-// The logistic function and tanh of 16-bit fixed-point numbers, bit for bit as LiteRT's reference (gemmlowp) approximates them. Fn stands for
-// a signed number with n integer bits in 16.
+// The logistic function and tanh of 16-bit fixed-point numbers, bit for bit as LiteRT's reference (gemmlowp) approximates them. Fn stands
+// for a signed number with n integer bits in 16.
 namespace sigrun::ops::fixed16 {
 
 inline int16_t Saturate(int32_t x) { return static_cast<int16_t>(std::clamp(x, -32768, 32767)); }

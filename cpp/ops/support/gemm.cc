@@ -193,7 +193,7 @@ WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_
 
 WeightScales ReadSymmetricWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels) {
   WeightScales scales = ReadWeightScales(p, i, dimension, channels);
-  if (p.type(i) == TensorType::kInt8) scales.zero_point = 0;
+  if (p.type(i) != TensorType::kUInt8) scales.zero_point = 0;
   return scales;
 }
 
@@ -223,12 +223,41 @@ Requantization PrepareRequantization(const Prepare& p, float input_scale, const 
 // --- weights in the kernels' layouts
 // ----------------------------------------------------------------------------------------------------------
 
+void CheckIntWeights(const Prepare& p, int i) { p.CheckType(i, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2}); }
+
+void UnpackInts(int bits, const void* from, int64_t n, int8_t* to) {
+  const uint8_t* bytes = static_cast<const uint8_t*>(from);
+  const int each = 8 / bits;
+  for (int64_t i = 0; i < n; ++i) {
+    const int at = static_cast<int>(i % each) * bits;
+    to[i] = static_cast<int8_t>(static_cast<int8_t>(bytes[i / each] << (8 - bits - at)) >> (8 - bits));
+  }
+}
+
+namespace {
+
+// The same filler for weights of 4 or 2 bits: they become bytes in its scratch first.
+FillPacked FillUnpacked(int bits, int64_t elements, size_t scratch_bytes, FillPacked fill) {
+  return [=, fill = std::move(fill)](const void* weights, const void* bias, std::byte* packed, std::byte* scratch) {
+    int8_t* bytes = reinterpret_cast<int8_t*>(scratch + scratch_bytes);
+    UnpackInts(bits, weights, elements, bytes);
+    fill(bytes, bias, packed, scratch);
+  };
+}
+
+}  // namespace
+
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill) {
+  if (const int bits = TensorTypeBits(p.type(weights)); bits < 8) {
+    scratch_bytes = (scratch_bytes + 63) / 64 * 64;
+    fill = FillUnpacked(bits, p.elements(weights), scratch_bytes, std::move(fill));
+    scratch_bytes += static_cast<size_t>(p.elements(weights));
+  }
   const bool has_bias = bias >= 0 && p.has_input(bias);
   const std::byte* known_weights = p.constant(weights);
   const std::byte* known_bias = has_bias ? p.constant(bias) : nullptr;
   if (known_weights != nullptr && (!has_bias || known_bias != nullptr)) {
-    const size_t bias_bytes = has_bias ? static_cast<size_t>(p.elements(bias)) * sizeof(int32_t) : 0;
+    const size_t bias_bytes = has_bias ? BytesOf(p.type(bias), p.elements(bias)) : 0;
     const std::string full_key = has_bias ? Concat(key, " bias ", Hash(known_bias, bias_bytes)) : key;
     return {p.Pack(weights, full_key, bytes,
                    [&](std::byte* packed) {

@@ -97,7 +97,13 @@ struct Packed {
   const std::byte* get(const RunContext& run) const { return known != nullptr ? known : run.get<std::byte>(slot); }
 };
 
-/// fill(weights, bias or null, packed, scratch) packs; it must not throw.
+/// Packed integers of 4 or 2 bits as bytes.
+void UnpackInts(int bits, const void* from, int64_t n, int8_t* to);
+
+/// Throws unless operand i is INT8 or less, as weights of INT8 or float activations are.
+void CheckIntWeights(const Prepare& p, int i);
+
+/// fill(weights, bias or null, packed, scratch) packs; it must not throw. Weights of 4 or 2 bits come as bytes.
 using FillPacked = std::function<void(const void* weights, const void* bias, std::byte* packed, std::byte* scratch)>;
 
 /// Packs weights and bias (an input that may be absent, or -1) once if both are constants, else emits a step that packs them. `key` names

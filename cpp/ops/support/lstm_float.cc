@@ -22,8 +22,8 @@ LstmSizes ReadLstmSizes(const Prepare& p, const LstmOperands& operands, bool tim
   p.Check(s.has_input_gate == p.has_input(operands.recurrent_weights[kInputGate]), "it has half an input gate");
   p.Check(p.has_input(operands.projection) || s.output == s.cell, s.cell, " cells give ", s.output, " outputs without a projection");
   if (operands.aux >= 0) {
-    p.Check(p.shape(operands.aux).size() == p.shape(operands.input).size() && p.elements(operands.aux) > 0, "its auxiliary input has the shape ",
-            ToString(p.shape(operands.aux)));
+    p.Check(p.shape(operands.aux).size() == p.shape(operands.input).size() && p.elements(operands.aux) > 0,
+            "its auxiliary input has the shape ", ToString(p.shape(operands.aux)));
     s.aux = p.shape(operands.aux).back();
     p.Check(p.elements(operands.aux) / s.aux == s.sequences.total(), "its auxiliary input has the shape ", ToString(p.shape(operands.aux)));
   }
@@ -73,7 +73,8 @@ struct FloatGate {
   // What does not depend on the new cell state.
   void Add(const RunContext& run, const RowSource::Rows& state, int32_t rows, int32_t n, float* gate, int worker) const {
     if (recurrent) recurrent.Add(run, state, rows, gate, worker);
-    for (int32_t r = 0; diagonal && r < rows; ++r) diagonal.MultiplyAdd(run, state.values + static_cast<ptrdiff_t>(r) * n, gate + static_cast<ptrdiff_t>(r) * n, n);
+    for (int32_t r = 0; diagonal && r < rows; ++r)
+      diagonal.MultiplyAdd(run, state.values + static_cast<ptrdiff_t>(r) * n, gate + static_cast<ptrdiff_t>(r) * n, n);
   }
   void Finish(const RunContext& run, const float* cell, int32_t rows, int32_t n, float* gate) const {
     for (int32_t r = 0; r < rows; ++r) {
@@ -163,7 +164,8 @@ struct FloatLstm {
     gates[kOutputGate].Finish(run, cell, rows, n, gate(run, kOutputGate) + at * n);
     Project(run, gate(run, kOutputGate) + at * n, cell, state);
     for (int32_t r = 0; r < rows; ++r) {
-      std::copy_n(state + static_cast<ptrdiff_t>(r) * sizes.output, sizes.output, run.get<float>(output) + (row + r) * output_stride + column);
+      std::copy_n(state + static_cast<ptrdiff_t>(r) * sizes.output, sizes.output,
+                  run.get<float>(output) + (row + r) * output_stride + column);
     }
   }
 
@@ -243,7 +245,8 @@ void EmitLstmFloat(Prepare& p, const LstmOperands& operands, const LstmOptions& 
   if (operands.aux >= 0) lstm.aux_rows = RowSource(p, rows, s.aux, hybrid, options.asymmetric);
   lstm.state_rows = RowSource(p, s.sequences.rows, s.output, hybrid, options.asymmetric);
   if (p.has_input(operands.projection)) {
-    lstm.projection = RowProduct(p, operands.projection, p.has_input(operands.projection_bias) ? operands.projection_bias : -1, s.sequences.rows, s.output, s.cell, "projection weights");
+    lstm.projection = RowProduct(p, operands.projection, p.has_input(operands.projection_bias) ? operands.projection_bias : -1,
+                                 s.sequences.rows, s.output, s.cell, "projection weights");
     lstm.hidden = p.Scratch(static_cast<size_t>(s.sequences.rows) * static_cast<size_t>(s.cell) * sizeof(float));
     lstm.hidden_rows = RowSource(p, s.sequences.rows, s.cell, hybrid, options.asymmetric);
   }

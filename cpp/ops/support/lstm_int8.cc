@@ -132,12 +132,13 @@ struct IntegerLstm {
 
   void Step(const RunContext& run, const int8_t* x, int8_t* state, int16_t* cell) const {
     const int32_t first = sizes.has_input_gate ? kInputGate : kForgetGate;
-    run.Parallel(kGates - first, MacCost(int64_t{sizes.cell} * (sizes.input + sizes.output) * sizes.sequences.rows), [&](kernels::Range range, int) {
-      for (int32_t g = first + range.begin; g < first + range.end; ++g) {
-        Multiply(run, g, x, state);
-        if (g != kOutputGate) Finish(run, g, cell);
-      }
-    });
+    run.Parallel(kGates - first, MacCost(int64_t{sizes.cell} * (sizes.input + sizes.output) * sizes.sequences.rows),
+                 [&](kernels::Range range, int) {
+                   for (int32_t g = first + range.begin; g < first + range.end; ++g) {
+                     Multiply(run, g, x, state);
+                     if (g != kOutputGate) Finish(run, g, cell);
+                   }
+                 });
     UpdateCell(run, cell);
     Finish(run, kOutputGate, cell);
     Project(run, cell, state);
@@ -210,13 +211,16 @@ IntegerGate MakeIntegerGate(Prepare& p, const LstmOperands& o, const LstmSizes& 
   // LiteRT multiplies scales in float.
   const float input_scale = ScaleOf(p, o.input_weights[at]) * scales.input / gate_scale,
               recurrent_scale = ScaleOf(p, o.recurrent_weights[at]) * scales.state / gate_scale;
-  gate.input = MakeProduct(p, o.input_weights[at], normalized ? -1 : o.bias[at], s.cell, s.input, -scales.input_zero_point, input_scale, "input weights");
-  gate.recurrent = MakeProduct(p, o.recurrent_weights[at], -1, s.cell, s.output, -scales.state_zero_point, recurrent_scale, "recurrent weights");
+  gate.input = MakeProduct(p, o.input_weights[at], normalized ? -1 : o.bias[at], s.cell, s.input, -scales.input_zero_point, input_scale,
+                           "input weights");
+  gate.recurrent =
+      MakeProduct(p, o.recurrent_weights[at], -1, s.cell, s.output, -scales.state_zero_point, recurrent_scale, "recurrent weights");
   gate.has_peephole = g != kCellGate && p.has_input(o.peephole[at]);
   if (gate.has_peephole) {
     CheckOperand(p, o.peephole[at], TensorType::kInt16, {s.cell}, "peephole weights");
     gate.peephole = p.in(o.peephole[at]);
-    gate.peephole_scale = QuantizeMultiplier(static_cast<float>(std::ldexp(1.0, scales.cell_log_scale) * ScaleOf(p, o.peephole[at]) / gate_scale));
+    gate.peephole_scale =
+        QuantizeMultiplier(static_cast<float>(std::ldexp(1.0, scales.cell_log_scale) * ScaleOf(p, o.peephole[at]) / gate_scale));
   }
   if (!normalized) return gate;
   CheckOperand(p, o.norm[at], TensorType::kInt16, {s.cell}, "layer normalisation coefficients");

@@ -42,7 +42,8 @@ kernels::UnaryF32 ActivationKernel(const Prepare& p, int8_t activation) {
   }
 }
 
-// --- RowSource ----------------------------------------------------------------------------------------------------------------------------
+// --- RowSource
+// ----------------------------------------------------------------------------------------------------------------------------
 
 RowSource::RowSource(Prepare& p, int32_t rows, int32_t n, bool hybrid, bool asymmetric)
     : n_(n),
@@ -79,7 +80,8 @@ RowSource::Rows RowSource::Take(const RunContext& run, const float* values, int3
   return taken;
 }
 
-// --- RowProduct ---------------------------------------------------------------------------------------------------------------------------
+// --- RowProduct
+// ---------------------------------------------------------------------------------------------------------------------------
 
 RowProduct::RowProduct(Prepare& p, int weights, int bias, int32_t rows, int32_t n, int32_t k, const char* what)
     : n_(n), k_(k), kernel_(p.kernels().conv_f32), hybrid_kernel_(p.kernels().conv_i8_f32) {
@@ -107,7 +109,8 @@ RowProduct::RowProduct(Prepare& p, int weights, int bias, int32_t rows, int32_t 
   scratch_ = p.Scratch(scratch_bytes_ * static_cast<size_t>(p.workers()));
 }
 
-void RowProduct::RunHybrid(const RunContext& run, const RowSource::Rows& in, int32_t rows, const float* bias, float* out, int worker) const {
+void RowProduct::RunHybrid(const RunContext& run, const RowSource::Rows& in, int32_t rows, const float* bias, float* out,
+                           int worker) const {
   constexpr float inf = std::numeric_limits<float>::infinity();
   std::byte* scratch = run.get<std::byte>(scratch_) + static_cast<size_t>(worker) * scratch_bytes_;
   hybrid_kernel_(ConvShape::MatMul(rows, k_, n_), in.rounded, packed_.get(run), out, in.scale, in.zero_point, false, scale_.data(), bias,

@@ -1,0 +1,142 @@
+"""Convolutions and matrix products with 16-bit activations, and with weights of 4 and 2 bits, give LiteRT's very bits."""
+
+import sys
+
+import numpy as np
+import pytest
+from conftest import MODELS
+
+import sigrun
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+sys.path.insert(0, str(MODELS))
+import make_models as mm  # noqa: E402
+
+mm.TYPES.setdefault("int4", 17)
+mm.TYPES.setdefault("int2", 19)
+BITS = {"int4": 4, "int2": 2}
+RNG = np.random.default_rng(11)
+
+
+def quant(scale, zero=0, dimension=0):
+    scales = np.atleast_1d(np.asarray(scale))
+    return mm.Quant(scales, np.full(scales.shape, zero), dimension)
+
+
+def packed(values, bits):
+    """Integers of a few bits, the first in the lowest."""
+    flat = np.zeros(-(-values.size * bits // 8) * 8 // bits, "uint8")
+    flat[: values.size] = values.ravel().astype("uint8") & ((1 << bits) - 1)
+    each = 8 // bits
+    return sum(flat[i::each] << (i * bits) for i in range(each)).astype("uint8")
+
+
+def weights(g, dtype, shape, dimension=None, scale=0.01):
+    bits = BITS.get(dtype, 8)
+    low = -(1 << (bits - 1))
+    values = RNG.integers(low + 1, -low, shape)
+    data = packed(values, bits) if bits < 8 else values.astype("int8")
+    scales = scale if dimension is None else scale * RNG.uniform(0.5, 1.5, shape[dimension])
+    q = quant(scales, 0, dimension or 0)
+    return g.add(mm.Tensor("w", list(shape), dtype, data, q)), q
+
+
+def product(code, activations, dtype, x_shape, w_shape, y_shape, dimension, options, bias="int64", **fields):
+    """Input (and output) of type `activations`, weights of type `dtype` with a scale a channel of `dimension`, or one scale."""
+    g = mm.Graph()
+    real = activations == "float32"
+    in_scale, out_scale = 3e-4 if activations == "int16" else 0.02, 2e-3 if activations == "int16" else 0.4
+    x = g.add(mm.Tensor("x", list(x_shape), activations, None, None if real else quant(in_scale, 0 if activations == "int16" else 3)))
+    g.inputs = [x]
+    w, q = weights(g, dtype, w_shape, dimension)
+    operands = [x, w]
+    if code == "TRANSPOSE_CONV":
+        operands = [g.const(list(y_shape), "int32"), w, x]
+    if bias:
+        n = y_shape[-1]
+        data = RNG.normal(0, 1, n).astype("float32") if real else RNG.integers(-9000, 9000, n).astype(bias)
+        q_bias = None if real else quant(q.scale * in_scale if len(q.scale) == n else q.scale[0] * in_scale)
+        operands.append(g.add(mm.Tensor("b", [n], str(data.dtype), data, q_bias)))
+    y = g.add(mm.Tensor("y", list(y_shape), activations, None, None if real else quant(out_scale, 0 if activations == "int16" else -5)))
+    if code in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
+        fields = {"padding": mm.SAME, "strideH": 1, "strideW": 1} | fields
+    if code in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        fields = {"dilationHFactor": 1, "dilationWFactor": 1} | fields
+    g.ops.append(mm.Op(code, operands, [y], options, fields))
+    return mm.served(g, y=y).tobytes()
+
+
+def conv(activations, dtype, **kw):
+    return product("CONV_2D", activations, dtype, (2, 7, 6, 5), (9, 3, 3, 5), (2, 4, 3, 9), 0, "Conv2DOptions", strideH=2, strideW=2, **kw)
+
+
+def depthwise(activations, dtype, **kw):
+    shapes = (2, 7, 6, 5), (1, 3, 3, 10), (2, 7, 6, 10)
+    return product("DEPTHWISE_CONV_2D", activations, dtype, *shapes, 3, "DepthwiseConv2DOptions", depthMultiplier=2, **kw)
+
+
+def dense(activations, dtype, dimension=0, rows=3, **kw):
+    shapes = (rows, 301), (21, 301), (rows, 21)
+    return product("FULLY_CONNECTED", activations, dtype, *shapes, dimension, "FullyConnectedOptions", **kw)
+
+
+def transposed(activations, dtype, **kw):
+    shapes = (1, 4, 5, 6), (7, 3, 3, 6), (1, 8, 10, 7)
+    return product("TRANSPOSE_CONV", activations, dtype, *shapes, 0, "TransposeConvOptions", strideH=2, strideW=2, **kw)
+
+
+def matmul():
+    g = mm.Graph()
+    a, b = (g.add(mm.Tensor(n, s, "int16", None, quant(1e-4))) for n, s in (("a", [2, 3, 150]), ("b", [2, 150, 4])))
+    g.inputs = [a, b]
+    y = g.add(mm.Tensor("y", [2, 3, 4], "int16", None, quant(2e-3)))
+    g.ops.append(mm.Op("BATCH_MATMUL", [a, b], [y], "BatchMatMulOptions", {"adjX": False, "adjY": False}))
+    return mm.served(g, y=y).tobytes()
+
+
+CASES = {
+    "conv-int16": conv("int16", "int8"),
+    "conv-int16-32-bit-sums": conv("int16", "int8", bias="int32", quantizedBiasType=mm.TYPES["int32"]),
+    "depthwise-int16": depthwise("int16", "int8"),
+    "dense-int16": dense("int16", "int8"),
+    "dense-int16-one-scale": dense("int16", "int8", dimension=None, rows=1),
+    "transposed-int16": transposed("int16", "int8"),
+    "matmul-int16": matmul(),
+    "conv-int4": conv("int8", "int4", bias="int32"),
+    "depthwise-int4": depthwise("int8", "int4", bias="int32"),
+    "dense-int4": dense("int8", "int4", bias="int32"),
+    "dense-int4-odd-row": dense("int8", "int4", bias="int32", rows=1),
+    "conv-int4-hybrid": conv("float32", "int4"),
+    "dense-int4-hybrid": dense("float32", "int4", dimension=None),
+    "dense-int2": dense("int8", "int2", bias="int32"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_against_litert(name, rng):
+    kind = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if "hybrid" in name else litert.OpResolverType.BUILTIN_REF
+    theirs = litert.Interpreter(model_content=CASES[name], experimental_op_resolver_type=kind).get_signature_runner()
+    ours = sigrun.Interpreter(model_content=CASES[name], num_threads=2).get_signature_runner()
+    inputs = {}
+    for key, detail in ours.get_input_details().items():
+        if detail["dtype"] is np.float32:
+            inputs[key] = rng.normal(0, 1, detail["shape"]).astype("float32")
+        else:
+            info = np.iinfo(detail["dtype"])
+            inputs[key] = rng.integers(info.min, info.max, detail["shape"], detail["dtype"], endpoint=True)
+    got, want = ours(**inputs)["y"], theirs(**inputs)["y"]
+    if got.dtype == np.float32:
+        np.testing.assert_allclose(got, want, atol=5e-3 * np.abs(want).max())
+    else:
+        assert len(np.unique(want)) > 4
+        np.testing.assert_array_equal(got, want)
+
+
+def test_int16_with_a_zero_point():
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", [1, 4], "int16", None, quant(0.1, 5)))
+    g.inputs = [x]
+    y = g.add(mm.Tensor("y", [1, 2], "int16", None, quant(0.1)))
+    g.ops.append(mm.Op("FULLY_CONNECTED", [x, weights(g, "int8", (2, 4))[0], -1], [y], "FullyConnectedOptions"))
+    with pytest.raises(sigrun.InvalidArgumentError, match="FULLY_CONNECTED #0.*zero points 5 and 0"):
+        sigrun.Interpreter(model_content=mm.served(g, y=y).tobytes()).allocate_tensors()
