@@ -95,7 +95,7 @@ bool IsMatrix(const Reduction& r) {
   return r.run == 1 && r.blocks == 1 && r.inner.size() == 1 && r.inner[0].stride == r.columns && r.columns > 0;
 }
 
-/// Reduces `rows` rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums, and are folded last.
+/// Reduces rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums; they are folded last.
 template <class T, class Op>
 void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, T (&sums)[kWide]) {
   const int64_t side_by_side = std::clamp<int64_t>(kWide / columns, 1, std::max<int64_t>(rows, 1)), wide = side_by_side * columns;

@@ -369,7 +369,8 @@ SIGRUN_INLINE bool CopiesImage(const ConvShape& s, const Segments& cut) {
 }
 
 void CopyImage(const ConvShape& s, const ConvShape& padded, const float* input, float* to) {
-  const ptrdiff_t line = static_cast<ptrdiff_t>(s.in_width) * s.in_channels, padded_line = static_cast<ptrdiff_t>(padded.in_width) * s.in_channels;
+  const ptrdiff_t line = static_cast<ptrdiff_t>(s.in_width) * s.in_channels;
+  const ptrdiff_t padded_line = static_cast<ptrdiff_t>(padded.in_width) * s.in_channels;
   const ptrdiff_t before = static_cast<ptrdiff_t>(s.pad_left) * s.in_channels;
   const ptrdiff_t count = line < padded_line - before ? line : padded_line - before;
   for (int32_t i = 0; i < padded.in_height; ++i, to += padded_line) {
