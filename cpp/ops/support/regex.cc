@@ -122,15 +122,13 @@ class RegexCompiler {
       }
       const bool lazy = Take("?") != flags_.lazy;
       Part part;
-      for (int i = 0; i < least; ++i) Append(part, atom);
       const auto fork = [&](int32_t in, int32_t past) {
         return lazy ? Instruction{Regex::kFork, past, in} : Instruction{Regex::kFork, in, past};
       };
-      if (most < 0) {
-        part.push_back(fork(1, Size(atom) + 2));
-        Append(part, atom);
-        part.push_back({Regex::kJump, -Size(atom) - 1});
-      }
+      // A loop decides behind its part, so that a part that took nothing ends it.
+      if (most < 0 && least == 0) part.push_back(fork(1, Size(atom) + 2));
+      for (int i = 0; i < std::max(least, most < 0 ? 1 : 0); ++i) Append(part, atom);
+      if (most < 0) part.push_back(fork(-Size(atom), 1));
       for (int i = least; i < most; ++i) {
         part.push_back(fork(1, (Size(atom) + 1) * (most - i)));
         Append(part, atom);
