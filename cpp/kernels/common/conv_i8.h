@@ -266,20 +266,22 @@ void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t 
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
   const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
   const Depth depth(s);
+  const bool by_lines = depth.segments == s.kernel_height;
   Activation* end = dst + depth.segment_groups * kGroup;
+  const auto complete = [&] {
+    while (dst < end) *dst++ = 0;
+    end += depth.segment_groups * kGroup;
+  };
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
-    if (dst > end - s.kernel_width * s.in_channels) {
-      while (dst < end) *dst++ = 0;
-      end += depth.segment_groups * kGroup;
-    }
     const int64_t y = static_cast<int64_t>(p.y) * s.stride_h - s.pad_top + static_cast<int64_t>(ky) * s.dilation_h;
     if (y < 0 || y >= s.in_height) {
       dst = FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width) * s.in_channels, zero_point);
     } else {
       dst = GatherLine(s, image + y * line_bytes, p.x * s.stride_w - s.pad_left, source.mask, zero_point, dst);
     }
+    if (by_lines) complete();
   }
-  while (dst < end) *dst++ = 0;
+  if (!by_lines) complete();
 }
 
 // Rows of activations ready for the tiles: `rows` rows of output from `first` on, in lines of line_rows of which the first begins at

@@ -77,6 +77,10 @@ std::vector<Geometry> ConvGeometries() {
       {1, 30, 161, 64, 3, 3, 5, 2, 1, 1, 1, 2, 1, 2},
       {1, 1, 1, 4, 3, 3, 19, 1, 1, 1, 1, 20, 1, 9},
       {2, 9, 16, 8, 17, 4, 3, 1, 1, 1, 0, 0, 0, 0},
+      // Lines of one or two bytes, gathered.
+      {1, 9, 2, 1, 5, 3, 1, 1, 1, 1, 1, 0, 1, 0},
+      {1, 7, 1, 2, 9, 4, 1, 2, 1, 1, 1, 0, 1, 0},
+      {1, 6, 9, 1, 7, 3, 2, 1, 2, 1, 2, 1, 2, 1},
       // Tiles of 16 or 32 rows and columns over whole and partial units of k, in place, gathered and by lines.
       {1, 1, 32, 64, 32, 1, 1},
       {1, 1, 49, 64, 48, 1, 1},
