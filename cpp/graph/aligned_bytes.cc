@@ -1,4 +1,3 @@
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -10,7 +9,6 @@ namespace sigrun {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t PhysicalMemory() {
   static const size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -28,14 +26,9 @@ void AlignedBytes::Free::operator()(std::byte* p) const { std::free(p); }
 AlignedBytes::AlignedBytes(size_t size) : size_(size) {
   // Linux hands out more than it has and kills the process on use; a model that asks for too much shall be an error instead.
   CheckFitsMachine(size, "a tensor or an arena");
-  const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-  const size_t rounded = size == 0 ? alignment : (size + alignment - 1) / alignment * alignment;
-  data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded)));
+  const size_t rounded = size == 0 ? kAlignment : (size + kAlignment - 1) / kAlignment * kAlignment;
+  data_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
   if (data_ == nullptr) Fail(StatusCode::kOutOfMemory, "cannot allocate ", size, " bytes");
-#if defined(__linux__)
-  // Weights that stream through the caches take a tenth longer by pages of 4 KiB. Where there are no others, this does nothing.
-  if (size >= kHugePage) madvise(data_.get(), rounded, MADV_HUGEPAGE);
-#endif
 }
 
 }  // namespace sigrun
