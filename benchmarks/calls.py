@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import pathlib
@@ -111,16 +110,22 @@ def out_call(module: Any, model: str) -> Call:
 def batches_call(module: Any, model: str) -> Call:
     runner = new_runner(module, model)
     one = inputs_of(runner)
-    batches = itertools.cycle([{name: np.repeat(value, size, axis=0) for name, value in one.items()} for size in BATCH_SIZES])
-    return lambda: runner(**next(batches))
+    batches = [{name: np.repeat(value, size, axis=0) for name, value in one.items()} for size in BATCH_SIZES]
+
+    def call() -> None:
+        for batch in batches:
+            runner(**batch)
+
+    return call
 
 
 def microseconds(call: Call, seconds: float) -> float:
-    count, began = 0, time.perf_counter()
+    """Of one run of `call`, without what the clock takes."""
+    repeats, count, began = 32, 0, time.perf_counter()
     while time.perf_counter() < began + seconds:
-        for _ in range(len(BATCH_SIZES)):
+        for _ in range(repeats):
             call()
-        count += len(BATCH_SIZES)
+        count += repeats
     return (time.perf_counter() - began) / count * 1e6
 
 
@@ -161,10 +166,10 @@ def main() -> int:
     }
     rows, results = [], {}
     for name, make in cases.items():
-        model = args.batch_model if name == "batches" else args.model
+        model, calls_each = (args.batch_model, len(BATCH_SIZES)) if name == "batches" else (args.model, 1)
         with silenced_stderr():
             calls = [make(module, model) for module in (litert, sigrun)]
-            rounds = [[microseconds(call, args.seconds) for call in calls] for _ in range(args.rounds)]
+            rounds = [[microseconds(call, args.seconds) / calls_each for call in calls] for _ in range(args.rounds)]
         theirs, ours = (statistics.median(r[i] for r in rounds) for i in (0, 1))
         share = statistics.median(r[1] / r[0] for r in rounds)
         results[name] = {"litert_us": theirs, "sigrun_us": ours, "share": share}

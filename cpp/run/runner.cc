@@ -131,12 +131,8 @@ void Runner::AllocateTensors() {
   }
   const auto parked = std::find_if(parked_.begin(), parked_.end(), [&](const Part& p) { return p.frame.plan->input_shapes == input_shapes_; });
   if (parked != parked_.end()) {
-    const std::shared_ptr<const Plan> plan = parked->frame.plan;
-    RefuseMovingHeldTensors(*plan);
-    std::swap(*parked, parts_[0]);
-    Show(*plan, plan);
-    resized_ = false;
-    return;
+    RefuseMovingHeldTensors(*parked->frame.plan);
+    return Use(*parked);
   }
   std::shared_ptr<const Plan> plan = plans_.Find(input_shapes_);
   const bool cached = plan != nullptr;
@@ -152,6 +148,21 @@ void Runner::AllocateTensors() {
   parts_.push_back(std::move(part));
   Show(*plan, plan);
   if (!cached) plans_.Add(std::move(plan));
+  resized_ = false;
+}
+
+bool Runner::SwitchTo(Part& parked) {
+  const auto is_held = [&](int32_t v) { return !tensors_[static_cast<size_t>(v)]->lease_.expired(); };
+  if (std::any_of(boundary_ids_.begin(), boundary_ids_.end(), is_held)) return false;
+  input_shapes_ = parked.frame.plan->input_shapes;
+  Use(parked);
+  return true;
+}
+
+// Trades the current plan for one that is bound to the same memory.
+void Runner::Use(Part& parked) {
+  std::swap(parked, parts_[0]);
+  Show(*parts_[0].frame.plan, parts_[0].frame.plan);
   resized_ = false;
 }
 
@@ -264,7 +275,7 @@ void Runner::Show(const Plan& plan, const std::shared_ptr<const Plan>& owner) {
       tensor.memory_ = owner;
     } else {
       tensor.data_ = boundary_[at].bytes->data();
-      tensor.memory_ = boundary_[at].bytes;
+      if (tensor.memory_ != boundary_[at].bytes) tensor.memory_ = boundary_[at].bytes;
     }
   }
 }

@@ -32,6 +32,15 @@ class Runner {
   void ResizeInput(int32_t tensor, const Shape& shape, bool strict);
   /// Throws Error, and then leaves everything as it was.
   void AllocateTensors();
+  /// What ResizeInput of all inputs and AllocateTensors would do, if that takes no more than a look: a plan is bound of which
+  /// `fits(shapes of the graph's inputs)`, and no view is held. Otherwise false, and nothing has happened. mutex() must be held.
+  template <class F>
+  bool SwitchTo(const F& fits) {
+    for (Part& part : parked_) {
+      if (fits(part.frame.plan->input_shapes)) return SwitchTo(part);
+    }
+    return false;
+  }
   /// Not thread-safe against a live writer of the inputs, but against other calls of this runner.
   Status Invoke(const InvokeOptions& options = {}) noexcept;
   bool CanLend(const Tensor& tensor) const;
@@ -74,6 +83,8 @@ class Runner {
 
   PlanContext Context() const;
   Part Bind(std::shared_ptr<const Plan> plan, const Part* reused, const Prior& prior, std::vector<Boundary>& boundary) const;
+  bool SwitchTo(Part& parked);
+  void Use(Part& parked);
   void Park(const Part& next, const std::vector<Boundary>& boundary);
   void Show(const Plan& plan, const std::shared_ptr<const Plan>& owner);
   void RefuseMovingHeldTensors(const Plan& plan) const;

@@ -80,12 +80,14 @@ class BoundSignatureRunner {
     py::object name;
     std::string text;
     Tensor* tensor;
+    size_t position;  // of an input, among the graph's
   };
   Runner& runner() { return runner_->runner(); }
   std::vector<Argument> ParseInputs(PyObject* inputs) const;
   void Invoke(const InvokeOptions& options);
   bool Lend(const py::object& array, const Tensor& tensor, std::vector<Lent>& lent) const;
   void FitShapes(const std::vector<Argument>& arguments);
+  void Replan(const std::vector<Argument>& arguments);
   std::vector<py::object> ParseTargets(PyObject* out) const;
   [[noreturn]] void ThrowWrongInputs(PyObject* inputs) const;
   Port& Find(std::vector<Port>& ports, const py::str& name, const char* kind);
@@ -94,6 +96,7 @@ class BoundSignatureRunner {
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Interpreter> interpreter_;
   std::unique_ptr<SignatureRunner> runner_;
+  bool names_every_input_once_ = false;
   std::vector<Port> inputs_, outputs_;
 };
 

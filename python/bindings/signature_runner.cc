@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "bound.h"
@@ -34,11 +35,16 @@ BoundSignatureRunner::BoundSignatureRunner(std::shared_ptr<const Model> model, s
     runner_ = interpreter_->GetSignatureRunner(key ? key->c_str() : nullptr, &status);
   }
   Check(status, Fault::kSignature);
-  const auto bind = [](const std::string& name, const Tensor* tensor) {
+  const auto bind = [this](const std::string& name, const Tensor* tensor) {
     if (tensor == nullptr) throw std::runtime_error("the signature's '" + name + "' is neither an input nor an output of its subgraph");
-    return Port{Interned(name), name, const_cast<Tensor*>(tensor)};
+    const std::vector<int32_t>& inputs = runner().graph().inputs;
+    const auto position = std::find(inputs.begin(), inputs.end(), tensor->index()) - inputs.begin();
+    return Port{Interned(name), name, const_cast<Tensor*>(tensor), static_cast<size_t>(position)};
   };
   for (const std::string& name : runner_->input_names()) inputs_.push_back(bind(name, runner_->input_tensor(name.c_str())));
+  std::set<size_t> positions;
+  for (const Port& input : inputs_) positions.insert(input.position);
+  names_every_input_once_ = positions.size() == inputs_.size() && positions.size() == runner().graph().inputs.size();
   for (const std::string& name : runner_->output_names()) outputs_.push_back(bind(name, runner_->output_tensor(name.c_str())));
 }
 
@@ -102,6 +108,22 @@ void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
   bool fits = runner().allocated();
   for (size_t i = 0; fits && i < inputs_.size(); ++i) fits = arguments[i].ShapeIs(inputs_[i].tensor->shape());
   if (fits) return;
+  const auto fit = [&](const std::vector<Shape>& shapes) {
+    bool all = names_every_input_once_;
+    for (size_t i = 0; all && i < inputs_.size(); ++i) all = arguments[i].ShapeIs(shapes[inputs_[i].position]);
+    return all;
+  };
+  if (runner().SwitchTo(fit)) return;
+  Replan(arguments);
+  for (size_t i = 0; i < inputs_.size(); ++i) {  // two names may stand for one tensor
+    if (arguments[i].ShapeIs(inputs_[i].tensor->shape())) continue;
+    Throw(Fault::kShape, "input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i].shape()) +
+                    ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
+  }
+}
+
+// Plans for other shapes of the inputs, or leaves the runner as it was.
+void BoundSignatureRunner::Replan(const std::vector<Argument>& arguments) {
   std::vector<Shape> before;
   std::vector<Shape> wanted;
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -122,11 +144,6 @@ void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
     if (!status.ok() && resize(before).ok() && was_allocated) static_cast<void>(runner_->AllocateTensors());
   }
   Check(status);
-  for (size_t i = 0; i < inputs_.size(); ++i) {  // two names may stand for one tensor
-    if (arguments[i].ShapeIs(inputs_[i].tensor->shape())) continue;
-    Throw(Fault::kShape, "input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i].shape()) +
-                    ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
-  }
 }
 
 // One an output; null where the caller gave none.
