@@ -156,7 +156,8 @@ def main() -> None:
         session, facts = start(job)
         np.savez(job["save"], *session.outputs())
     except Exception as error:  # whatever an engine raises is its result for this model
-        print(json.dumps({"failed": f"{type(error).__name__}: {error}"[:300]}), file=answers)
+        said = f"{type(error).__name__}: {error}".replace(f"{pathlib.Path(job['model']).parent}/", "")
+        print(json.dumps({"failed": said[:300]}), file=answers)
         return
     print(json.dumps(facts), file=answers)
     for line in sys.stdin:
