@@ -97,9 +97,9 @@ void ThreadPool::Work(int worker) {
       wake_->wait(lock, is_new);
       sleepers_.fetch_sub(1);
     }
-    if (stop_.load()) return;
     uint64_t job = job_.load();
     seen = NumberOf(job);
+    if (stop_.load()) return;  // it was set before the number that is seen by now
     while ((job & kOpen) != 0 && NumberOf(job) == seen) {
       if (!job_.compare_exchange_weak(job, job + 1)) continue;
       TakePieces(worker);

@@ -66,6 +66,16 @@ TEST(ThreadPool, JobsOfSeveralThreadsAtOnce) {
   EXPECT_EQ(wrong.load(), 0);
 }
 
+// Whatever a worker is at when its pool ends.
+TEST(ThreadPool, EndsAtAnyTime) {
+  std::atomic<int> pieces{0};
+  for (int i = 0; i < 1000; ++i) {
+    ThreadPool pool(1 + i % 4);
+    if (i % 3 != 0) pool.Run(i % 7, [&](int32_t, int) { pieces.fetch_add(1); });
+  }
+  EXPECT_GT(pieces.load(), 0);
+}
+
 TEST(ThreadPool, SleepsAndWakes) {
   ThreadPool pool(2);
   for (int round = 0; round < 5; ++round) {
