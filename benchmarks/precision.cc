@@ -1,9 +1,9 @@
 #include <cmath>
 #include <cstdio>
-#include <new>
 #include <random>
 #include <vector>
 
+#include "graph/graph.h"
 #include "kernels/kernels.h"
 
 // sigrun_precision: errors of the products of two random matrices against float64, for each way of computing them, on every tier that this
@@ -11,6 +11,7 @@
 namespace {
 
 using namespace sigrun::kernels;
+using sigrun::AlignedBytes;
 
 constexpr int32_t kRows = 64, kColumns = 64;
 
@@ -21,19 +22,6 @@ std::vector<float> Normal(size_t n, uint32_t seed) {
   for (float& v : values) v = draw(engine);
   return values;
 }
-
-class Bytes {
- public:
-  explicit Bytes(size_t size) : data_(static_cast<std::byte*>(::operator new(size + 64, kAlignment))) {}
-  ~Bytes() { ::operator delete(data_, kAlignment); }
-  Bytes(const Bytes&) = delete;
-  Bytes& operator=(const Bytes&) = delete;
-  operator std::byte*() const { return data_; }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  std::byte* data_;
-};
 
 struct Product {
   int32_t k;
@@ -57,13 +45,13 @@ std::vector<float> Multiply(const Kernels& kernels, const Product& p, int32_t pa
   std::vector<float> output(static_cast<size_t>(kRows * kColumns));
   const WeightView<float> weights = {p.b.data(), p.k, 1};
   if (parts == 0) {
-    const Bytes packed(kernels.pack_f32_bytes(p.k, kColumns));
-    kernels.pack_f32(p.k, kColumns, weights, nullptr, packed);
-    kernels.conv_f32(s, p.a.data(), packed, output.data(), {}, {0, kRows});
+    const AlignedBytes packed(kernels.pack_f32_bytes(p.k, kColumns));
+    kernels.pack_f32(p.k, kColumns, weights, nullptr, packed.data());
+    kernels.conv_f32(s, p.a.data(), packed.data(), output.data(), {}, {0, kRows});
   } else {
-    const Bytes packed(kernels.pack_bf16_bytes(p.k, kColumns, parts)), scratch(kernels.conv_bf16_scratch_bytes(s, parts));
-    kernels.pack_bf16(p.k, kColumns, parts, weights, nullptr, packed);
-    kernels.conv_bf16(s, parts, p.a.data(), packed, output.data(), {}, scratch, {0, kRows});
+    const AlignedBytes packed(kernels.pack_bf16_bytes(p.k, kColumns, parts)), scratch(kernels.conv_bf16_scratch_bytes(s, parts));
+    kernels.pack_bf16(p.k, kColumns, parts, weights, nullptr, packed.data());
+    kernels.conv_bf16(s, parts, p.a.data(), packed.data(), output.data(), {}, scratch.data(), {0, kRows});
   }
   return output;
 }

@@ -305,17 +305,31 @@ SignatureInfo DefaultSignature(const FlatModel& model) {
   return signature;
 }
 
-int64_t ElementCount(const Shape& shape, const std::string& what) {
+namespace {
+
+// `what` makes the text that names the shape's owner.
+template <class What>
+int64_t CountElements(const Shape& shape, const What& what) {
   int64_t count = 1;
   bool empty = false;
   for (int32_t d : shape) {
-    if (d < 0) Fail(StatusCode::kInvalidArgument, what, ": negative dimension in ", ToString(shape));
+    if (d < 0) Fail(StatusCode::kInvalidArgument, what(), ": negative dimension in ", ToString(shape));
     empty = empty || d == 0;
     if (d == 0) continue;  // the others are still counted: strides are products of some of them
-    if (count > kMaxElements / d) Fail(StatusCode::kInvalidArgument, what, ": ", ToString(shape), " has more than 2^40 elements");
+    if (count > kMaxElements / d) Fail(StatusCode::kInvalidArgument, what(), ": ", ToString(shape), " has more than 2^40 elements");
     count *= d;
   }
   return empty ? 0 : count;
+}
+
+}  // namespace
+
+int64_t ElementCount(const Shape& shape, const std::string& what) {
+  return CountElements(shape, [&] { return what; });
+}
+
+int64_t TensorElementCount(const Shape& shape, std::string_view name) {
+  return CountElements(shape, [&] { return Concat("tensor '", name, "'"); });
 }
 
 size_t BytesOf(TensorType type, int64_t elements) {

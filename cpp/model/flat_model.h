@@ -81,6 +81,8 @@ SignatureInfo DefaultSignature(const FlatModel& model);
 
 /// Product of the dimensions; throws (naming `what`) if a dimension is negative or the product, zeros left out, exceeds 2^40.
 int64_t ElementCount(const Shape& shape, const std::string& what);
+/// The same for what is asked with every call: the text, "tensor 'NAME'", is made only if it is needed.
+int64_t TensorElementCount(const Shape& shape, std::string_view name);
 
 /// Bytes that `elements` of a fixed-size type take: packed for 4- and 2-bit types.
 size_t BytesOf(TensorType type, int64_t elements);

@@ -11,13 +11,6 @@
 namespace sigrun::ops {
 namespace {
 
-Shape OutputShape(const Prepare& p, int input, int32_t n) {
-  Shape shape = p.shape(input);
-  p.Check(!shape.empty(), "its input is a scalar");
-  shape.back() = n;
-  return shape;
-}
-
 void CheckClips(const Prepare& p, const LstmOptions& options) {
   p.Check(options.cell_clip >= 0 && options.projection_clip >= 0, "clips ", options.cell_clip, " and ", options.projection_clip);
 }

@@ -50,7 +50,29 @@ void EmitQuantized(Prepare& p, const ConvShape& s, void (*kernel)(const ConvShap
   });
 }
 
-// INT16, which no kernel has.
+// Windows that no kernel has: Op takes the elements of one, finish(op, how many) gives the result.
+template <class Op, class T, class Finish>
+void PoolWindows(const ConvShape& s, const T* x, T* y, Range lines, const Finish& finish) {
+  const ptrdiff_t depth = s.in_channels, line_elements = s.in_width * depth;
+  for (int32_t line = lines.begin; line < lines.end; ++line) {
+    const int32_t top = line % s.out_height * s.stride_h - s.pad_top;
+    const int32_t y0 = std::max(0, top), y1 = std::min(s.in_height, top + s.kernel_height);
+    const T* image = x + line / s.out_height * s.in_height * line_elements;
+    for (int32_t ox = 0; ox < s.out_width; ++ox) {
+      const int32_t left = ox * s.stride_w - s.pad_left;
+      const int32_t x0 = std::max(0, left), x1 = std::min(s.in_width, left + s.kernel_width);
+      T* to = y + (static_cast<ptrdiff_t>(line) * s.out_width + ox) * depth;
+      for (ptrdiff_t c = 0; c < depth; ++c) {
+        Op op;
+        for (int32_t iy = y0; iy < y1; ++iy) {
+          for (int32_t ix = x0; ix < x1; ++ix) op.Take(image[iy * line_elements + ix * depth + c]);
+        }
+        to[c] = finish(op, std::max(1, (y1 - y0) * (x1 - x0)));
+      }
+    }
+  }
+}
+
 struct Max16 {
   int32_t sum = INT16_MIN;
   void Take(int16_t x) { sum = std::max<int32_t>(sum, x); }
@@ -65,24 +87,7 @@ struct Average16 {
 
 template <class Op>
 void Pool16(const ConvShape& s, const int16_t* x, int16_t* y, int32_t min, int32_t max, Range lines) {
-  const ptrdiff_t depth = s.in_channels, line_elements = s.in_width * depth;
-  for (int32_t line = lines.begin; line < lines.end; ++line) {
-    const int32_t top = line % s.out_height * s.stride_h - s.pad_top;
-    const int32_t y0 = std::max(0, top), y1 = std::min(s.in_height, top + s.kernel_height);
-    const int16_t* image = x + line / s.out_height * s.in_height * line_elements;
-    for (int32_t ox = 0; ox < s.out_width; ++ox) {
-      const int32_t left = ox * s.stride_w - s.pad_left;
-      const int32_t x0 = std::max(0, left), x1 = std::min(s.in_width, left + s.kernel_width);
-      int16_t* to = y + (static_cast<ptrdiff_t>(line) * s.out_width + ox) * depth;
-      for (ptrdiff_t c = 0; c < depth; ++c) {
-        Op op;
-        for (int32_t iy = y0; iy < y1; ++iy) {
-          for (int32_t ix = x0; ix < x1; ++ix) op.Take(image[iy * line_elements + ix * depth + c]);
-        }
-        to[c] = static_cast<int16_t>(std::clamp(op.Finish(std::max(1, (y1 - y0) * (x1 - x0))), min, max));
-      }
-    }
-  }
+  PoolWindows<Op>(s, x, y, lines, [=](const Op& op, int32_t count) { return static_cast<int16_t>(std::clamp(op.Finish(count), min, max)); });
 }
 
 void PrepareMaxPool2D(Prepare& p) {
@@ -104,26 +109,14 @@ void PrepareAveragePool2D(Prepare& p) {
 }
 
 // The root of the mean square of a window.
+struct SumOfSquares {
+  float sum = 0;
+  void Take(float x) { sum += x * x; }
+};
 void L2Pool(const ConvShape& s, const float* x, float* y, kernels::ClampF32 clamp, Range lines) {
-  const ptrdiff_t depth = s.in_channels, line_floats = s.in_width * depth;
-  for (int32_t line = lines.begin; line < lines.end; ++line) {
-    const int32_t top = line % s.out_height * s.stride_h - s.pad_top;
-    const int32_t y0 = std::max(0, top), y1 = std::min(s.in_height, top + s.kernel_height);
-    const float* image = x + line / s.out_height * s.in_height * line_floats;
-    for (int32_t ox = 0; ox < s.out_width; ++ox) {
-      const int32_t left = ox * s.stride_w - s.pad_left;
-      const int32_t x0 = std::max(0, left), x1 = std::min(s.in_width, left + s.kernel_width);
-      const float count = static_cast<float>(std::max(1, (y1 - y0) * (x1 - x0)));
-      float* to = y + (static_cast<ptrdiff_t>(line) * s.out_width + ox) * depth;
-      for (ptrdiff_t c = 0; c < depth; ++c) {
-        float sum = 0;
-        for (int32_t iy = y0; iy < y1; ++iy) {
-          for (int32_t ix = x0; ix < x1; ++ix) sum += image[iy * line_floats + ix * depth + c] * image[iy * line_floats + ix * depth + c];
-        }
-        to[c] = std::min(clamp.max, std::max(clamp.min, std::sqrt(sum / count)));
-      }
-    }
-  }
+  PoolWindows<SumOfSquares>(s, x, y, lines, [=](const SumOfSquares& op, int32_t count) {
+    return std::min(clamp.max, std::max(clamp.min, std::sqrt(op.sum / static_cast<float>(count))));
+  });
 }
 
 void PrepareL2Pool2D(Prepare& p) {

@@ -94,13 +94,6 @@ void EmitRnn(Prepare& p, const RnnOperands& o, const RnnOptions& options, int ou
   p.Emit(std::move(rnn));
 }
 
-Shape OutputShape(const Prepare& p, int input, int32_t n) {
-  Shape shape = p.shape(input);
-  p.Check(!shape.empty(), "its input is a scalar");
-  shape.back() = n;
-  return shape;
-}
-
 void PrepareOneDirection(Prepare& p, const RnnOptions& options) {
   p.CheckCounts(5, 5, 1);
   p.SetShape(0, OutputShape(p, 0, Units(p, {})));

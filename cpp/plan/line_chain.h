@@ -40,7 +40,6 @@ class LineChain {
 
   /// Takes one more step if the whole still fits into `cache_bytes`.
   bool Append(const LineStep& step, size_t cache_bytes);
-  bool Continues(const LineStep& step) const { return !links_.empty() && links_.back().step.output == step.input; }
   size_t size() const { return links_.size(); }
   const LineStep& step(size_t i) const { return links_[i].step; }
   size_t buffer_bytes() const;  // of one worker

@@ -328,14 +328,16 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
 
 std::vector<Plan::Block> PlanBuilder::Blocks(const ArenaLayout& layout, const std::vector<SlotSource>& sources) const {
   std::vector<Plan::Block> blocks;
+  std::vector<int32_t> block_of(storages_.size(), -1);
   for (size_t i = 0; i < storages_.size(); ++i) {
     const Storage& s = storages_[i];
     if (s.kind != Storage::kArena || s.bytes == 0) continue;
-    Plan::Block block{layout.offsets[Index(sources[i].index)], s.bytes, s.first, s.last, {}};
-    for (size_t v = 0; v < storage_of_.size(); ++v) {
-      if (storage_of_[v] == static_cast<int32_t>(i)) block.values.push_back(static_cast<int32_t>(v));
-    }
-    blocks.push_back(std::move(block));
+    block_of[i] = static_cast<int32_t>(blocks.size());
+    blocks.push_back({layout.offsets[Index(sources[i].index)], s.bytes, s.first, s.last, {}});
+  }
+  for (size_t v = 0; v < storage_of_.size(); ++v) {
+    const int32_t block = storage_of_[v] < 0 ? -1 : block_of[Index(storage_of_[v])];
+    if (block >= 0) blocks[Index(block)].values.push_back(static_cast<int32_t>(v));
   }
   return blocks;
 }

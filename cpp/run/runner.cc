@@ -13,14 +13,6 @@ namespace sigrun {
 
 namespace {
 
-// The text of an error is made only if there is one: shapes may change with every call.
-int64_t CountOf(const Shape& shape, std::string_view name) {
-  constexpr int64_t kFewElements = int64_t{1} << 31;
-  int64_t count = 1;
-  for (const int32_t d : shape) count = d < 0 || count > kFewElements ? kFewElements + 1 : count * d;
-  return count > kFewElements ? ElementCount(shape, Concat("tensor '", name, "'")) : count;
-}
-
 constexpr int kMaxDepth = 16;  // of subgraphs that run subgraphs
 
 [[noreturn]] void RefuseMoving(const std::string& held) {
@@ -97,7 +89,7 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   if (at == graph_->inputs.end()) Fail(StatusCode::kInvalidArgument, "tensor ", index, " is not an input");
   const size_t position = static_cast<size_t>(at - graph_->inputs.begin());
   const TensorInfo& info = model_->impl().flat->subgraphs[graph_->subgraph].tensors[static_cast<size_t>(index)];
-  CountOf(shape, info.name);
+  TensorElementCount(shape, info.name);
   if (strict) {
     const Shape& known = info.shape_signature;
     bool fits = known.size() == shape.size();
@@ -203,7 +195,7 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
     const Value& value = graph_->values[at];
     if (!plan->has_shape[at]) continue;
     const bool is_new = prior.last == nullptr || !prior.has_shape[at];  // to this part of the graph
-    const int64_t elements = CountOf(plan->shapes[at], value.name);
+    const int64_t elements = TensorElementCount(plan->shapes[at], value.name);
     if (value.type == TensorType::kString) {
       if (!is_new) continue;
       Strings all(static_cast<size_t>(elements));
@@ -268,7 +260,7 @@ void Runner::Show(const Plan& plan, const std::shared_ptr<const Plan>& owner) {
       tensor.strings_ = boundary_[at].strings.get();
       continue;
     }
-    tensor.bytes_ = BytesOf(tensor.type_, CountOf(tensor.shape_, tensor.name_));
+    tensor.bytes_ = BytesOf(tensor.type_, TensorElementCount(tensor.shape_, tensor.name_));
     tensor.constant_ = plan.constants[at] != nullptr;
     if (tensor.constant_) {
       tensor.data_ = const_cast<std::byte*>(plan.constants[at]);

@@ -6,22 +6,11 @@
 
 #include "arrays.h"
 #include "bound.h"
+#include "details.h"
 
 // Custom operators whose shapes and values are computed by Python.
 namespace sigrun::python {
 namespace {
-
-/// The GIL, for a thread that may or may not have it.
-class WithGil {
- public:
-  WithGil() : state_(PyGILState_Ensure()) {}
-  ~WithGil() { PyGILState_Release(state_); }
-  WithGil(const WithGil&) = delete;
-  WithGil& operator=(const WithGil&) = delete;
-
- private:
-  PyGILState_STATE state_;
-};
 
 // An exception of Python's as a status: whoever called the model may be no Python code.
 template <class F>
@@ -35,12 +24,6 @@ Status AsStatus(StatusCode code, F&& f) {
   } catch (const std::exception& e) {
     return Status(code, e.what());
   }
-}
-
-py::tuple ShapeTuple(const Shape& shape) {
-  py::tuple tuple(shape.size());
-  for (size_t i = 0; i < shape.size(); ++i) tuple[i] = shape[i];
-  return tuple;
 }
 
 py::bytes Bytes(std::span<const uint8_t> bytes) { return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size()); }

@@ -158,15 +158,16 @@ py::dict SignatureIndices(const Model& model) {
   return signatures;
 }
 
+py::tuple ShapeTuple(const Shape& shape) {
+  py::tuple tuple(shape.size());
+  for (size_t d = 0; d < shape.size(); ++d) tuple[d] = shape[d];
+  return tuple;
+}
+
 py::dict PlanFields(const PlanReport& report) {
-  const auto tuple_of = [](const Shape& shape) {
-    py::tuple dimensions(shape.size());
-    for (size_t d = 0; d < shape.size(); ++d) dimensions[d] = shape[d];
-    return dimensions;
-  };
   py::list steps, blocks;
   for (const PlannedStep& step : report.steps) {
-    steps.append(py::make_tuple(step.index, Text(step.op), Text(step.name), tuple_of(step.shape), Text(step.kernel)));
+    steps.append(py::make_tuple(step.index, Text(step.op), Text(step.name), ShapeTuple(step.shape), Text(step.kernel)));
   }
   for (const ArenaBlock& block : report.memory.blocks) {
     blocks.append(py::make_tuple(Text(block.name), block.offset, block.bytes, block.first, block.last));
@@ -191,9 +192,7 @@ py::dict ProfileFields(const Profile& profile) {
     d["index"] = row.index;
     d["op"] = Text(row.op);
     d["name"] = Text(row.name);
-    py::list shape;
-    for (const int32_t dimension : row.shape) shape.append(dimension);
-    d["shape"] = py::tuple(shape);
+    d["shape"] = ShapeTuple(row.shape);
     d["calls"] = row.calls;
     d["seconds"] = row.seconds;
     d["begin"] = row.begin;
@@ -208,6 +207,17 @@ py::dict ProfileFields(const Profile& profile) {
   d["threads"] = profile.threads;
   d["seconds"] = profile.seconds;
   return d;
+}
+
+py::dict ProfileOf(Runner& runner, int count) {
+  Profile profile;
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner.ProfileRuns(count, profile);
+  }
+  Check(status);
+  return ProfileFields(profile);
 }
 
 }  // namespace sigrun::python

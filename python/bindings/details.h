@@ -23,6 +23,10 @@ py::dict SignatureIndices(const Model& model);
 
 /// A profile's fields, with a list of dictionaries under "operators".
 py::dict ProfileFields(const Profile& profile);
+/// Of `count` runs; releases the GIL for them.
+py::dict ProfileOf(Runner& runner, int count);
+
+py::tuple ShapeTuple(const Shape& shape);
 
 /// A plan report as sigrun.plan takes it.
 py::dict PlanFields(const PlanReport& report);

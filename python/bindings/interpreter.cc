@@ -128,17 +128,7 @@ void BoundInterpreter::Invoke() {
   Check(status);
 }
 
-py::dict BoundInterpreter::ProfileRuns(int count) {
-  Runner& runner = this->runner();
-  Profile profile;
-  Status status;
-  {
-    const WithoutGil released;
-    status = runner.ProfileRuns(count, profile);
-  }
-  Check(status);
-  return ProfileFields(profile);
-}
+py::dict BoundInterpreter::ProfileRuns(int count) { return ProfileOf(runner(), count); }
 
 void BoundInterpreter::SetTensor(int index, py::handle value) {
   Tensor& tensor = TensorAt(index);

@@ -17,9 +17,8 @@ struct ExportedBuffer {
 
   ~ExportedBuffer() {
     if (Py_IsInitialized() == 0) return;
-    const PyGILState_STATE state = PyGILState_Ensure();
+    const WithGil held;
     PyBuffer_Release(&view);
-    PyGILState_Release(state);
   }
 };
 

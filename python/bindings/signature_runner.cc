@@ -266,17 +266,7 @@ void BoundSignatureRunner::Invoke(const InvokeOptions& options) {
   Check(status);
 }
 
-py::dict BoundSignatureRunner::ProfileRuns(int count) {
-  Runner& runner = this->runner();
-  Profile profile;
-  Status status;
-  {
-    const WithoutGil released;
-    status = runner.ProfileRuns(count, profile);
-  }
-  Check(status);
-  return ProfileFields(profile);
-}
+py::dict BoundSignatureRunner::ProfileRuns(int count) { return ProfileOf(runner(), count); }
 
 py::dict BoundSignatureRunner::ReportPlan() {
   Runner& runner = this->runner();

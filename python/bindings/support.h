@@ -73,6 +73,18 @@ class WithoutGil {
   PyThreadState* state_;
 };
 
+/// The GIL, for a thread that may or may not have it.
+class WithGil {
+ public:
+  WithGil() : state_(PyGILState_Ensure()) {}
+  ~WithGil() { PyGILState_Release(state_); }
+  WithGil(const WithGil&) = delete;
+  WithGil& operator=(const WithGil&) = delete;
+
+ private:
+  PyGILState_STATE state_;
+};
+
 /// Holds a runner's mutex. Never waits for it with the GIL held: its owner may need the GIL to finish.
 class RunnerLock {
  public:

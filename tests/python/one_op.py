@@ -1,5 +1,6 @@
 """Models of one operator, made from a description of its inputs, outputs and options, and what they compute."""
 
+import collections
 import dataclasses
 import sys
 from typing import Any
@@ -16,6 +17,15 @@ import make_models as mm  # noqa: E402
 
 mm.TYPES |= {"complex64": 8, "float64": 10, "uint64": 12, "uint32": 15, "uint16": 16, "bfloat16": 18}
 RNG = np.random.default_rng(7)
+
+
+def stored_cases(name):
+    """{case: {part: array}} of the goldens in tests/models/NAME.npz, whose keys are "case/part"."""
+    cases = collections.defaultdict(dict)
+    for key, value in np.load(MODELS / f"{name}.npz").items():
+        case, part = key.split("/")
+        cases[case][part] = value
+    return cases
 
 
 class Const(np.ndarray):

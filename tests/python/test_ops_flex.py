@@ -1,25 +1,13 @@
 """TensorFlow's operators inside a .tflite file give what TensorFlow gives: stored in flex_goldens.npz by make_flex_goldens.py."""
 
-import collections
-
 import numpy as np
 import pytest
-from conftest import MODELS
 from flatbuffers import flexbuffers
-from one_op import compare, mm
+from one_op import compare, mm, stored_cases
 
 import sigrun
 
-
-def load():
-    cases = collections.defaultdict(dict)
-    for key, value in np.load(MODELS / "flex_goldens.npz").items():
-        case, part = key.split("/")
-        cases[case][part] = value
-    return cases
-
-
-CASES = load()
+CASES = stored_cases("flex_goldens")
 CHECKPOINT = CASES.pop("checkpoint")
 
 

@@ -1,24 +1,11 @@
 """MediaPipe's custom operators give what MediaPipe gives: stored in mediapipe_goldens.npz by make_mediapipe_goldens.py."""
 
-import collections
-
-import numpy as np
 import pytest
-from conftest import MODELS
-from one_op import compare, mm
+from one_op import compare, mm, stored_cases
 
 import sigrun
 
-
-def load():
-    cases = collections.defaultdict(dict)
-    for key, value in np.load(MODELS / "mediapipe_goldens.npz").items():
-        case, part = key.split("/")
-        cases[case][part] = value
-    return cases
-
-
-CASES = load()
+CASES = stored_cases("mediapipe_goldens")
 
 
 def model(op, version, options, inputs, outputs):

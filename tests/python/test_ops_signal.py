@@ -1,25 +1,13 @@
 """The operators of tflite-micro's audio front end give what tflite-micro gives: stored in signal_goldens.npz by make_signal_goldens.py."""
 
-import collections
-
 import numpy as np
 import pytest
-from conftest import MODELS
 from flatbuffers import flexbuffers
-from one_op import compare, mm
+from one_op import compare, mm, stored_cases
 
 import sigrun
 
-
-def load():
-    cases = collections.defaultdict(dict)
-    for key, value in np.load(MODELS / "signal_goldens.npz").items():
-        case, part = key.split("/")
-        cases[case][part] = value
-    return cases
-
-
-CASES = load()
+CASES = stored_cases("signal_goldens")
 
 
 def model(op, options, inputs, outputs):

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstring>
-
 #include "kernels/avx2/simd_i8.h"
 #include "kernels/common/inline.h"
 
@@ -18,15 +16,7 @@ constexpr int kTileRows = 6;
 struct Weights {
   __m256i v;
 };
-struct Broadcasted {
-  __m256i v;
-};
 SIGRUN_INLINE Weights LoadWeights(const int8_t* p) { return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
-SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
-  int32_t pair;
-  std::memcpy(&pair, p, sizeof(pair));
-  return {_mm256_set1_epi32(pair)};
-}
 SIGRUN_INLINE I32 Dot(I32 acc, Broadcasted a, Weights w) { return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(a.v, w.v))}; }
 
 }  // namespace

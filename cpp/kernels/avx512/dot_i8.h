@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstring>
-
 #include "kernels/avx512/simd_i8.h"
 #include "kernels/common/inline.h"
 
@@ -17,16 +15,8 @@ constexpr int kTileRows = 12;
 struct Weights {
   __m512i v;
 };
-struct Broadcasted {
-  __m512i v;
-};
 SIGRUN_INLINE Weights LoadWeights(const int8_t* p) {
   return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
-}
-SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
-  int32_t pair;
-  std::memcpy(&pair, p, sizeof(pair));
-  return {_mm512_set1_epi32(pair)};
 }
 SIGRUN_INLINE I32 Dot(I32 acc, Broadcasted a, Weights w) { return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(a.v, w.v))}; }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/common/bytes_i8.h"
 #include "kernels/common/inline.h"
@@ -22,6 +23,15 @@ struct F32 {
 struct Bytes {
   __m128i v;
 };
+/// Four bytes of activations in every lane: a group that Dot takes.
+struct Broadcasted {
+  __m512i v;
+};
+SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
+  int32_t group;
+  std::memcpy(&group, p, sizeof(group));
+  return {_mm512_set1_epi32(group)};
+}
 
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/avx512/simd_i8.h"
 #include "kernels/common/inline.h"
@@ -20,15 +19,7 @@ constexpr int kTileRows = 12;
 struct Weights {
   __m512i v;
 };
-struct Broadcasted {
-  __m512i v;
-};
 SIGRUN_INLINE Weights LoadWeights(const int8_t* p) { return {_mm512_loadu_si512(p)}; }
-SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
-  int32_t four;
-  std::memcpy(&four, p, sizeof(four));
-  return {_mm512_set1_epi32(four)};
-}
 SIGRUN_INLINE void CopyRow(uint8_t* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(mask));
   for (; n >= 64; n -= 64, src += 64, dst += 64) _mm512_storeu_si512(dst, _mm512_xor_si512(_mm512_loadu_si512(src), flip));

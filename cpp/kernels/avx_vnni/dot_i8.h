@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/avx2/simd_i8.h"
 #include "kernels/common/inline.h"
@@ -19,15 +18,7 @@ constexpr int kTileRows = 6;
 struct Weights {
   __m256i v;
 };
-struct Broadcasted {
-  __m256i v;
-};
 SIGRUN_INLINE Weights LoadWeights(const int8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
-  int32_t four;
-  std::memcpy(&four, p, sizeof(four));
-  return {_mm256_set1_epi32(four)};
-}
 SIGRUN_INLINE I32 Dot(I32 acc, Broadcasted a, Weights w) { return {_mm256_dpbusd_avx_epi32(acc.v, a.v, w.v)}; }
 
 }  // namespace

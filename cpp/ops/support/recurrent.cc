@@ -18,6 +18,13 @@ Sequences ReadSequences(const Prepare& p, int input, bool time_major) {
   return time_major ? Sequences{1, shape[0], shape[1]} : Sequences{shape[0], shape[1], 1};
 }
 
+Shape OutputShape(const Prepare& p, int input, int32_t n) {
+  Shape shape = p.shape(input);
+  p.Check(!shape.empty(), "its input is a scalar");
+  shape.back() = n;
+  return shape;
+}
+
 void CheckOperand(const Prepare& p, int i, TensorType type, const Shape& shape, const char* what) {
   p.Check(p.has_input(i), "its ", what, " (input ", i, ") are missing");
   p.CheckType(i, {type});

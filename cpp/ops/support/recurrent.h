@@ -21,6 +21,9 @@ struct Sequences {
 /// Of an input [time, batch, n] or [batch, time, n], or one step [batch, n].
 Sequences ReadSequences(const Prepare& p, int input, bool time_major);
 
+/// That of the input but for the last dimension, which is n.
+Shape OutputShape(const Prepare& p, int input, int32_t n);
+
 /// Throws unless operand i has this type and shape.
 void CheckOperand(const Prepare& p, int i, TensorType type, const Shape& shape, const char* what);
 
