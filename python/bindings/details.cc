@@ -5,6 +5,7 @@
 
 #include "arrays.h"
 #include "run/model_impl.h"
+#include "run/runner.h"
 
 namespace sigrun::python {
 namespace {
