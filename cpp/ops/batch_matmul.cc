@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/warn.h"
 #include "ops/op.h"
 #include "ops/support/broadcast.h"
 #include "ops/support/elements.h"
@@ -255,10 +256,24 @@ void EmitI16(Prepare& p, const Products& b) {
   });
 }
 
+// LiteRT finds no multiplier for integers of which an operand has several scales, and scales all sums by 0: the output is its zero point.
+bool LacksMultiplier(const Prepare& p) {
+  return p.type(kLeft) != TensorType::kFloat32 && (p.quantization(kLeft).scale.size() > 1 || p.quantization(kRight).scale.size() > 1);
+}
+
+template <class T>
+void EmitZeroPoint(Prepare& p) {
+  const T zero = static_cast<T>(p.output_affine(0).zero_point);
+  WarnOnce(Concat(p.graph_of(p.subgraph()).Describe(p.node()), ": the output is zero throughout, as in LiteRT, which does not multiply ",
+                  TensorTypeName(p.type(kLeft)), " by ", TensorTypeName(p.type(kRight)), " where an operand has several scales"));
+  p.Emit([zero, n = p.output_elements(0), out = p.out(0)](RunContext& run) noexcept { std::fill_n(run.get<T>(out), n, zero); });
+}
+
 void PrepareBatchMatMul(Prepare& p) {
   const Products products = ReadProducts(p);
   p.CheckType(kLeft, {TensorType::kFloat32, TensorType::kInt8, TensorType::kInt16});
   p.CheckOutputType(0, {p.type(kLeft)});
+  if (LacksMultiplier(p)) return p.type(kLeft) == TensorType::kInt16 ? EmitZeroPoint<int16_t>(p) : EmitZeroPoint<int8_t>(p);
   if (p.type(kLeft) == TensorType::kInt16) return EmitI16(p, products);
   if (p.type(kLeft) == TensorType::kInt8) {
     p.CheckType(kRight, {TensorType::kInt8});

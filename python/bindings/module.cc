@@ -1,12 +1,14 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "bound.h"
 #include "details.h"
 #include "run/model_impl.h"
 #include "sigrun/c_api.h"
+#include "sigrun/warning.h"
 
 namespace sigrun::python {
 namespace {
@@ -90,12 +92,31 @@ py::dict BuildInfoDict() {
   return d;
 }
 
+// Warnings come while a model is planned, in any thread, maybe with a runner locked: so that none waits for the interpreter lock there,
+// Python's main thread hands them to logging between two of its own steps.
+int LogPending(void* argument) {
+  const std::unique_ptr<std::string> message(static_cast<std::string*>(argument));
+  try {
+    py::module_::import("logging").attr("getLogger")("sigrun").attr("warning")("%s", Text(*message));
+  } catch (py::error_already_set& error) {
+    error.restore();
+    return -1;
+  }
+  return 0;
+}
+
+void Log(const char* text) {
+  auto message = std::make_unique<std::string>(text);
+  if (Py_AddPendingCall(LogPending, message.get()) == 0) message.release();
+}
+
 }  // namespace
 }  // namespace sigrun::python
 
 PYBIND11_MODULE(_core, module) {
   namespace python = sigrun::python;
   module.doc() = "The C++ core of sigrun.";
+  sigrun::SetWarningHandler(python::Log);
   python::DefineErrors(module);
   python::DefineModel(module);
   python::DefineInterpreter(module);

@@ -85,11 +85,12 @@ def transposed(activations, dtype, **kw):
     return product("TRANSPOSE_CONV", activations, dtype, *shapes, 0, "TransposeConvOptions", strideH=2, strideW=2, **kw)
 
 
-def matmul():
+def matmul(dtype="int16", right="int16", scales=1):
     g = mm.Graph()
-    a, b = (g.add(mm.Tensor(n, s, "int16", None, quant(1e-4))) for n, s in (("a", [2, 3, 150]), ("b", [2, 150, 4])))
+    a = g.add(mm.Tensor("a", [2, 3, 150], dtype, None, quant(1e-4)))
+    b = g.add(mm.Tensor("b", [2, 150, 4], right, None, quant([1e-4 if right == "int16" else 0.02] * scales, dimension=2)))
     g.inputs = [a, b]
-    y = g.add(mm.Tensor("y", [2, 3, 4], "int16", None, quant(2e-3)))
+    y = g.add(mm.Tensor("y", [2, 3, 4], dtype, None, quant(2e-3, 5 if dtype == "int8" else 0)))
     g.ops.append(mm.Op("BATCH_MATMUL", [a, b], [y], "BatchMatMulOptions", {"adjX": False, "adjY": False}))
     return mm.served(g, y=y).tobytes()
 
@@ -102,6 +103,7 @@ CASES = {
     "dense-int16-one-scale": dense("int16", "int8", dimension=None, rows=1),
     "transposed-int16": transposed("int16", "int8"),
     "matmul-int16": matmul(),
+    "matmul-int16-int8": matmul(right="int8"),
     "conv-int4": conv("int8", "int4", bias="int32"),
     "depthwise-int4": depthwise("int8", "int4", bias="int32"),
     "dense-int4": dense("int8", "int4", bias="int32"),
@@ -130,6 +132,22 @@ def test_against_litert(name, rng):
     else:
         assert len(np.unique(want)) > 4
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(("left", "right"), [("int16", "int8"), ("int16", "int16"), ("int8", "int8")])
+def test_products_with_several_scales_are_zero_and_not_silently(left, right, rng, caplog):
+    content = matmul(left, right, 4)
+    inputs = {name: rng.integers(-99, 99, shape).astype(t) for name, shape, t in (("a", [2, 3, 150], left), ("b", [2, 150, 4], right))}
+    reference = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    got = sigrun.Interpreter(model_content=content).get_signature_runner()(**inputs)["y"]
+    np.testing.assert_array_equal(got, reference.get_signature_runner()(**inputs)["y"])
+    for _ in range(3):
+        sigrun.Interpreter(model_content=content).get_signature_runner()(**inputs)
+    [record] = caplog.records
+    assert record.name == "sigrun"
+    assert record.levelname == "WARNING"
+    text = f"BATCH_MATMUL #0 'y': the output is zero throughout, as in LiteRT, which does not multiply {left.upper()} by {right.upper()}"
+    assert text in record.getMessage()
 
 
 def test_int16_with_a_zero_point():

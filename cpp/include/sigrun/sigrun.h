@@ -7,3 +7,4 @@
 #include "sigrun/profile.h"
 #include "sigrun/status.h"
 #include "sigrun/types.h"
+#include "sigrun/warning.h"
