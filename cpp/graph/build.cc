@@ -58,7 +58,7 @@ Value MakeValue(const FlatModel& model, const TensorInfo& tensor, AlignedCopies&
   return value;
 }
 
-// STABLEHLO_COMPOSITE: an operator of its own name, and the subgraph that computes the same from others.
+// STABLEHLO_COMPOSITE: a name, and the subgraph that computes what it stands for.
 struct Composite {
   std::string_view name;
   int32_t decomposition;
@@ -70,8 +70,9 @@ std::optional<Composite> CompositeOf(const FlatModel& model, const OperatorInfo&
   return Composite{op.options_2.String(kName, "name"), op.options_2.Scalar<int32_t>(kDecomposition)};
 }
 
+// Null for a composite as well: its name promises nothing that its decomposition does not say, from which the passes learn as much.
 const OpDef* FindOp(const FlatModel& model, const OperatorInfo& op) {
-  if (const std::optional<Composite> composite = CompositeOf(model, op)) return ops::FindOp(composite->name);
+  if (CompositeOf(model, op)) return nullptr;
   const OperatorCode& code = model.operator_codes[op.code];
   const OpDef* own = code.custom.empty() ? nullptr : ops::FindCustomOp(code.custom);
   return own != nullptr ? own : ops::FindOp(code.name());
@@ -124,25 +125,12 @@ void CollectMissing(const FlatModel& model, const SubgraphInfo& subgraph, std::s
   }
 }
 
-// Decompositions that no operator needs, because the composite itself is one.
-std::set<const SubgraphInfo*> Unneeded(const FlatModel& model) {
-  std::set<const SubgraphInfo*> found;
-  for (const SubgraphInfo& subgraph : model.subgraphs) {
-    for (const OperatorInfo& op : subgraph.operators) {
-      const std::optional<Composite> composite = CompositeOf(model, op);
-      if (composite && FindOp(model, op) != nullptr) found.insert(&DecompositionOf(model, *composite));
-    }
-  }
-  return found;
-}
-
 // Throws if an operator of the subgraph is missing, and then names those of the other subgraphs, too.
 void RefuseMissing(const FlatModel& model, const SubgraphInfo& subgraph) {
   std::set<const SubgraphInfo*> seen;
   std::map<std::string, Missing> missing;
   CollectMissing(model, subgraph, seen, missing);
   if (missing.empty()) return;
-  seen.merge(Unneeded(model));
   for (const SubgraphInfo& other : model.subgraphs) CollectMissing(model, other, seen, missing);
   std::string list;
   for (const auto& [name, m] : missing) {

@@ -77,8 +77,8 @@ struct Graph {
   std::string Describe(const Node& node) const;
 };
 
-/// Composites stand as the operators of their decompositions, unless there is an operator of the composite's name. Throws Error: kUnimplemented
-/// naming every operator that is missing, at once; kInvalidArgument if a value is read before it is written.
+/// Composites stand as the operators of their decompositions. Throws Error: kUnimplemented naming every operator that is missing, at once;
+/// kInvalidArgument if a value is read before it is written.
 Graph BuildGraph(const FlatModel& model, uint32_t subgraph);
 
 /// Readable text, one line a node, for tests and debugging.

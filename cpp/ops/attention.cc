@@ -1,16 +1,19 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include "ops/op.h"
 #include "ops/support/attention.h"
 #include "ops/support/elements.h"
+#include "ops/support/flexbuffer.h"
 #include "ops/support/gemm.h"
 #include "ops/support/quantization.h"
 
-// softmax(scale * Q K^T + mask) V, which a pass makes of BATCH_MATMUL, MUL, ADD, SOFTMAX and BATCH_MATMUL. A block of queries goes through
-// all of it before the next, so that its scores stay in the cache; heads that lie side by side in a row are taken from there, as the groups
-// of a convolution, without a transposition.
+// softmax(scale * Q K^T + mask) V, which a pass makes of BATCH_MATMUL, MUL, ADD, SOFTMAX and BATCH_MATMUL, or a custom operator says at once.
+// A block of queries goes through all of it before the next, so that its scores stay in the cache; heads that lie side by side in a row are
+// taken from there, as the groups of a convolution, without a transposition. Where several heads of queries share one of keys, they are
+// more queries of that head.
 namespace sigrun::ops {
 namespace {
 
@@ -66,9 +69,11 @@ Mask ReadMask(const Prepare& p, const std::array<int32_t, 4>& scores) {
   return {strides[0], strides[1], strides[2]};
 }
 
-/// Everything but the operands. A batch entry has `groups` heads side by side in each row of queries.
+/// Everything but the operands. A batch entry has `groups` heads side by side in each row of queries. Each token has `sharing` queries, one
+/// after the other, of heads that share keys.
 struct Attention {
   int32_t batch, groups, heads, queries, depth, keys, channels;
+  int32_t sharing = 1;
   int32_t block;  // queries that go through all of it at once
   size_t key_bytes, value_bytes;
   float scale;
@@ -105,19 +110,48 @@ Attention ReadAttention(Prepare& p, bool side_by_side, const Matrices& keys, con
   a.keys = keys.tokens;
   a.channels = values.channels;
   const int64_t matrices = int64_t{a.batch} * a.groups;
-  p.Check(keys.count == matrices && values.count == matrices && keys.channels == a.depth && values.tokens == a.keys, "queries ",
-          ToString(q), ", keys ", ToString(p.shape(kKey)), " and values ", ToString(p.shape(kValue)), " do not fit");
+  a.sharing = keys.count > 0 && keys.count < matrices ? static_cast<int32_t>(matrices / keys.count) : 1;
+  const bool fits = keys.count * a.sharing == matrices && a.heads % a.sharing == 0 && values.count == keys.count;
+  p.Check(fits && keys.channels == a.depth && values.tokens == a.keys, "queries ", ToString(q), ", keys ", ToString(p.shape(kKey)),
+          " and values ", ToString(p.shape(kValue)), " do not fit");
   Shape out = q;
   out.back() = a.channels;
   p.SetShape(0, out);
-  a.block = ChooseBlock(a.groups, a.keys);
   a.key_bytes = p.kernels().pack_f32_bytes(a.depth, a.keys);
   a.value_bytes = p.kernels().pack_f32_bytes(a.keys, a.channels);
   a.has_mask = p.has_input(kMask);
   if (a.has_mask) {
     a.mask = ReadMask(p, {side_by_side ? a.batch : static_cast<int32_t>(matrices / std::max(a.heads, 1)), a.heads, a.queries, a.keys});
   }
+  if (a.sharing > 1) {
+    a.batch = static_cast<int32_t>(keys.count);
+    a.groups = 1;
+    a.queries *= a.sharing;
+    a.heads /= a.sharing;
+  }
+  a.block = ChooseBlock(a.groups, a.keys);
   return a;
+}
+
+// Queries [batch, tokens, heads * sharing, channels] as [batch, heads, tokens, sharing, channels], or back.
+Slot EmitRegroup(Prepare& p, const Attention& a, bool side_by_side, int32_t channels, Slot from, Slot to, bool back) {
+  const int64_t tokens = a.queries / a.sharing, heads = a.heads, sharing = a.sharing;
+  p.Emit([=, batch = a.batch / a.heads](RunContext& run) noexcept {
+    const float* x = run.get<float>(from);
+    float* y = run.get<float>(to);
+    run.Parallel(static_cast<int32_t>(batch * heads * tokens), sharing * channels, [&](Range range, int) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const int64_t token = i % tokens, head = i / tokens % heads, entry = i / tokens / heads;
+        for (int64_t s = 0; s < sharing; ++s) {
+          const int64_t apart = side_by_side ? ((entry * tokens + token) * heads + head) * sharing + s
+                                             : ((entry * heads + head) * sharing + s) * tokens + token;
+          const int64_t grouped = i * sharing + s;
+          std::copy_n(x + (back ? grouped : apart) * channels, channels, y + (back ? apart : grouped) * channels);
+        }
+      }
+    });
+  });
+  return to;
 }
 
 Slot EmitPack(Prepare& p, int input, const Matrices& m, bool values, size_t bytes) {
@@ -141,6 +175,16 @@ Slot EmitPack(Prepare& p, int input, const Matrices& m, bool values, size_t byte
 // softmax(scale * scores + mask) over rows [query][group] of a block that begins with query `first`.
 void Normalise(const Attention& a, const kernels::Kernels& k, float* scores, const float* mask, int32_t entry, int32_t first, int32_t count) {
   if (mask == nullptr) return k.masked_softmax_f32(scores, nullptr, 0, scores, a.keys, a.scale, {0, count * a.groups});
+  if (a.sharing > 1) {
+    const float* from = mask + entry / a.heads * a.mask.batch + static_cast<ptrdiff_t>(entry) % a.heads * a.sharing * a.mask.head;
+    for (int32_t i = 0; i < count;) {
+      const int32_t token = (first + i) / a.sharing, head = (first + i) % a.sharing, rows = std::min(a.sharing - head, count - i);
+      float* row = scores + static_cast<ptrdiff_t>(i) * a.keys;
+      k.masked_softmax_f32(row, from + token * a.mask.query + head * a.mask.head, a.mask.head, row, a.keys, a.scale, {0, rows});
+      i += rows;
+    }
+    return;
+  }
   if (a.groups == 1) {
     const float* from = mask + entry / a.heads * a.mask.batch + entry % a.heads * a.mask.head + first * a.mask.query;
     return k.masked_softmax_f32(scores, from, a.mask.query, scores, a.keys, a.scale, {0, count});
@@ -151,39 +195,72 @@ void Normalise(const Attention& a, const kernels::Kernels& k, float* scores, con
   }
 }
 
-void PrepareAttention(Prepare& p) {
-  p.CheckCounts(3, 5, 1);
-  for (const int i : {kQuery, kKey, kValue}) p.CheckType(i, {TensorType::kFloat32});
-  p.CheckOutputType(0, {TensorType::kFloat32});
-  p.Check(p.has_input(kOptions) && p.constant(kOptions) != nullptr && p.elements(kOptions) == AttentionOptions::kFields, "options of shape ",
-          ToString(p.shape(kOptions)));
-  const AttentionOptions options = AttentionOptions::Read(p.constant_as<float>(kOptions));
-  const Matrices keys = ReadMatrices(p, kKey, options.key), values = ReadMatrices(p, kValue, options.value);
-  Attention a = ReadAttention(p, options.side_by_side, keys, values);
-  a.scale = options.scale;
-  if (p.output_elements(0) == 0) return;
+void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const Matrices& values, Slot queries, Slot outputs) {
   const Slot packed_keys = EmitPack(p, kKey, keys, false, a.key_bytes), packed_values = EmitPack(p, kValue, values, true, a.value_bytes);
   const Slot scratch = p.Scratch(a.scores() * sizeof(float) * static_cast<size_t>(p.workers()));
-  p.Emit([=, k = &p.kernels(), none = kernels::EpilogueF32{}, q = p.in(kQuery), mask = a.has_mask ? p.in(kMask) : Slot{},
-          out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, k = &p.kernels(), none = kernels::EpilogueF32{}, mask = a.has_mask ? p.in(kMask) : Slot{}](RunContext& run) noexcept {
     const int64_t cost = MacCost(int64_t{a.block} * a.groups * a.keys * (a.depth + a.channels));
     run.Parallel(a.batch * a.blocks(), cost, [&](Range range, int worker) {
       float* scores = run.get<float>(scratch) + static_cast<size_t>(worker) * a.scores();
       for (int32_t i = range.begin; i < range.end; ++i) {
         const int32_t entry = i / a.blocks(), first = i % a.blocks() * a.block, count = std::min(a.block, a.queries - first);
         const ptrdiff_t row = static_cast<ptrdiff_t>(entry) * a.queries + first, matrix = static_cast<ptrdiff_t>(entry) * a.groups;
-        k->conv_f32(Groups(count, a.depth, a.keys, a.groups), run.get<float>(q) + row * a.groups * a.depth,
+        k->conv_f32(Groups(count, a.depth, a.keys, a.groups), run.get<float>(queries) + row * a.groups * a.depth,
                     run.get<std::byte>(packed_keys) + static_cast<size_t>(matrix) * a.key_bytes, scores, none, {0, count});
         Normalise(a, *k, scores, run.get<float>(mask), entry, first, count);
         k->conv_f32(Groups(count, a.keys, a.channels, a.groups), scores,
                     run.get<std::byte>(packed_values) + static_cast<size_t>(matrix) * a.value_bytes,
-                    run.get<float>(out) + row * a.groups * a.channels, none, {0, count});
+                    run.get<float>(outputs) + row * a.groups * a.channels, none, {0, count});
       }
     });
   });
 }
 
-constexpr OpDef kOps[] = {{.name = "sigrun.attention", .prepare = PrepareAttention}};
+void CheckOperands(const Prepare& p) {
+  for (const int i : {kQuery, kKey, kValue}) p.CheckType(i, {TensorType::kFloat32});
+  if (p.has_input(kMask)) p.CheckType(kMask, {TensorType::kFloat32});
+  p.CheckOutputType(0, {TensorType::kFloat32});
+}
+
+void PrepareWith(Prepare& p, const AttentionOptions& options) {
+  const Matrices keys = ReadMatrices(p, kKey, options.key), values = ReadMatrices(p, kValue, options.value);
+  Attention a = ReadAttention(p, options.side_by_side, keys, values);
+  a.scale = options.scale;
+  if (p.output_elements(0) == 0) return;
+  const bool apart = a.sharing > 1 && a.queries > a.sharing;
+  if (!apart) return EmitAttention(p, a, keys, values, p.in(kQuery), p.out(0));
+  const size_t rows = static_cast<size_t>(a.batch) * static_cast<size_t>(a.queries) * sizeof(float);
+  const Slot queries = EmitRegroup(p, a, options.side_by_side, a.depth, p.in(kQuery), p.Scratch(rows * static_cast<size_t>(a.depth)), false);
+  const Slot outputs = p.Scratch(rows * static_cast<size_t>(a.channels));
+  EmitAttention(p, a, keys, values, queries, outputs);
+  EmitRegroup(p, a, options.side_by_side, a.channels, outputs, p.out(0), true);
+}
+
+void PrepareAttention(Prepare& p) {
+  p.CheckCounts(3, 5, 1);
+  CheckOperands(p);
+  p.Check(p.has_input(kOptions) && p.constant(kOptions) != nullptr && p.elements(kOptions) == AttentionOptions::kFields, "options of shape ",
+          ToString(p.shape(kOptions)));
+  PrepareWith(p, AttentionOptions::Read(p.constant_as<float>(kOptions)));
+}
+
+// The custom operator of language models: operands [batch, tokens, heads, channels].
+void PrepareScaledDotProduct(Prepare& p) {
+  p.CheckCounts(3, 4, 1);
+  CheckOperands(p);
+  const FlexMap options(p, p.custom_options());
+  const Shape& queries = p.shape(kQuery);
+  p.Check(queries.size() == 4, "queries of shape ", ToString(queries), ", expected rank 4");
+  const auto scale = static_cast<float>(options.Real("scale", 0));
+  p.Check(options.Real("logit_cap", 0) == 0, "it has a logit_cap");
+  PrepareWith(p, {scale > 0 ? scale : 1.0f / std::sqrt(static_cast<float>(queries[3])), true, AttentionLayout::kSideBySide,
+                  AttentionLayout::kSideBySide});
+}
+
+constexpr OpDef kOps[] = {
+    {.name = "odml.scaled_dot_product_attention", .prepare = PrepareScaledDotProduct},
+    {.name = "sigrun.attention", .prepare = PrepareAttention},
+};
 
 }  // namespace
 
