@@ -107,6 +107,22 @@ struct LinearI8 {
   bool holds = false;  // for every pair of bytes the form is what the operator computes
 };
 
+/// Weights [n, k] of 4 or 2 bits, with a scale for each `block` of k, which divides k.
+struct LowBitShape {
+  int32_t bits, n, k, block;
+};
+
+/// Rows of 8-bit activations for them. Each block is completed by zeros to whole kLowBitUnits, and has its sum. No zero points: all are 0.
+inline constexpr int32_t kLowBitUnit = 16;
+inline constexpr int32_t kLowBitChannels = 16;  // what threads may share
+struct LowBitRows {
+  const int8_t* data;
+  const int32_t* block_sums;
+  const float* scale;
+  const int32_t* zero_point;
+  int32_t count;
+};
+
 /// Operands of an 8-bit elementwise ADD or SUB exactly as LiteRT's reference computes it: each operand (value + offset) << left_shift is
 /// scaled by its multiplier, both are summed, scaled to the output, output_offset added, and clamped.
 struct AddI8Params {
@@ -161,6 +177,10 @@ struct Kernels {
   void (*conv_f16)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
                    Range rows);
 
+  /// out[i, j] = clamp(sum_k a[i, k] * right(j, k)) for a few rows and a matrix that is read where it stands: stride_k or stride_n is 1.
+  void (*few_rows_f32)(int32_t m, int32_t k, int32_t n, const float* a, ptrdiff_t a_stride, WeightView<float> right, float* output,
+                       ptrdiff_t output_stride, ClampF32 clamp);
+
   // --- the same with bfloat16 products and float32 sums. Each number is rounded to the nearest bfloat16 (parts = 1), or taken as the sum of
   // two (parts = 2), of which the product of the two lesser parts is left out. Units may take denormal numbers for 0 ------------------------
   /// The most parts for which conv_bf16 is faster than conv_f32 on machines of this tier: 0 where they have no bfloat16 unit.
@@ -213,6 +233,16 @@ struct Kernels {
   void (*conv_i8_f32)(const ConvShape& shape, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
                       const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp,
                       std::byte* scratch, Range rows);
+
+  // --- hybrid products with weights that stay 4 or 2 bits in memory ---------------------------------------------------------------------
+  size_t (*pack_low_bits_bytes)(const LowBitShape& shape);
+  /// weights are bytes [n, k], scale is [n, k / block].
+  void (*pack_low_bits)(const LowBitShape& shape, const int8_t* weights, const float* scale, std::byte* packed);
+  /// out[row, n] = clamp(bias[n] + sum over blocks of float(sum over the block of (a - zero_point) * w) * (row_scale * scale[n, block])),
+  /// summed in the order written, each operation rounded. Channels [channels.begin, channels.end) * kLowBitChannels of all rows; bias may be
+  /// null.
+  void (*low_bits_f32)(const LowBitShape& shape, const LowBitRows& rows, const std::byte* packed, const float* bias, ClampF32 clamp,
+                       float* output, Range channels);
 
   // --- int8 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------------
   size_t (*pack_depthwise_i8_bytes)(const ConvShape& shape);

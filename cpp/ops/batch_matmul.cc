@@ -133,8 +133,28 @@ Packed PackRight(Prepare& p, const Products& b, const std::string& key, size_t b
   return {nullptr, packed};
 }
 
+// Up to here the packing of a right matrix takes longer than its product.
+constexpr int32_t kFewRows = 8;
+
+// The right matrices are read once, where they stand.
+void EmitFewRows(Prepare& p, const Products& b) {
+  p.Explain(Concat("matrix product ", b.m, " x ", b.k, " x ", b.n, ", right side in place, ", p.kernels().tier));
+  p.Emit([=, product = p.kernels().few_rows_f32, clamp = ActivationClamp(p), in = LeftRows<float>(p, b), right = p.in(kRight),
+          out = p.out(0)](RunContext& run) noexcept {
+    const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
+    run.Parallel(b.batch(), MacCost(int64_t{b.m} * b.k * b.n), [&](Range entries, int) {
+      for (size_t e = static_cast<size_t>(entries.begin); e < static_cast<size_t>(entries.end); ++e) {
+        const float* matrix = run.get<float>(right) + static_cast<size_t>(b.right[e]) * b.right_elements();
+        product(b.m, b.k, b.n, run.get<float>(in) + static_cast<size_t>(b.left[e]) * b.left_elements(), b.k,
+                {matrix, b.stride_n, b.stride_k}, run.get<float>(out) + e * output_elements, b.n, clamp);
+      }
+    });
+  });
+}
+
 void EmitF32(Prepare& p, const Products& b) {
   const FloatProduct product(p, b.shape());
+  if (b.m <= kFewRows && p.constant(kRight) == nullptr && product.is_float32()) return EmitFewRows(p, b);
   const size_t bytes = product.PackBytes(b.k, b.n);
   const Packed packed =
       PackRight<float>(p, b, Concat("right", product.key()), bytes,

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "ops/op.h"
@@ -16,7 +17,41 @@ enum Field : int { kActivation, kWeightsFormat, kKeepNumDims, kAsymmetricQuantiz
 
 constexpr int kInput = 0, kFilter = 1, kBias = 2;
 
-// Weights [n, k] quantised by blocks along k: a product for each block, scaled and added to the ones before. Activations are rounded row by
+// Weights of 4 or 2 bits, with a scale for each block of k (the whole of k where there is one a channel), stay so. Activations are rounded
+// row by row; their blocks are completed to the kernel's units, and summed.
+void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::vector<float> scale, bool asymmetric) {
+  if (p.output_elements(0) == 0) return;
+  const auto& kernels = p.kernels();
+  const int32_t blocks = s.k / s.block, unit = kernels::kLowBitUnit, stride = (s.block + unit - 1) / unit * unit;
+  p.Explain(Concat("activations rounded to 8 bits, matrix product ", rows, " x ", s.k, " x ", s.n, " with ", s.bits, "-bit weights in blocks of ",
+                   s.block, ", ", kernels.tier));
+  const Packed packed = PackWeights(p, kFilter, -1, Concat("few bits ", s.n, "x", s.k, " in blocks of ", s.block),
+                                    kernels.pack_low_bits_bytes(s), 0,
+                                    [s, scale, pack = kernels.pack_low_bits](const void* w, const void*, std::byte* to, std::byte*) {
+                                      pack(s, static_cast<const int8_t*>(w), scale.data(), to);
+                                    });
+  const size_t count = static_cast<size_t>(rows) * static_cast<size_t>(blocks);
+  const Slot sums = p.Scratch(count * sizeof(int32_t)),
+             completed = stride == s.block ? Slot{} : p.Scratch(count * static_cast<size_t>(stride));
+  const RowSource source(p, rows, s.k, true, asymmetric);
+  p.Emit([=, product = kernels.low_bits_f32, clamp = ActivationClamp(p), in = p.in(kInput), bias = p.in(kBias),
+          out = p.out(0)](RunContext& run) noexcept {
+    const RowSource::Rows x = source.Take(run, run.get<float>(in), rows);
+    const int8_t* from = x.rounded;
+    int8_t* to = run.get<int8_t>(completed);
+    for (size_t i = 0; i < count; ++i, from += s.block) {
+      run.get<int32_t>(sums)[i] = std::accumulate(from, from + s.block, int32_t{0});
+      if (to != nullptr) std::fill(std::copy_n(from, s.block, to + i * static_cast<size_t>(stride)), to + (i + 1) * static_cast<size_t>(stride), int8_t{0});
+    }
+    const kernels::LowBitRows taken{to == nullptr ? x.rounded : to, run.get<int32_t>(sums), x.scale, x.zero_point, rows};
+    const int32_t groups = (s.n + kernels::kLowBitChannels - 1) / kernels::kLowBitChannels;
+    run.Parallel(groups, MacCost(int64_t{kernels::kLowBitChannels} * s.k * rows), [&](kernels::Range range, int) {
+      product(s, taken, packed.get(run), run.get<float>(bias), clamp, run.get<float>(out), range);
+    });
+  });
+}
+
+// The same for weights of 8 bits: a product for each block, scaled and added to the ones before. Activations are rounded row by
 // row. Channels are cut into pieces so that threads can share one row, and a block of a piece stays in L1 while all rows take it.
 void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
   constexpr int32_t kPiece = 256;
@@ -101,9 +136,18 @@ void PrepareFullyConnected(Prepare& p) {
   }
   if (p.type(kFilter) == TensorType::kFloat32) return EmitGemmF32(p, gemm);
   CheckIntWeights(p, kFilter);
-  if (p.quantization(kFilter).block_size > 0) return EmitBlockwise(p, rows, k, n);
-  EmitGemmHybrid(p, gemm, ReadWeightScales(p, kFilter, 0, n),
-                 {.asymmetric = p.options().Bool(kAsymmetricQuantizeInputs), .per_image = false});
+  const int bits = TensorTypeBits(p.type(kFilter));
+  if (p.quantization(kFilter).block_size > 0) {
+    if (bits == 8) return EmitBlockwise(p, rows, k, n);
+    Prepare::Blocks blocks = p.blocks(kFilter);
+    return EmitLowBits(p, rows, {bits, n, k, blocks.size}, std::move(blocks.scale), true);
+  }
+  const WeightScales scales = ReadWeightScales(p, kFilter, 0, n);
+  const bool asymmetric = p.options().Bool(kAsymmetricQuantizeInputs);
+  if (bits == 8 || scales.zero_point != 0) return EmitGemmHybrid(p, gemm, scales, {.asymmetric = asymmetric, .per_image = false});
+  std::vector<float> scale(static_cast<size_t>(n));
+  for (size_t c = 0; c < scale.size(); ++c) scale[c] = scales.at(c);
+  EmitLowBits(p, rows, {bits, n, k, k}, std::move(scale), asymmetric);
 }
 
 constexpr OpDef kOps[] = {

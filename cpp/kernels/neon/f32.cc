@@ -3,6 +3,7 @@
 // The loops are written over the vocabulary above.
 #include "kernels/common/depthwise_f32.h"
 #include "kernels/common/elementwise_f32.h"
+#include "kernels/common/few_rows_f32.h"
 #include "kernels/common/gemm_f32.h"
 #include "kernels/common/pool_f32.h"
 #include "kernels/common/reduce_f32.h"
@@ -12,6 +13,7 @@ namespace sigrun::kernels::neon {
 
 void OverlayF32(Kernels& table) {
   OverlayGemm(table);
+  OverlayFewRows(table);
   OverlayDepthwise(table);
   OverlayPool(table);
   OverlayElementwise(table);

@@ -1,9 +1,11 @@
 #include "kernels/neon/dot_i8.h"
 #include "kernels/common/plain_tiles_i8.h"
+#include "kernels/neon/low_bits.h"
 // The vocabulary above comes first.
 #include "kernels/common/conv_i8.h"
 #include "kernels/common/depthwise_i8.h"
 #include "kernels/common/elementwise_i8.h"
+#include "kernels/common/low_bits_i8.h"
 #include "kernels/common/pool_i8.h"
 #include "kernels/neon/depthwise_i8.h"
 
@@ -30,6 +32,7 @@ namespace neon {
 
 void OverlayI8(Kernels& table) {
   OverlayConvI8(table);
+  OverlayLowBits(table);
   table.pack_depthwise_i8_bytes = PackPairsBytes;
   table.pack_depthwise_i8 = PackPairs;
   table.depthwise_i8 = DepthwisePairs;

@@ -110,6 +110,17 @@ void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, fl
   }
 }
 
+void FewRowsF32(int32_t m, int32_t k, int32_t n, const float* a, ptrdiff_t a_stride, WeightView<float> right, float* output,
+                ptrdiff_t output_stride, ClampF32 clamp) {
+  for (int32_t i = 0; i < m; ++i) {
+    for (int32_t j = 0; j < n; ++j) {
+      float sum = 0.0f;
+      for (int32_t x = 0; x < k; ++x) sum += a[i * a_stride + x] * right.data[j * right.stride_n + x * right.stride_k];
+      output[i * output_stride + j] = Clamp(sum, clamp.min, clamp.max);
+    }
+  }
+}
+
 // --- the same with bfloat16 products; packed: [bias][part][n][k], each part as a float
 // ----------------------------------------------------------------------------------------------------
 
@@ -551,6 +562,7 @@ void OverlayF32(Kernels& t) {
   t.pack_f32_bytes = PackF32Bytes;
   t.pack_f32 = PackF32;
   t.conv_f32 = ConvF32;
+  t.few_rows_f32 = FewRowsF32;
   t.bf16_parts = 0;
   t.pack_bf16_bytes = PackBf16Bytes;
   t.pack_bf16 = PackBf16;

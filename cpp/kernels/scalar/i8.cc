@@ -121,6 +121,39 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
   }
 }
 
+// Packed weights of few bits: float scale[n][blocks], then int8 weights [n][k].
+size_t LowBitScaleBytes(const LowBitShape& s) { return RoundUp64(static_cast<size_t>(s.n) * (s.k / s.block) * sizeof(float)); }
+size_t PackLowBitsBytes(const LowBitShape& s) { return LowBitScaleBytes(s) + RoundUp64(static_cast<size_t>(s.n) * s.k); }
+
+void PackLowBits(const LowBitShape& s, const int8_t* weights, const float* scale, std::byte* packed) {
+  const size_t n = static_cast<size_t>(s.n);
+  __builtin_memcpy(packed, scale, n * (s.k / s.block) * sizeof(float));
+  __builtin_memcpy(packed + LowBitScaleBytes(s), weights, n * s.k);
+}
+
+void LowBitsF32(const LowBitShape& s, const LowBitRows& rows, const std::byte* packed, const float* bias, ClampF32 clamp, float* output,
+                Range channels) {
+  const int32_t blocks = s.k / s.block, stride = (s.block + kLowBitUnit - 1) / kLowBitUnit * kLowBitUnit;
+  const float* scale = reinterpret_cast<const float*>(packed);
+  const int8_t* weights = reinterpret_cast<const int8_t*>(packed + LowBitScaleBytes(s));
+  const int32_t end = channels.end * kLowBitChannels < s.n ? channels.end * kLowBitChannels : s.n;
+  for (int32_t r = 0; r < rows.count; ++r) {
+    const int32_t zero_point = rows.zero_point != nullptr ? rows.zero_point[r] : 0;
+    for (int32_t n = channels.begin * kLowBitChannels; n < end; ++n) {
+      float y = bias != nullptr ? bias[n] : 0.0f;
+      for (int32_t b = 0; b < blocks; ++b) {
+        const int8_t* a = rows.data + (static_cast<ptrdiff_t>(r) * blocks + b) * stride;
+        const int8_t* w = weights + static_cast<ptrdiff_t>(n) * s.k + static_cast<ptrdiff_t>(b) * s.block;
+        int32_t sum = 0;
+        for (int32_t i = 0; i < s.block; ++i) sum = WrapAdd(sum, (a[i] - zero_point) * w[i]);
+        const float scaled = static_cast<float>(sum) * (rows.scale[r] * scale[static_cast<ptrdiff_t>(n) * blocks + b]);
+        y = scaled + y;
+      }
+      output[static_cast<ptrdiff_t>(r) * s.n + n] = Clamped(y, clamp);
+    }
+  }
+}
+
 size_t PackDepthwiseBytes(const ConvShape& s) { return PackedBytes(static_cast<size_t>(s.out_channels), static_cast<size_t>(s.taps())); }
 
 void PackDepthwise(const ConvShape& s, const int8_t* filter, bool flip_weights, const int32_t* bias, int32_t /*input_zero_point*/,
@@ -281,6 +314,9 @@ void OverlayI8(Kernels& table) {
   table.conv_i8_scratch_bytes = ConvScratchBytes;
   table.conv_i8 = Conv;
   table.conv_i8_f32 = ConvF32;
+  table.pack_low_bits_bytes = PackLowBitsBytes;
+  table.pack_low_bits = PackLowBits;
+  table.low_bits_f32 = LowBitsF32;
   table.pack_depthwise_i8_bytes = PackDepthwiseBytes;
   table.pack_depthwise_i8 = PackDepthwise;
   table.depthwise_i8 = Depthwise;

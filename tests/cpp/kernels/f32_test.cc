@@ -270,6 +270,23 @@ TEST(ConvF32, HalfWeights) {
   }
 }
 
+TEST(FewRowsF32, EveryTierIsNearScalar) {
+  for (const auto& [m, k, n] : {std::array{1, 1, 1}, {1, 64, 100}, {2, 67, 33}, {3, 5, 64}, {4, 128, 7}, {7, 100, 130}, {8, 0, 3}}) {
+    const ptrdiff_t a_stride = k + 3, output_stride = n + 2;
+    const auto a = RandomFloats(static_cast<size_t>(m * a_stride), 1), right = RandomFloats(static_cast<size_t>(k) * n + 1, 2);
+    for (const WeightView<float> view : {WeightView<float>{right.data(), k, 1}, WeightView<float>{right.data(), 1, n}}) {
+      std::vector<float> expected(static_cast<size_t>(m * output_stride), 5.0f), output = expected;
+      Scalar().few_rows_f32(m, k, n, a.data(), a_stride, view, expected.data(), output_stride, {-2.0f, std::numeric_limits<float>::infinity()});
+      for (const Kernels* t : TiersToTest()) {
+        t->few_rows_f32(m, k, n, a.data(), a_stride, view, output.data(), output_stride, {-2.0f, std::numeric_limits<float>::infinity()});
+        for (size_t i = 0; i < output.size(); ++i) {
+          ASSERT_NEAR(output[i], expected[i], static_cast<float>(k + 1) * 1e-7f) << t->tier << ' ' << m << 'x' << k << 'x' << n << " at " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST(ConvF32, NanPassesTheClamp) {
   const ConvShape s = ConvShape::MatMul(3, 40, 50);
   ConvData data = MakeConvData(s, 1);

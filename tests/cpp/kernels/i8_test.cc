@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <iterator>
@@ -254,6 +255,59 @@ TEST(ConvI8F32, EveryTierEqualsScalar) {
       for (const Kernels* tier : TiersToTest()) {
         ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, true), expected) << Describe(g, *tier);
         ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, false), expected) << Describe(g, *tier) << " in ranges";
+      }
+    }
+  }
+}
+
+struct LowBitCase {
+  LowBitShape shape;
+  int32_t rows;
+  bool zero_points, half_scales, whole;
+};
+
+std::vector<float> RunLowBits(const Kernels& kernels, const LowBitCase& c) {
+  const LowBitShape& s = c.shape;
+  const int32_t blocks = s.k / s.block, stride = (s.block + kLowBitUnit - 1) / kLowBitUnit * kLowBitUnit, most = 1 << (s.bits - 1);
+  const auto weights = RandomInts<int8_t>(static_cast<size_t>(s.n) * s.k, 1, -most, most - 1);
+  auto scale = RandomFloats(static_cast<size_t>(s.n) * blocks, 2, 1e-6f, 0.1f);
+  if (c.half_scales) {
+    for (float& x : scale) x = std::floor(x * 0x1p12f) * (x < 0.05f ? 0x1p-22f : 0x1p-12f);  // subnormal ones among them
+  }
+  const AlignedBytes packed(kernels.pack_low_bits_bytes(s));
+  kernels.pack_low_bits(s, weights.data(), scale.data(), packed.data());
+  const auto values = RandomInts<int8_t>(static_cast<size_t>(c.rows) * s.k, 3);
+  std::vector<int8_t> rows(static_cast<size_t>(c.rows) * blocks * stride);
+  std::vector<int32_t> sums(static_cast<size_t>(c.rows) * blocks);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t block = i / s.block;
+    rows[block * stride + i % s.block] = values[i];
+    sums[block] += values[i];
+  }
+  const auto row_scale = RandomFloats(static_cast<size_t>(c.rows), 4, 0.001f, 0.1f), bias = RandomFloats(static_cast<size_t>(s.n), 5);
+  const auto zero_points = RandomInts<int32_t>(static_cast<size_t>(c.rows), 6, -128, 127);
+  std::vector<float> output(static_cast<size_t>(c.rows) * s.n, kNaN);
+  const int32_t groups = (s.n + kLowBitChannels - 1) / kLowBitChannels;
+  std::vector<Range> ranges = c.whole ? std::vector<Range>{{0, groups}} : UnevenRanges(groups);
+  for (size_t i = ranges.size(); i-- > 0;) {
+    kernels.low_bits_f32(s, {rows.data(), sums.data(), row_scale.data(), c.zero_points ? zero_points.data() : nullptr, c.rows}, packed.data(),
+                         c.whole ? bias.data() : nullptr, c.whole ? ClampF32{-1.0f, 6.0f} : ClampF32{-kInfinity, kInfinity}, output.data(),
+                         ranges[i]);
+  }
+  return output;
+}
+
+TEST(LowBitsF32, EveryTierEqualsScalar) {
+  for (const int32_t bits : {4, 2}) {
+    for (const auto& [n, k, block] : {std::array{1, 1, 1}, {16, 32, 32}, {19, 96, 32}, {100, 96, 16}, {33, 70, 35}, {7, 1000, 1000}, {48, 256, 64}}) {
+      for (const int32_t rows : {1, 2, 3, 4, 7, 8, 21}) {
+        for (int mode = 0; mode < 8; ++mode) {
+          const LowBitCase c{{bits, n, k, block}, rows, (mode & 1) != 0, (mode & 2) != 0, (mode & 4) != 0};
+          const auto expected = RunLowBits(Scalar(), c);
+          for (const Kernels* tier : TiersToTest()) {
+            ASSERT_EQ(RunLowBits(*tier, c), expected) << tier->tier << ' ' << bits << " bits " << n << 'x' << k << " in " << block << ", " << rows;
+          }
+        }
       }
     }
   }

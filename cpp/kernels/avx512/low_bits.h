@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/avx512/simd_i8.h"
+
+// Bytes of few bits in 512-bit registers, for common/low_bits_i8.h: by vpdpbusd where the tier has it, else by vpmaddubsw, whose sums of
+// four groups stay within 16 bits for weights of 4 bits.
+namespace sigrun::kernels {
+namespace {
+
+constexpr int kLowBitRows = 8;
+struct LowBytes {
+  __m512i v;
+};
+SIGRUN_INLINE LowBytes LoadLow(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+template <int kBits, int kIndex>
+SIGRUN_INLINE LowBytes Part(LowBytes x) {
+  const __m512i mask = _mm512_set1_epi8((1 << kBits) - 1);
+  return {_mm512_and_si512(kIndex == 0 ? x.v : _mm512_srli_epi16(x.v, kBits * kIndex), mask)};
+}
+SIGRUN_INLINE LowBytes Add(LowBytes a, LowBytes b) { return {_mm512_add_epi8(a.v, b.v)}; }
+SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+SIGRUN_INLINE __m512i FourBytes(const int8_t* p) {
+  int32_t four;
+  std::memcpy(&four, p, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+#if defined(__AVX512VNNI__)
+SIGRUN_INLINE I32 DotOnes(I32 sum, LowBytes x) { return {_mm512_dpbusd_epi32(sum.v, x.v, _mm512_set1_epi8(1))}; }
+template <int kSplit>
+SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
+  SIGRUN_UNROLL
+  for (int i = 0; i < 4; ++i) sum[i % kSplit].v = _mm512_dpbusd_epi32(sum[i % kSplit].v, w[i].v, FourBytes(a + 4 * i));
+}
+#else
+SIGRUN_INLINE I32 DotOnes(I32 sum, LowBytes x) {
+  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(_mm512_maddubs_epi16(x.v, _mm512_set1_epi8(1)), _mm512_set1_epi16(1)))};
+}
+template <int kSplit>
+SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
+  const __m512i low = _mm512_add_epi16(_mm512_maddubs_epi16(w[0].v, FourBytes(a)), _mm512_maddubs_epi16(w[1].v, FourBytes(a + 4)));
+  const __m512i high = _mm512_add_epi16(_mm512_maddubs_epi16(w[2].v, FourBytes(a + 8)), _mm512_maddubs_epi16(w[3].v, FourBytes(a + 12)));
+  sum[0].v = _mm512_add_epi32(sum[0].v, _mm512_madd_epi16(_mm512_add_epi16(low, high), _mm512_set1_epi16(1)));
+}
+#endif
+
+}  // namespace
+}  // namespace sigrun::kernels
