@@ -207,6 +207,16 @@ struct Kernels {
   void (*winograd_output_f32)(const ConvShape& shape, int32_t m, const float* from, ptrdiff_t plane, const float* bias, float* output,
                               const EpilogueF32& epilogue, Range tiles);
 
+  // --- Winograd F(7 - taps, taps), taps = 3, 4 or 5, float32, for a window of one line as kernels/winograd_lines.h cuts it. There are batch *
+  // out_height * line_tiles tiles of 6 points; a plane is [tile - tiles.begin][part][channel]. Products are those of winograd_multiply_f32
+  // with parts * in_channels channels ------------------------------------------------------------------------------------------------------
+  size_t (*pack_winograd_line_f32_bytes)(const ConvShape& shape, int32_t taps);
+  /// filters [out_channels][kernel_width][in_channels]
+  void (*pack_winograd_line_f32)(const ConvShape& shape, int32_t taps, const float* filters, std::byte* packed);
+  void (*winograd_line_input_f32)(const ConvShape& shape, int32_t taps, const float* input, float* to, ptrdiff_t plane, Range tiles);
+  void (*winograd_line_output_f32)(const ConvShape& shape, int32_t taps, const float* from, ptrdiff_t plane, const float* bias,
+                                   float* output, const EpilogueF32& epilogue, Range tiles);
+
   // --- float32 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------
   size_t (*pack_depthwise_f32_bytes)(const ConvShape& shape);
   void (*pack_depthwise_f32)(const ConvShape& shape, const float* filter, const float* bias, std::byte* packed);

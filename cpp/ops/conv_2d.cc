@@ -64,7 +64,10 @@ void PrepareConv2D(Prepare& p) {
     return EmitGemm8(p, gemm, ReadWeightScales(p, kFilter, 0, channels),
                      type == TensorType::kUInt8 ? ScaleProduct::kFloatIfSingle : ScaleProduct::kDouble);
   }
-  if (p.type(kFilter) == TensorType::kFloat32) return SuitsWinograd(p, gemm) ? EmitWinogradF32(p, gemm) : EmitGemmF32(p, gemm);
+  if (p.type(kFilter) == TensorType::kFloat32) {
+    const std::optional<WinogradForm> winograd = ChooseWinograd(p, gemm);
+    return winograd.has_value() ? EmitWinogradF32(p, gemm, *winograd) : EmitGemmF32(p, gemm);
+  }
   CheckIntWeights(p, kFilter);
   // The reference quantises images asymmetrically where the filter's channels differ in scale, symmetrically where they do not.
   const WeightScales scales = ReadWeightScales(p, kFilter, 0, channels);

@@ -8,6 +8,7 @@
 #include "kernels/common/pool_f32.h"
 #include "kernels/common/reduce_f32.h"
 #include "kernels/common/winograd_f32.h"
+#include "kernels/common/winograd_line_f32.h"
 
 namespace sigrun::kernels::avx512 {
 
@@ -19,6 +20,7 @@ void OverlayF32(Kernels& table) {
   OverlayElementwise(table);
   OverlayReduce(table);
   OverlayWinograd(table);
+  OverlayWinogradLine(table);
 }
 
 }  // namespace sigrun::kernels::avx512

@@ -84,21 +84,34 @@ void WinogradInput(const ConvShape& s, const float* input, float* to, ptrdiff_t 
 }
 
 /// Where the pixels of a tile go; null where there is none.
-template <int kOut>
+template <int kCount>
 struct WinogradPixels {
-  float* at[kOut * kOut];
+  float* at[kCount];
   ptrdiff_t residual;  // from the output to the residual, in floats
   bool has_residual;
   F32 low, high;
+
+  WinogradPixels(const EpilogueF32& e, const float* output)
+      : residual(e.residual == nullptr ? 0 : e.residual - output),
+        has_residual(e.residual != nullptr),
+        low(Set1(StoreClamp(e).min)),
+        high(Set1(StoreClamp(e).max)) {}
   SIGRUN_INLINE void Put(int i, F32 y, ptrdiff_t c, int rest) const {
     if (at[i] == nullptr) return;
     if (has_residual) y = y + LoadChannels(at[i] + residual + c, rest);
     StoreChannels(at[i] + c, Clamp(y, low, high), rest);
   }
+  // After all channels are put.
+  SIGRUN_INLINE void Activate(const EpilogueF32& e, int32_t channels) const {
+    if (e.activation == ActivationF32::kNone) return;
+    for (float* pixel : at) {
+      if (pixel != nullptr) ActivateRows(e, pixel, 0, 1, channels, 0);
+    }
+  }
 };
 
 template <int kOut>
-SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kOut>& pixels, ptrdiff_t c,
+SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kOut * kOut>& pixels, ptrdiff_t c,
                                         int rest) {
   constexpr int kSide = kOut + 2;
   F32 half[kOut][kSide];
@@ -123,13 +136,8 @@ SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 
 template <int kOut>
 void WinogradOutput(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, const EpilogueF32& epilogue,
                     Range tiles) {
-  const ClampF32 clamp = StoreClamp(epilogue);
   const ptrdiff_t channels = s.out_channels;
-  WinogradPixels<kOut> pixels;
-  pixels.residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
-  pixels.has_residual = epilogue.residual != nullptr;
-  pixels.low = Set1(clamp.min);
-  pixels.high = Set1(clamp.max);
+  WinogradPixels<kOut * kOut> pixels(epilogue, output);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, from += channels) {
     const WinogradTile at = WinogradTileAt<kOut>(s, tile);
     for (int32_t i = 0; i < kOut * kOut; ++i) {
@@ -143,10 +151,7 @@ void WinogradOutput(const ConvShape& s, const float* from, ptrdiff_t plane, cons
     }
     const int rest = static_cast<int>(channels - c);
     if (rest > 0) WinogradOutputVector<kOut>(from + c, plane, LoadPartial(bias + c, rest), pixels, c, rest);
-    if (epilogue.activation == ActivationF32::kNone) continue;
-    for (float* pixel : pixels.at) {
-      if (pixel != nullptr) ActivateRows(epilogue, pixel, 0, 1, s.out_channels, 0);
-    }
+    pixels.Activate(epilogue, s.out_channels);
   }
 }
 

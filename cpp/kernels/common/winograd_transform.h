@@ -2,8 +2,8 @@
 
 #include "kernels/common/inline.h"
 
-// The one-dimensional transforms of Winograd's F(2, 3) and F(4, 3) over values V: floats, or vectors of them. Whoever includes this declares
-// AddScaled(a, s, b) = a + s * b for V and a float s before. F(4, 3) evaluates its polynomials at 0, infinity and the square roots of 1/2 and
+// The one-dimensional transforms of Winograd's F(2, 3), F(4, 3), F(3, 4) and F(2, 5) over values V: floats, or vectors of them. Whoever includes this declares
+// AddScaled(a, s, b) = a + s * b for V and a float s before. All but F(2, 3) evaluate their polynomials at 0, infinity and the square roots of 1/2 and
 // 2 with both signs: products of points and of their differences stay near 1, so that errors are a third of those of the usual 1 and 2.
 namespace sigrun::kernels {
 namespace {
@@ -46,6 +46,21 @@ SIGRUN_INLINE void WinogradTransformOutput(const V (&m)[6], V (&y)[4]) {
   y[3] = AddScaled(AddScaled(m[5], 0.5f * kRootOfHalf, difference_half), 2.0f * kRootOf2, difference_two);
 }
 
+// F(3, 4) and F(2, 5) have the same points.
+template <class V>
+SIGRUN_INLINE void WinogradTransformOutput(const V (&m)[6], V (&y)[3]) {
+  const V sum_half = m[1] + m[2], sum_two = m[3] + m[4];
+  y[0] = (m[0] + sum_half) + sum_two;
+  y[1] = AddScaled((m[1] - m[2]) * kRootOfHalf, kRootOf2, m[3] - m[4]);
+  y[2] = AddScaled(AddScaled(m[5], 0.5f, sum_half), 2.0f, sum_two);
+}
+
+template <class V>
+SIGRUN_INLINE void WinogradTransformOutput(const V (&m)[6], V (&y)[2]) {
+  y[0] = (m[0] + (m[1] + m[2])) + (m[3] + m[4]);
+  y[1] = AddScaled(AddScaled(m[5], kRootOfHalf, m[1] - m[2]), kRootOf2, m[3] - m[4]);
+}
+
 /// The filter's transform of F(2, 3).
 template <class V>
 SIGRUN_INLINE void WinogradTransformFilter(const V (&g)[3], V (&u)[4]) {
@@ -56,17 +71,38 @@ SIGRUN_INLINE void WinogradTransformFilter(const V (&g)[3], V (&u)[4]) {
   u[3] = g[2];
 }
 
-/// The filter's transform of F(4, 3).
+// The values of a filter's even and odd parts at the squares of two points.
 template <class V>
-SIGRUN_INLINE void WinogradTransformFilter(const V (&g)[3], V (&u)[6]) {
+SIGRUN_INLINE void WinogradEvenOdd(const V (&g)[3], float square, V& even, V& odd) {
+  even = AddScaled(g[0], square, g[2]);
+  odd = g[1];
+}
+template <class V>
+SIGRUN_INLINE void WinogradEvenOdd(const V (&g)[4], float square, V& even, V& odd) {
+  even = AddScaled(g[0], square, g[2]);
+  odd = AddScaled(g[1], square, g[3]);
+}
+template <class V>
+SIGRUN_INLINE void WinogradEvenOdd(const V (&g)[5], float square, V& even, V& odd) {
+  even = AddScaled(AddScaled(g[0], square, g[2]), square * square, g[4]);
+  odd = AddScaled(g[1], square, g[3]);
+}
+
+/// The filter's transform of F(4, 3), F(3, 4) and F(2, 5).
+template <class V, int kTaps>
+SIGRUN_INLINE void WinogradTransformFilter(const V (&g)[kTaps], V (&u)[6]) {
   constexpr float kHalf = -2.0f / 3.0f, kTwo = 1.0f / 6.0f;
-  const V even_half = AddScaled(g[0], 0.5f, g[2]) * kHalf, even_two = AddScaled(g[0], 2.0f, g[2]) * kTwo;
+  V even_half, odd_half, even_two, odd_two;
+  WinogradEvenOdd(g, 0.5f, even_half, odd_half);
+  WinogradEvenOdd(g, 2.0f, even_two, odd_two);
+  even_half = even_half * kHalf;
+  even_two = even_two * kTwo;
   u[0] = g[0];
-  u[1] = AddScaled(even_half, kHalf * kRootOfHalf, g[1]);
-  u[2] = AddScaled(even_half, -kHalf * kRootOfHalf, g[1]);
-  u[3] = AddScaled(even_two, kTwo * kRootOf2, g[1]);
-  u[4] = AddScaled(even_two, -kTwo * kRootOf2, g[1]);
-  u[5] = g[2];
+  u[1] = AddScaled(even_half, kHalf * kRootOfHalf, odd_half);
+  u[2] = AddScaled(even_half, -kHalf * kRootOfHalf, odd_half);
+  u[3] = AddScaled(even_two, kTwo * kRootOf2, odd_two);
+  u[4] = AddScaled(even_two, -kTwo * kRootOf2, odd_two);
+  u[5] = g[kTaps - 1];
 }
 
 }  // namespace

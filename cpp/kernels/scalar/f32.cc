@@ -5,6 +5,7 @@
 #include "kernels/common/bf16.h"
 #include "kernels/common/inline.h"
 #include "kernels/kernels.h"
+#include "kernels/winograd_lines.h"
 
 namespace sigrun::kernels {
 namespace {
@@ -327,6 +328,83 @@ void WinogradOutputF32(const ConvShape& s, int32_t m, const float* from, ptrdiff
                 : WinogradOutput<4>(s, from, plane, bias, output, epilogue, tiles);
 }
 
+// --- Winograd over lines; packed: [point][out_channels][part][in_channels] ------------------------------------------------------------------
+
+size_t PackWinogradLineF32Bytes(const ConvShape& s, int32_t taps) {
+  return kWinogradLinePoints * static_cast<size_t>(WinogradLines(s, taps).parts * s.in_channels) * static_cast<size_t>(s.out_channels) *
+         sizeof(float);
+}
+
+template <int kTaps>
+void WinogradLineFilters(const ConvShape& s, const float* filters, float* to) {
+  const WinogradLines lines(s, kTaps);
+  const int32_t k = lines.parts * s.in_channels;
+  const ptrdiff_t plane = static_cast<ptrdiff_t>(s.out_channels) * k;
+  for (ptrdiff_t i = 0; i < plane; ++i, ++to) {
+    const int32_t part = static_cast<int32_t>(i % k) / s.in_channels, c = static_cast<int32_t>(i % k) % s.in_channels;
+    float g[kTaps], u[kWinogradLinePoints];
+    for (int32_t j = 0; j < kTaps; ++j) {
+      const int32_t tap = lines.Tap(part, j);
+      g[j] = tap < s.kernel_width ? filters[(i / k * s.kernel_width + tap) * s.in_channels + c] : 0.0f;
+    }
+    WinogradTransformFilter(g, u);
+    for (int point = 0; point < kWinogradLinePoints; ++point) to[point * plane] = u[point];
+  }
+}
+
+void PackWinogradLineF32(const ConvShape& s, int32_t taps, const float* filters, std::byte* packed) {
+  float* to = reinterpret_cast<float*>(packed);
+  return taps == 3   ? WinogradLineFilters<3>(s, filters, to)
+         : taps == 4 ? WinogradLineFilters<4>(s, filters, to)
+                     : WinogradLineFilters<5>(s, filters, to);
+}
+
+void WinogradLineInputF32(const ConvShape& s, int32_t taps, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+  const WinogradLines lines(s, taps);
+  for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const int32_t line = tile / lines.line_tiles, y = line % s.out_height * s.stride_h - s.pad_top;
+    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * s.stride_w - s.pad_left;
+    for (int32_t part = 0; part < lines.parts; ++part) {
+      for (int32_t c = 0; c < s.in_channels; ++c, ++to) {
+        float d[kWinogradLinePoints], t[kWinogradLinePoints];
+        for (int32_t i = 0; i < kWinogradLinePoints; ++i) {
+          const float* pixel = InputPixel(s, input, line / s.out_height, y, left + lines.Offset(part) + i * lines.input_step);
+          d[i] = pixel == nullptr ? 0.0f : pixel[c];
+        }
+        WinogradTransformInput(d, t);
+        for (int32_t i = 0; i < kWinogradLinePoints; ++i) to[i * plane] = t[i];
+      }
+    }
+  }
+}
+
+template <int kPixels>
+void WinogradLineOutput(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                        const EpilogueF32& epilogue, Range tiles) {
+  const WinogradLines lines(s, kWinogradLinePoints + 1 - kPixels);
+  for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const int32_t line = tile / lines.line_tiles, first = lines.FirstPixel(tile % lines.line_tiles);
+    for (int32_t c = 0; c < s.out_channels; ++c, ++from) {
+      float sums[kWinogradLinePoints], pixels[kPixels];
+      for (int32_t i = 0; i < kWinogradLinePoints; ++i) sums[i] = from[i * plane];
+      WinogradTransformOutput(sums, pixels);
+      for (int32_t i = 0; i < kPixels; ++i) {
+        const int32_t x = first + i * lines.output_step;
+        if (x >= s.out_width) continue;
+        const ptrdiff_t position = (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels + c;
+        output[position] = Finish(epilogue, pixels[i] + bias[c], position, c);
+      }
+    }
+  }
+}
+
+void WinogradLineOutputF32(const ConvShape& s, int32_t taps, const float* from, ptrdiff_t plane, const float* bias, float* output,
+                           const EpilogueF32& epilogue, Range tiles) {
+  return taps == 3   ? WinogradLineOutput<4>(s, from, plane, bias, output, epilogue, tiles)
+         : taps == 4 ? WinogradLineOutput<3>(s, from, plane, bias, output, epilogue, tiles)
+                     : WinogradLineOutput<2>(s, from, plane, bias, output, epilogue, tiles);
+}
+
 // --- pooling; a window wholly outside the image gives 0 --------------------------------------------------------------------------------
 
 struct MaxPool {
@@ -579,6 +657,10 @@ void OverlayF32(Kernels& t) {
   t.winograd_input_f32 = WinogradInputF32;
   t.winograd_multiply_f32 = WinogradMultiplyF32;
   t.winograd_output_f32 = WinogradOutputF32;
+  t.pack_winograd_line_f32_bytes = PackWinogradLineF32Bytes;
+  t.pack_winograd_line_f32 = PackWinogradLineF32;
+  t.winograd_line_input_f32 = WinogradLineInputF32;
+  t.winograd_line_output_f32 = WinogradLineOutputF32;
   t.max_pool_f32 = PoolF32<MaxPool>;
   t.average_pool_f32 = PoolF32<AveragePool>;
   t.f16_to_f32 = F16ToF32;

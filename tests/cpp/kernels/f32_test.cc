@@ -7,6 +7,7 @@
 
 #include "kernels/cpu_features.h"
 #include "kernels/kernel_test.h"
+#include "kernels/winograd_lines.h"
 
 namespace sigrun::kernels {
 namespace {
@@ -333,6 +334,45 @@ TEST(WinogradF32, EqualsTheConvolution) {
           const std::vector<float> actual = RunWinograd(*t, s, m, data, end.epilogue, false);
           ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, actual, 9 * channels));
           ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunWinograd(*t, s, m, data, end.epilogue, true)));
+        }
+      }
+    }
+  }
+}
+
+std::vector<float> RunWinogradLine(const Kernels& t, const ConvShape& s, int32_t taps, const ConvData& data, const EpilogueF32& epilogue,
+                                   bool cut) {
+  const WinogradLines lines(s, taps);
+  const int32_t points = kWinogradLinePoints, tiles = s.batch * s.out_height * lines.line_tiles, k = lines.parts * s.in_channels;
+  const ptrdiff_t in_plane = ptrdiff_t{tiles} * k + 3, out_plane = ptrdiff_t{tiles} * s.out_channels + 5;
+  AlignedBytes packed(t.pack_winograd_line_f32_bytes(s, taps));
+  t.pack_winograd_line_f32(s, taps, data.weights.data(), packed.data());
+  std::vector<float> output(Size(s.batch, s.out_height, s.out_width, s.out_channels), kNan);
+  for (const Range& range : cut ? UnevenRanges(tiles) : std::vector<Range>{{0, tiles}}) {
+    std::vector<float> inputs(static_cast<size_t>(points * in_plane), kNan), sums(static_cast<size_t>(points * out_plane), kNan);
+    t.winograd_line_input_f32(s, taps, data.input.data(), inputs.data(), in_plane, range);
+    t.winograd_multiply_f32(k, s.out_channels, range.end - range.begin, inputs.data(), in_plane, packed.data(), sums.data(), out_plane, {0, points});
+    t.winograd_line_output_f32(s, taps, sums.data(), out_plane, data.bias.data(), output.data(), epilogue, range);
+  }
+  return output;
+}
+
+TEST(WinogradF32, LinesEqualTheConvolution) {
+  uint32_t seed = 1;
+  for (const Axis axis : {Axis{21, 3}, Axis{20, 4}, Axis{9, 5}, Axis{30, 7}, Axis{40, 11}, Axis{24, 5, 2}, Axis{31, 7, 2}, Axis{33, 8, 3}, Axis{23, 3, 1, 4},
+                          Axis{29, 5, 1, 2, false}, Axis{3, 5}}) {
+    for (int32_t channels : {5, 16, 37}) {
+      const ConvShape s = Shape({3, 1, 2, 1, false}, axis, channels, channels + 30, 1, 2);
+      SCOPED_TRACE(Describe(s));
+      const ConvData data = MakeConvData(s, seed++);
+      const End end(Size(s.batch, s.out_height, s.out_width, s.out_channels), static_cast<size_t>(s.out_channels), seed);
+      const std::vector<float> expected = RunConv(Scalar(), s, data, true, end.epilogue, false);
+      for (const Kernels* t : AllTiers()) {
+        SCOPED_TRACE(t->tier);
+        for (int32_t taps : {3, 4, 5}) {
+          const std::vector<float> actual = RunWinogradLine(*t, s, taps, data, end.epilogue, false);
+          ASSERT_NO_FATAL_FAILURE(ExpectNearSum(expected, actual, axis.kernel * channels));
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunWinogradLine(*t, s, taps, data, end.epilogue, true)));
         }
       }
     }
