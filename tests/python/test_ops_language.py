@@ -145,5 +145,46 @@ def test_cache_of_the_interpreter_does_not_go_back():
     runner = sigrun.Interpreter(model_content=held()).get_signature_runner("decode")
     inputs = {n: np.zeros(d["shape"], d["dtype"]) for n, d in runner.get_input_details().items()}
     runner(**(inputs | {"position": np.array([8], "int64")}))
-    with pytest.raises((RuntimeError, ValueError), match=r"odml.update_kv_cache #0.*position 2 and 1 tokens for a cache of 6 that begins with 3"):
+    with pytest.raises(
+        (RuntimeError, ValueError), match=r"odml.update_kv_cache #0.*position 2 and 1 tokens for a cache of 6 that begins with 3"
+    ):
         runner(**(inputs | {"position": np.array([2], "int64")}))
+
+
+def normalised(spelling, rank, scale):
+    """x over the root of its squares, spelled in one of the ways of converters."""
+    shape = [2, 3, 24][3 - rank :]
+    row = [*shape[:-1], 1]
+    g = mm.Graph()
+    x = tensor(g, "x", "float32", *shape)
+    number = lambda v: g.const(np.float32(v))  # noqa: E731
+    squares = g.op("SQUARE", [x], shape, "SquareOptions") if spelling == "square" else g.op("MUL", [x, x], shape, "MulOptions")
+    axis = g.const([rank - 1], "int32")
+    if spelling == "sum":
+        total = g.op("SUM", [squares, axis], row[:-1], "ReducerOptions", keepDims=False)
+        total = g.op("MUL", [total, number(1 / 24)], row[:-1], "MulOptions")
+        total = g.op("RESHAPE", [total, g.const(row, "int32")], row)
+    elif spelling == "l2":
+        total = g.op("SUM", [squares, axis], row, "ReducerOptions", keepDims=True)
+    else:
+        total = g.op("MEAN", [squares, axis], row, "ReducerOptions", keepDims=True)
+    stable = g.op("ADD", [number(1e-3), total], row, "AddOptions")
+    if spelling == "l2":
+        y = g.op("DIV", [x, g.op("SQRT", [stable], row)], shape, "DivOptions")
+    else:
+        y = g.op("MUL", [g.op("RSQRT", [stable], row), x], shape, "MulOptions")
+    if scale:
+        y = g.op("MUL", [y, g.const(np.linspace(-1, 2, 24, dtype="float32"))], shape, "MulOptions")
+    return mm.served(g, y=y).tobytes()
+
+
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("spelling", ["square", "mean", "sum", "l2"])
+def test_normalisation_becomes_one_step(spelling, rank, scale, rng):
+    content = normalised(spelling, rank, scale)
+    runner = sigrun.Interpreter(model_content=content).get_signature_runner()
+    inputs = {"x": rng.normal(0, 2, [2, 3, 24][3 - rank :]).astype("float32")}
+    got, want = runner(**inputs)["y"], theirs(content).get_signature_runner()(**inputs)["y"]
+    np.testing.assert_allclose(got, want, atol=1e-6 * np.abs(want).max())
+    assert [step.op for step in runner.plan.steps] == ["sigrun.rms_norm"]

@@ -8,6 +8,7 @@ void Run(Graph& graph, const kernels::Kernels& kernels) {
   ReduceUntransposed(graph);
   FuseListUpdates(graph);
   FuseLayerNorms(graph);
+  FuseRmsNorms(graph);
   FuseAttention(graph);
   FusePads(graph);
   FuseActivations(graph);

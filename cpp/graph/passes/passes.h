@@ -25,6 +25,9 @@ bool FusePads(Graph& graph);
 /// The operators of which a float32 layer normalisation along the last dimension consists become one.
 bool FuseLayerNorms(Graph& graph);
 
+/// The same of a float32 normalisation by the root of the mean or sum of squares along the last dimension.
+bool FuseRmsNorms(Graph& graph);
+
 /// A float32 MEAN of a transposed tensor takes the mean of the tensor itself, where the kept dimensions are in the same order.
 bool ReduceUntransposed(Graph& graph);
 

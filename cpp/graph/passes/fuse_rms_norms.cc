@@ -1,0 +1,182 @@
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "graph/passes/constants.h"
+#include "graph/passes/passes.h"
+#include "ops/op.h"
+
+// Root-mean-square and L2 normalisations, as converters and the decompositions of odml.rms_norm and odml.l2_norm spell them: x * x, its MEAN
+// or SUM along the last dimension, perhaps times a number, plus epsilon, RSQRT or SQRT, times or by that, and maybe times a scale.
+namespace sigrun::passes {
+namespace {
+
+/// What has been computed of x so far. All but kSquares and kNormal have one number a row.
+struct Form {
+  enum Kind { kSquares, kSum, kStabilised, kFactor, kDeviation, kNormal } kind;
+  int32_t x;
+  float weight = 1.0f;  // of the sum of squares; 0 for one over their count
+  float epsilon = 0.0f;
+  bool keeps_dim = true;  // of the shape of x with a last dimension of 1
+};
+
+class Matcher {
+ public:
+  explicit Matcher(Graph& graph) : graph_(graph), uses_(UseCounts(graph)) {}
+
+  bool Run() {
+    for (Node& node : graph_.nodes) Follow(node);
+    return changed_;
+  }
+
+ private:
+  static size_t Index(int32_t i) { return static_cast<size_t>(i); }
+  const Value& ValueOf(int32_t v) const { return graph_.values[Index(v)]; }
+
+  const Form* FormOf(int32_t v, Form::Kind kind) const {
+    const auto found = forms_.find(v);
+    return found == forms_.end() || found->second.kind != kind ? nullptr : &found->second;
+  }
+
+  // The numbers of a constant: one, or one a channel of x.
+  std::optional<std::vector<float>> Constant(int32_t v, int32_t x) const {
+    const Value& value = ValueOf(v);
+    const Shape& shape = ValueOf(x).shape;
+    const size_t n = value.constant_bytes / sizeof(float);
+    if (value.constant == nullptr || value.type != TensorType::kFloat32 || n == 0 || shape.empty()) return std::nullopt;
+    if (value.shape.size() > shape.size()) return std::nullopt;
+    if (n > 1 && (value.shape.back() != shape.back() || n != Index(shape.back()))) return std::nullopt;
+    std::vector<float> numbers(n);
+    std::memcpy(numbers.data(), value.constant, n * sizeof(float));
+    return numbers;
+  }
+
+  std::optional<float> Number(int32_t v, int32_t x) const {
+    const auto numbers = Constant(v, x);
+    return numbers && numbers->size() == 1 ? std::optional((*numbers)[0]) : std::nullopt;
+  }
+
+  void FollowSum(const Node& node, int32_t out, bool mean) {
+    constexpr int kKeepDims = 0;
+    const Form* squares = FormOf(node.inputs[0], Form::kSquares);
+    if (squares == nullptr || node.inputs.size() != 2) return;
+    const Value& axes = ValueOf(node.inputs[1]);
+    const int32_t rank = static_cast<int32_t>(ValueOf(squares->x).shape.size());
+    if (axes.constant == nullptr || axes.type != TensorType::kInt32 || axes.constant_bytes != sizeof(int32_t) || rank == 0) return;
+    int32_t axis;
+    std::memcpy(&axis, axes.constant, sizeof(axis));
+    if (axis != -1 && axis != rank - 1) return;
+    forms_[out] = {Form::kSum, squares->x, mean ? 0.0f : 1.0f, 0.0f, node.info->options.Bool(kKeepDims)};
+  }
+
+  void FollowReshape(int32_t in, int32_t out) {
+    const auto found = forms_.find(in);
+    if (found == forms_.end() || found->second.kind == Form::kSquares || found->second.kind == Form::kNormal) return;
+    Shape kept = ValueOf(found->second.x).shape;
+    for (const int32_t extent : kept) {
+      if (extent < 1) return;
+    }
+    kept.back() = 1;
+    Form form = found->second;
+    form.keeps_dim = ValueOf(out).shape == kept;
+    forms_[out] = form;
+  }
+
+  void FollowRoot(int32_t in, int32_t out, Form::Kind kind) {
+    if (const Form* stabilised = FormOf(in, Form::kStabilised)) {
+      forms_[out] = *stabilised;
+      forms_[out].kind = kind;
+    }
+  }
+
+  void FollowAdd(int32_t a, int32_t b, int32_t out) {
+    const Form* sum = FormOf(a, Form::kSum);
+    if (sum == nullptr) return;
+    const std::optional<float> epsilon = Number(b, sum->x);
+    if (!epsilon || ValueOf(b).shape.size() > ValueOf(a).shape.size()) return;
+    Form form = *sum;
+    form.kind = Form::kStabilised;
+    form.epsilon = *epsilon;
+    forms_[out] = form;
+  }
+
+  void FollowMul(Node& node, int32_t a, int32_t b, int32_t out) {
+    if (a == b) {
+      if (!ValueOf(a).shape.empty()) forms_[out] = {Form::kSquares, a};
+      return;
+    }
+    if (const Form* factor = FormOf(b, Form::kFactor)) return Normalise(node, *factor, a, out);
+    if (const Form* sum = FormOf(a, Form::kSum); sum != nullptr && sum->weight == 1.0f) {
+      const std::optional<float> weight = Number(b, sum->x);
+      if (!weight || *weight == 0.0f || ValueOf(b).shape.size() > ValueOf(a).shape.size()) return;
+      Form form = *sum;
+      form.weight = *weight;
+      forms_[out] = form;
+      return;
+    }
+    const Form* normal = FormOf(a, Form::kNormal);
+    if (normal == nullptr || uses_[Index(a)] != 1) return;
+    if (const auto scale = Constant(b, normal->x)) Replace(node, *normal, *scale);
+  }
+
+  void Normalise(Node& node, const Form& factor, int32_t x, int32_t out) {
+    if (factor.x != x || !factor.keeps_dim) return;
+    Form form = factor;
+    form.kind = Form::kNormal;
+    forms_[out] = form;
+    Replace(node, form, {1.0f});
+  }
+
+  void Replace(Node& node, const Form& form, const std::vector<float>& scale) {
+    const int32_t scales = AddConstant(graph_, scale), numbers = AddConstant(graph_, {form.weight, form.epsilon});
+    node.op = ops::FindOp("sigrun.rms_norm");
+    node.inputs = {form.x, scales, numbers};
+    changed_ = true;
+  }
+
+  void Follow(Node& node) {
+    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty() || node.activation != schema::Activation::kNone) return;
+    for (const int32_t v : node.inputs) {
+      if (v < 0) return;
+    }
+    const int32_t a = node.inputs[0], out = node.outputs[0];
+    if (ValueOf(out).type != TensorType::kFloat32 || ValueOf(a).type != TensorType::kFloat32) return;
+    const std::string_view op = node.op->name;
+    if (op == "SQUARE") forms_[out] = {Form::kSquares, a};
+    if (op == "MEAN" || op == "SUM") FollowSum(node, out, op == "MEAN");
+    if (op == "RESHAPE") FollowReshape(a, out);
+    if (op == "RSQRT") FollowRoot(a, out, Form::kFactor);
+    if (op == "SQRT") FollowRoot(a, out, Form::kDeviation);
+    if (node.inputs.size() != 2) return;
+    const int32_t b = node.inputs[1];
+    if (op == "DIV") {
+      if (const Form* deviation = FormOf(b, Form::kDeviation)) Normalise(node, *deviation, a, out);
+    }
+    if (op != "ADD" && op != "MUL") return;
+    for (const auto& [left, right] : {std::pair{a, b}, std::pair{b, a}}) {
+      if (forms_.count(out) != 0 || node.op->name != op) return;
+      if (op == "ADD") {
+        FollowAdd(left, right, out);
+      } else {
+        FollowMul(node, left, right, out);
+      }
+    }
+  }
+
+  Graph& graph_;
+  std::vector<int32_t> uses_;
+  std::map<int32_t, Form> forms_;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+bool FuseRmsNorms(Graph& graph) {
+  const bool changed = Matcher(graph).Run();
+  if (changed) RemoveDeadNodes(graph);
+  return changed;
+}
+
+}  // namespace sigrun::passes
