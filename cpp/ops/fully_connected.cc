@@ -7,6 +7,7 @@
 #include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
 #include "ops/support/recurrent.h"
+#include "ops/support/shuffled_product.h"
 
 // FULLY_CONNECTED: input [..., k] taken as rows of k, filter [n, k], bias [n]; output [rows, n], or the input's shape with its last
 // dimension replaced if keep_num_dims is set.
@@ -99,11 +100,11 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
 }
 
 void PrepareFullyConnected(Prepare& p) {
+  if (p.options().Scalar<int8_t>(kWeightsFormat) != 0) return PrepareShuffledProduct(p);
   p.CheckCounts(2, 3, 1);
   p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const TensorType type = p.type(kInput);
   p.CheckOutputType(0, {type});
-  if (p.options().Scalar<int8_t>(kWeightsFormat) != 0) p.Refuse(StatusCode::kUnimplemented, "shuffled weights");
   CheckRank(p, kFilter, 2, "filter");
   const int32_t n = p.shape(kFilter)[0], k = p.shape(kFilter)[1];
   p.Check(n > 0 && k > 0, "filter has the shape ", ToString(p.shape(kFilter)));

@@ -150,6 +150,24 @@ def test_products_with_several_scales_are_zero_and_not_silently(left, right, rng
     assert text in record.getMessage()
 
 
+@pytest.mark.parametrize("rows", [1, 4])
+def test_shuffled_weights(rows, rng):
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", [rows, 48], "uint8", None, quant(0.02, 128)))
+    w = g.add(mm.Tensor("w", [12, 48], "uint8", rng.integers(0, 255, (12, 48), "uint8", endpoint=True), quant(0.01, 128)))
+    b = g.add(mm.Tensor("b", [12], "int32", rng.integers(-9000, 9000, 12, "int32"), quant(2e-4)))
+    y = g.add(mm.Tensor("y", [rows, 12], "int16", None, quant(2**-11)))
+    workspace = g.add(mm.Tensor("workspace", [rows, 48], "uint8", None, quant(0.02, 128)))
+    g.inputs = [x]
+    g.ops.append(mm.Op("FULLY_CONNECTED", [x, w, b], [y, workspace], "FullyConnectedOptions", {"weightsFormat": 1}))
+    content = mm.served(g, y=y, workspace=workspace).tobytes()
+    theirs = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    inputs = {"x": rng.integers(0, 255, (rows, 48), "uint8", endpoint=True)}
+    want = theirs.get_signature_runner()(**inputs)
+    for name, value in sigrun.Interpreter(model_content=content).get_signature_runner()(**inputs).items():
+        np.testing.assert_array_equal(value, want[name], err_msg=name)
+
+
 def test_int16_with_a_zero_point():
     g = mm.Graph()
     x = g.add(mm.Tensor("x", [1, 4], "int16", None, quant(0.1, 5)))
