@@ -9,19 +9,19 @@
 
 // Depthwise convolution. Packed: one block a vector of channels, [bias][tap][lane]; with a depth multiplier above 1, which broadcasts an
 // input over its output channels, one block of all channels. Trick: a tile of two lines and four pixels takes every column of the input
-// in which its windows overlap once, and channels are cut so that the lines of input under a window stay in L1. Pixels at the left and
+// in which its windows overlap once, all channels of a pixel one after the other, as they lie in memory. Pixels at the left and
 // right find their columns through a table of pointers, in which a column outside the image points at zeros. On one core of a Zen 5: 3x3
-// 60 % and 5x5 67 % of the FMA peak with AVX-512 where the images lie in L2, 75 and 70 % with AVX2; from L3 the memory decides.
+// 65 % and 5x5 76 % of the FMA peak with AVX-512 where the images lie in L2, 83 and 91 % where a line is one tile, 80 and 75 % of half of
+// that with AVX2; from L3 the memory decides.
 namespace sigrun::kernels {
 namespace {
 
-constexpr int32_t kMaxChunk = 256;   // channels: the size of the zeros
-constexpr int32_t kMinChunk = 32;    // two cache lines
+constexpr int32_t kMaxChunk = 512;   // channels: the size of the zeros
 constexpr int32_t kMaxHeight = 16;   // of windows that have tile functions
 constexpr int32_t kMaxLines = 18;    // of input under a tile
 constexpr int kPixels = 4;           // of a whole tile
+constexpr int kLinePixels = F32::lanes == 8 ? kPixels : 7;  // of a line that is one tile, if the registers allow
 constexpr int kAnyPixels = 5;        // of a tile of windows that have no tile functions
-constexpr int32_t kL1Floats = 6144;  // of input lines under a window, one chunk wide
 
 alignas(64) constexpr float kZeroColumn[kMaxChunk] = {};
 
@@ -206,12 +206,13 @@ void DepthwiseEdge(const DepthwiseRows& d, const float* const* pointers, float* 
 
 struct DepthwiseTileFunctions {
   void (*inside)(const DepthwiseRows&, const float* input, float* output, int32_t tiles);
-  void (*edge[kPixels])(const DepthwiseRows&, const float* const* pointers, float* output);  // by the number of pixels
+  void (*edge[kLinePixels])(const DepthwiseRows&, const float* const* pointers, float* output);  // by the number of pixels
 };
 /// Of one line, and of two lines if `pairs`.
 struct DepthwiseFunctions {
   DepthwiseTileFunctions of_rows[2];
   bool pairs;
+  int32_t line_pixels;  // that have functions at an edge
 };
 template <int kRows, int kHeight, int kWidth, int kStep, int... kCount>
 constexpr DepthwiseTileFunctions MakeDepthwiseFunctions(std::integer_sequence<int, kCount...>) {
@@ -220,17 +221,21 @@ constexpr DepthwiseTileFunctions MakeDepthwiseFunctions(std::integer_sequence<in
 // With 16 registers, two lines of more taps than these would spill.
 template <int kSide, int kStep>
 constexpr bool kPairsFit = F32::lanes != 8 || (kSide == 3 && kStep == 1);
+// Steps of 2 read so many columns that more pixels meet in the same sets of L1.
+template <int kStep>
+constexpr int kMostPixels = kStep == 1 ? kLinePixels : kPixels;
 template <int kSide, int kStep, bool kPairs = kPairsFit<kSide, kStep>>
 constexpr DepthwiseFunctions kSquareFunctions = {
-    {MakeDepthwiseFunctions<1, kSide, kSide, kStep>(std::make_integer_sequence<int, kPixels>{}),
-     MakeDepthwiseFunctions<2, kSide, kSide, kStep>(std::make_integer_sequence<int, kPixels>{})},
-    true};
+    {MakeDepthwiseFunctions<1, kSide, kSide, kStep>(std::make_integer_sequence<int, kMostPixels<kStep>>{}),
+     MakeDepthwiseFunctions<2, kSide, kSide, kStep>(std::make_integer_sequence<int, kMostPixels<kStep>>{})},
+    true,
+    kMostPixels<kStep>};
 template <int kSide, int kStep>
 constexpr DepthwiseFunctions kSquareFunctions<kSide, kStep, false> = {
-    {MakeDepthwiseFunctions<1, kSide, kSide, kStep>(std::make_integer_sequence<int, kPixels>{}), {}}, false};
+    {MakeDepthwiseFunctions<1, kSide, kSide, kStep>(std::make_integer_sequence<int, kMostPixels<kStep>>{}), {}}, false, kMostPixels<kStep>};
 template <int kWidth, int kStep>
 constexpr DepthwiseFunctions kAnyHeightFunctions = {
-    {MakeDepthwiseFunctions<1, 0, kWidth, kStep>(std::make_integer_sequence<int, kPixels>{}), {}}, false};
+    {MakeDepthwiseFunctions<1, 0, kWidth, kStep>(std::make_integer_sequence<int, kPixels>{}), {}}, false, kPixels};
 
 /// How the windows of a line lie to each other: `phases` interleaved sets of pixels, in each of which neighbours are `step` taps apart.
 struct Interleaving {
@@ -255,10 +260,11 @@ const DepthwiseFunctions* ChooseFunctions(const ConvShape& s) {
   return nullptr;
 }
 
-/// Tiles of a line, of nearly equal width; the narrower ones stand at its ends, where whole tiles do not lie inside anyway.
+/// Tiles of a line, of nearly equal width; the narrower ones stand at its ends, where whole tiles do not lie inside anyway. A line of up to
+/// `most` pixels is one tile.
 struct Tiling {
   int32_t count, narrow, narrow_width;
-  explicit Tiling(int32_t pixels) : count((pixels + kPixels - 1) / kPixels) {
+  Tiling(int32_t pixels, int32_t most) : count(pixels <= most ? 1 : (pixels + kPixels - 1) / kPixels) {
     narrow_width = pixels / count;
     narrow = count - pixels % count;
   }
@@ -276,10 +282,12 @@ struct DepthwisePhase {
   int32_t step;
   Range lines_inside;  // of `lines` lines of the input, in taps
   int32_t lines;
+  int32_t line_pixels;  // of a line that is one tile
 };
 
 void DepthwiseEdgeTile(const ConvShape& s, const DepthwiseRows& d, const DepthwiseTileFunctions& functions, const DepthwisePhase& p,
                        int32_t pixels, int32_t left, const float* input, float* output) {
+  static_assert(ColumnsOf(kPixels, 5, 2) >= ColumnsOf(kLinePixels, 5, 1));
   const float* pointers[kMaxLines * ColumnsOf(kPixels, 5, 2)];
   const int32_t columns = ColumnsOf(pixels, s.kernel_width, p.step);
   const Range across = TapsInside(left, s.dilation_w, columns, s.in_width);
@@ -296,7 +304,7 @@ void DepthwiseEdgeTile(const ConvShape& s, const DepthwiseRows& d, const Depthwi
 }
 
 void RunPhase(const ConvShape& s, const DepthwiseRows& d, const DepthwiseTileFunctions& functions, const DepthwisePhase& p) {
-  const Tiling tiling(p.pixels);
+  const Tiling tiling(p.pixels, p.line_pixels);
   const int32_t last_column = (ColumnsOf(kPixels, s.kernel_width, p.step) - 1) * s.dilation_w;
   const bool lines_inside = p.lines_inside.begin == 0 && p.lines_inside.end == p.lines;
   int32_t left = p.left;
@@ -354,7 +362,8 @@ void DepthwiseTileRows(const ConvShape& s, const DepthwiseChunk& chunk, const De
                               (s.out_width - phase + across.phases - 1) / across.phases,
                               across.step,
                               inside,
-                              lines};
+                              lines,
+                              functions.line_pixels};
     RunPhase(s, d, functions.of_rows[rows - 1], p);
     for (int32_t i = 0; i < rows; ++i) chunk.end.Activate(p.output + i * d.output_line, d.output_pixel, p.pixels, chunk.channels, chunk.first);
   }
@@ -483,14 +492,11 @@ void DepthwiseMultiplierLine(const ConvShape& s, const DepthwiseLine& line, cons
   }
 }
 
-// Chunks of channels whose lines of input stay in L1 while a window passes over them.
+// Pixels are read as wholes, as far as they fit a chunk: cut so that a window's lines stay in L1, they come from L2 at half the speed.
 void DepthwiseTiles(const ConvShape& s, const DepthwiseFunctions& functions, const float* input, const float* packed, float* output,
                     const DepthwiseEnd& end, Range lines) {
   const bool pairs = functions.pairs;
-  const int32_t under = (s.kernel_height - 1) * s.dilation_h + 1 + (pairs ? s.stride_h : 0);
-  const int32_t fitting = kL1Floats / (s.in_width * under) / F32::lanes * F32::lanes;
-  const int32_t most = fitting < kMinChunk ? kMinChunk : fitting < kMaxChunk ? fitting : kMaxChunk;
-  const int32_t chunks = (s.in_channels + most - 1) / most, width = PaddedChannels((s.in_channels + chunks - 1) / chunks);
+  const int32_t chunks = (s.in_channels + kMaxChunk - 1) / kMaxChunk, width = PaddedChannels((s.in_channels + chunks - 1) / chunks);
   for (int32_t first = 0; first < s.in_channels; first += width) {
     const DepthwiseChunk chunk = {input + first, packed + static_cast<ptrdiff_t>(first) * (s.kernel_height * s.kernel_width + 1),
                                   output + first, first, s.in_channels - first < width ? s.in_channels - first : width, end};

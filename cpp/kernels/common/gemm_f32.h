@@ -313,40 +313,54 @@ SIGRUN_INLINE bool IsMatrix(const ConvShape& s) {
          s.out_width == s.in_width;
 }
 
-void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block, const float** pointers, float* scratch) {
+// The pointers of one tile's pixels, as if all windows lay in the image; those that do not follow one by one.
+float* GatherTile(const Gather& g, const Pass& pass, const TapOffsets& offsets, Pixel& at, int32_t height, const float** pointers,
+                  float* scratch) {
   const ConvShape& s = g.shape;
   const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
-  const TapOffsets offsets(g, pass);
   const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h;
   const int32_t last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
-  const ptrdiff_t step = s.stride_w * depth;
+  const uintptr_t step = static_cast<uintptr_t>(s.stride_w * depth) * sizeof(float);
+  uintptr_t windows[kTileRows];
+  Pixel crossing[kTileRows];
+  int32_t crossing_row[kTileRows], crossings = 0;
+  for (int32_t i = 0; i < height;) {
+    const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
+    const int32_t of_line = s.out_width - at.x, count = height - i < of_line ? height - i : of_line;
+    const ptrdiff_t position = ((static_cast<ptrdiff_t>(at.image) * s.in_height + top) * s.in_width + left) * depth;
+    const uintptr_t window = reinterpret_cast<uintptr_t>(g.input) + static_cast<uintptr_t>(position) * sizeof(float);
+    for (int32_t j = 0; j < count; ++j) windows[i + j] = window + static_cast<uintptr_t>(j) * step;
+    if (top < 0 || top > last_y || left < 0 || left + (count - 1) * s.stride_w > last_x) {
+      for (int32_t j = 0; j < count; ++j) {
+        const int32_t x = left + j * s.stride_w;
+        if (top >= 0 && top <= last_y && x >= 0 && x <= last_x) continue;
+        crossing[crossings] = {at.image, at.y, at.x + j};
+        crossing_row[crossings++] = i + j;
+      }
+    }
+    i += count;
+    at.x += count - 1;
+    Advance(s, at);
+  }
+  for (int32_t k = 0; k < pass.count; ++k) {
+    const uintptr_t offset = static_cast<uintptr_t>(offsets.of_segment[k]) * sizeof(float);
+    for (int32_t i = 0; i < height; ++i) pointers[k * height + i] = reinterpret_cast<const float*>(windows[i] + offset);
+  }
+  for (int32_t i = 0; i < crossings; ++i) {
+    if (g.segments.merged) {
+      scratch = LinePointers(g, pass, crossing[i], pointers + crossing_row[i], height, scratch);
+    } else {
+      TapPointers(g, pass, crossing[i], pointers + crossing_row[i], height);
+    }
+  }
+  return scratch;
+}
+
+void GatherBlock(const Gather& g, const Pass& pass, Pixel at, const Block& block, const float** pointers, float* scratch) {
+  const TapOffsets offsets(g, pass);
   for (int32_t tile = 0; tile < block.tiles; ++tile) {
     const int32_t height = block.Height(tile);
-    for (int32_t i = 0; i < height;) {
-      const int32_t top = at.y * s.stride_h - s.pad_top, left = at.x * s.stride_w - s.pad_left;
-      const bool inside = top >= 0 && top <= last_y && left >= 0 && left <= last_x;
-      if (!inside) {
-        if (g.segments.merged) {
-          scratch = LinePointers(g, pass, at, pointers + i, height, scratch);
-        } else {
-          TapPointers(g, pass, at, pointers + i, height);
-        }
-        Advance(s, at);
-        ++i;
-        continue;
-      }
-      // Windows of a line that lie in the image are evenly spaced.
-      const int32_t of_line = s.out_width - at.x, fitting = (last_x - left) / s.stride_w + 1, rest = height - i;
-      const int32_t count = rest < of_line ? (rest < fitting ? rest : fitting) : of_line < fitting ? of_line : fitting;
-      const float* window = g.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + top) * s.in_width + left) * depth;
-      for (int32_t k = 0; k < pass.count; ++k) {
-        const float* p = window + offsets.of_segment[k];
-        for (int32_t j = 0; j < count; ++j, p += step) pointers[k * height + i + j] = p;
-      }
-      i += count;
-      at.x += count - 1;
-      Advance(s, at);
-    }
+    scratch = GatherTile(g, pass, offsets, at, height, pointers, scratch);
     pointers += pass.count * height;
   }
 }
@@ -368,18 +382,21 @@ SIGRUN_INLINE bool CopiesImage(const ConvShape& s, const Segments& cut) {
   return crosses && static_cast<int64_t>(padded.in_height) * padded.in_width * s.in_channels <= kScratchFloats;
 }
 
+SIGRUN_INLINE void CopyFloats(const float* from, ptrdiff_t n, float* to) {
+  ptrdiff_t i = 0;
+  for (; i + F32::lanes <= n; i += F32::lanes) Store(to + i, Load(from + i));
+  if (i < n) StorePartial(to + i, LoadPartial(from + i, static_cast<int>(n - i)), static_cast<int>(n - i));
+}
+
 void CopyImage(const ConvShape& s, const ConvShape& padded, const float* input, float* to) {
   const ptrdiff_t line = static_cast<ptrdiff_t>(s.in_width) * s.in_channels;
   const ptrdiff_t padded_line = static_cast<ptrdiff_t>(padded.in_width) * s.in_channels;
   const ptrdiff_t before = static_cast<ptrdiff_t>(s.pad_left) * s.in_channels;
   const ptrdiff_t count = line < padded_line - before ? line : padded_line - before;
+  memset(to, 0, static_cast<size_t>(padded.in_height * padded_line) * sizeof(float));
   for (int32_t i = 0; i < padded.in_height; ++i, to += padded_line) {
     const int32_t y = i - s.pad_top;
-    const bool inside = y >= 0 && y < s.in_height && count > 0;
-    const ptrdiff_t begin = inside ? before : padded_line, end = inside ? before + count : padded_line;
-    for (ptrdiff_t j = 0; j < begin; ++j) to[j] = 0.0f;
-    for (ptrdiff_t j = begin; j < end; ++j) to[j] = input[y * line + j - before];
-    for (ptrdiff_t j = end; j < padded_line; ++j) to[j] = 0.0f;
+    if (y >= 0 && y < s.in_height && count > 0) CopyFloats(input + y * line, count, to + before);
   }
 }
 

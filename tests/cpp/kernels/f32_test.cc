@@ -436,7 +436,7 @@ void CompareDepthwise(const ConvShape& s, uint32_t seed) {
 
 TEST(DepthwiseF32, Windows) {
   uint32_t seed = 1;
-  for (int32_t in : {1, 3, 8, 13}) {
+  for (int32_t in : {1, 3, 5, 6, 7, 8, 13}) {
     for (int32_t kernel : {1, 2, 3, 5}) {
       for (int32_t stride : {1, 2, 3}) {
         for (int32_t dilation : {1, 2}) {
