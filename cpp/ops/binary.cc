@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
 
 #include "ops/op.h"
@@ -217,6 +218,10 @@ void EmitMul16(Prepare& p) {
 void PrepareMul(Prepare& p) {
   CheckTypes(p);
   if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, Binary::kMul);
+  if (p.type(0) == TensorType::kComplex64) {
+    using Complex = std::complex<float>;
+    return EmitBinaryOp<Complex, Complex>(p, 4, [](Complex a, Complex b) { return a * b; });
+  }
   if (Is8Bit(p.type(0))) return EmitQuantizedMul(p);
   if (IsQuantized16(p)) return EmitMul16(p);
   EmitInteger<Mul>(p);

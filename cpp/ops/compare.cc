@@ -5,6 +5,7 @@
 
 #include "ops/op.h"
 #include "ops/support/affine.h"
+#include "ops/support/arithmetic.h"
 #include "ops/support/broadcast.h"
 #include "ops/support/fixed_point.h"
 #include "ops/support/quantization.h"
@@ -14,16 +15,27 @@ namespace sigrun::ops {
 namespace {
 
 // What the reference compares instead of a quantised value: it takes it to a common scale in fixed point, which may make two values equal.
+struct Scaling {
+  int32_t zero_point;
+  FixedPoint scale;
+  int32_t operator()(int32_t value) const {
+    constexpr int kLeftShift = 8;
+    return ScaleBy(kernels::WrapShiftLeft(value - zero_point, kLeftShift), scale.multiplier, scale.shift);
+  }
+};
+
+Scaling ReadScaling(const Prepare& p, int i) {
+  const Prepare::Affine affine = InputAffine(p, i);
+  return {affine.zero_point, QuantizeMultiplier(static_cast<double>(affine.scale))};
+}
+
 using Scaled = std::array<int32_t, 256>;
 
 Scaled ScaledValues(const Prepare& p, int i) {
-  const Prepare::Affine affine = InputAffine(p, i);
-  const FixedPoint m = QuantizeMultiplier(static_cast<double>(affine.scale));
-  constexpr int kLeftShift = 8;
+  const Scaling scaling = ReadScaling(p, i);
   Scaled table;
   for (int32_t bits = 0; bits < 256; ++bits) {
-    const int32_t value = p.type(i) == TensorType::kUInt8 ? bits : static_cast<int8_t>(bits);
-    table[static_cast<size_t>(bits)] = ScaleBy(kernels::WrapShiftLeft(value - affine.zero_point, kLeftShift), m.multiplier, m.shift);
+    table[static_cast<size_t>(bits)] = scaling(p.type(i) == TensorType::kUInt8 ? bits : static_cast<int8_t>(bits));
   }
   return table;
 }
@@ -31,6 +43,11 @@ Scaled ScaledValues(const Prepare& p, int i) {
 template <class T, class Op>
 void EmitPlain(Prepare& p) {
   EmitBinaryOp<T, bool>(p, 1, [](const T& a, const T& b) { return Op()(a, b); });
+}
+
+template <class T, class Op>
+void EmitWidened(Prepare& p) {
+  EmitBinaryOp<T, bool>(p, 2, [](T a, T b) { return Op()(static_cast<float>(a), static_cast<float>(b)); });
 }
 
 template <class Op>
@@ -44,6 +61,12 @@ void EmitQuantized(Prepare& p) {
                             });
 }
 
+template <class Op>
+void EmitQuantized16(Prepare& p) {
+  EmitBinaryOp<int16_t, bool>(
+      p, 4, [left = ReadScaling(p, 0), right = ReadScaling(p, 1)](int16_t a, int16_t b) { return Op()(left(a), right(b)); });
+}
+
 template <class Op, bool kEquality>
 void PrepareCompare(Prepare& p) {
   p.CheckCounts(2, 2, 1);
@@ -51,6 +74,8 @@ void PrepareCompare(Prepare& p) {
   p.CheckOutputType(0, {TensorType::kBool});
   switch (p.type(0)) {
     case TensorType::kFloat32: return EmitPlain<float, Op>(p);
+    case TensorType::kFloat16: return EmitWidened<Half, Op>(p);
+    case TensorType::kBFloat16: return EmitWidened<BFloat16, Op>(p);
     case TensorType::kFloat64: return EmitPlain<double, Op>(p);
     case TensorType::kInt32: return EmitPlain<int32_t, Op>(p);
     case TensorType::kInt64: return EmitPlain<int64_t, Op>(p);
@@ -58,8 +83,7 @@ void PrepareCompare(Prepare& p) {
     case TensorType::kInt8: return p.quantization(0).empty() ? EmitPlain<int8_t, Op>(p) : EmitQuantized<Op>(p);
     case TensorType::kUInt8: return p.quantization(0).empty() ? EmitPlain<uint8_t, Op>(p) : EmitQuantized<Op>(p);
     case TensorType::kInt16:
-      if (p.quantization(0).empty() || !kEquality) return EmitPlain<int16_t, Op>(p);
-      break;
+      return p.quantization(0).empty() || !kEquality ? EmitPlain<int16_t, Op>(p) : EmitQuantized16<Op>(p);
     case TensorType::kBool:
       if constexpr (kEquality) return EmitBinaryOp<uint8_t, bool>(p, 1, [](uint8_t a, uint8_t b) { return Op()(a != 0, b != 0); });
       break;

@@ -6,33 +6,61 @@
 #include "ops/support/fixed_point.h"
 #include "ops/support/quantization.h"
 
-// PRELU: below zero the element times a slope that broadcasts to the input.
+// PRELU: below zero the element times a slope that broadcasts to the input. INT16 elements have INT8 slopes.
 namespace sigrun::ops {
 namespace {
 
 template <class T>
-void EmitQuantized(Prepare& p) {
-  const Prepare::Affine in = InputAffine(p, 0), slope = InputAffine(p, 1), out = OutputAffine(p, 0);
-  const FixedPoint identity = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
-  const FixedPoint product = QuantizeMultiplier(static_cast<double>(in.scale * slope.scale / out.scale));
-  const QuantizedRange range = TypeRange(p.type(0));
-  EmitBinaryTable8<T>(p, 8, [=](T x, T a) {
+struct Prelu {
+  Prepare::Affine in, slope, out;
+  FixedPoint identity, product;
+  QuantizedRange range;
+
+  explicit Prelu(const Prepare& p)
+      : in(InputAffine(p, 0)),
+        slope(InputAffine(p, 1)),
+        out(OutputAffine(p, 0)),
+        identity(QuantizeMultiplier(static_cast<double>(in.scale / out.scale))),
+        product(QuantizeMultiplier(static_cast<double>(in.scale * slope.scale / out.scale))),
+        range(TypeRange(p.type(0))) {}
+
+  T operator()(T x, int32_t a) const {
     const int32_t value = x - in.zero_point;
     const int32_t scaled = value >= 0 ? ScaleBy(value, identity.multiplier, identity.shift)
                                       : ScaleBy(value * (a - slope.zero_point), product.multiplier, product.shift);
     return static_cast<T>(std::clamp(kernels::WrapAdd(scaled, out.zero_point), range.min, range.max));
+  }
+};
+
+template <class T>
+void EmitQuantized(Prepare& p) {
+  EmitBinaryTable8<T>(p, 8, [prelu = Prelu<T>(p)](T x, T a) { return prelu(x, a); });
+}
+
+// INT16 slopes LiteRT reads as the INT8 ones that they begin with.
+void EmitQuantized16(Prepare& p) {
+  p.SetShape(0, p.shape(0));
+  p.Emit([prelu = Prelu<int16_t>(p), plan = PlanBroadcast(p, {p.shape(0), p.shape(1)}, p.shape(0)), in = p.in(0), slopes = p.in(1),
+          out = p.out(0)](RunContext& run) noexcept {
+    ForRuns(run, plan, 8, [&](const Offsets& at, int64_t to, int64_t n) {
+      const int16_t* x = run.get<int16_t>(in) + at[0];
+      const int8_t* a = run.get<int8_t>(slopes) + at[1];
+      int16_t* y = run.get<int16_t>(out) + to;
+      for (int64_t i = 0; i < n; ++i) y[i] = prelu(x[plan.fixed[0] ? 0 : i], a[plan.fixed[1] ? 0 : i]);
+    });
   });
 }
 
 void PreparePrelu(Prepare& p) {
   p.CheckCounts(2, 2, 1);
-  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8});
-  p.CheckType(1, {p.type(0)});
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
+  p.CheckType(1, {p.type(0), p.type(0) == TensorType::kInt16 ? TensorType::kInt8 : p.type(0)});
   p.CheckOutputType(0, {p.type(0)});
   p.Check(BroadcastShapes(p, p.shape(0), p.shape(1)) == p.shape(0), "slopes of shape ", ToString(p.shape(1)), " for an input of shape ",
           ToString(p.shape(0)));
   if (p.type(0) == TensorType::kInt8) return EmitQuantized<int8_t>(p);
   if (p.type(0) == TensorType::kUInt8) return EmitQuantized<uint8_t>(p);
+  if (p.type(0) == TensorType::kInt16) return EmitQuantized16(p);
   EmitBinaryF32(p, kernels::Binary::kPrelu);
 }
 

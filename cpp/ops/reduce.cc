@@ -196,7 +196,33 @@ void CheckSameQuantization(const Prepare& p) {
           ", are not those of the output, ", b.scale, " and ", b.zero_point);
 }
 
+// --- REDUCE_ANY and REDUCE_ALL ---
+
+template <bool kAny>
+void PrepareLogical(Prepare& p) {
+  const Reduction r = Plan(p);
+  p.CheckType(0, {TensorType::kBool});
+  CheckSameType(p);
+  if (r.count == 0) return EmitFill(p, uint8_t{!kAny});
+  const auto fold =
+      MakeFold(uint8_t{!kAny}, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(kAny ? (a | (b != 0)) : (a & (b != 0))); });
+  EmitReduction<uint8_t, uint8_t>(p, r, fold, [](uint8_t y) { return y; });
+}
+
 // --- MEAN and SUM ---
+
+// LiteRT's reference overflows in sums of INT8 and INT16; this is what its other kernels agree on.
+template <class T>
+void EmitSumInFloat(Prepare& p, const Reduction& r) {
+  const Prepare::Affine input = CheckedAffine(p, 0), output = CheckedOutputAffine(p, 0);
+  if (r.count == 0) return EmitFill(p, T{0});
+  const float scale = input.scale / output.scale;
+  const float bias = static_cast<float>(-input.zero_point) * scale * static_cast<float>(r.count);
+  EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), [scale, bias, zero = static_cast<float>(output.zero_point)](int32_t sum) {
+    constexpr float kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+    return static_cast<T>(std::clamp(std::round(static_cast<float>(sum) * scale + bias) + zero, kMin, kMax));
+  });
+}
 
 // A quantised sum or mean; the mean's division is part of the multiplier.
 template <class T>
@@ -237,11 +263,11 @@ void PrepareSumOrMean(Prepare& p, bool mean) {
     case TensorType::kFloat32:
       return EmitSumF32(p, r, mean);
     case TensorType::kInt8:
-      return EmitQuantizedSum<int8_t>(p, r, mean);
+      return mean ? EmitQuantizedSum<int8_t>(p, r, mean) : EmitSumInFloat<int8_t>(p, r);
     case TensorType::kUInt8:
       return EmitQuantizedSum<uint8_t>(p, r, mean);
     case TensorType::kInt16:
-      return EmitQuantizedSum<int16_t>(p, r, mean);
+      return mean ? EmitQuantizedSum<int16_t>(p, r, mean) : EmitSumInFloat<int16_t>(p, r);
     case TensorType::kInt32:
       return EmitIntegerSum<int32_t>(p, r, mean);
     case TensorType::kInt64:
@@ -252,6 +278,13 @@ void PrepareSumOrMean(Prepare& p, bool mean) {
 }
 
 void PrepareMean(Prepare& p) { PrepareSumOrMean(p, true); }
+
+// Of BOOL, a sum and a maximum are REDUCE_ANY, a product and a minimum are REDUCE_ALL.
+template <void (*kPrepare)(Prepare&), bool kAny>
+void OrLogical(Prepare& p) {
+  return p.type(0) == TensorType::kBool ? PrepareLogical<kAny>(p) : kPrepare(p);
+}
+
 void PrepareSum(Prepare& p) { PrepareSumOrMean(p, false); }
 
 // --- REDUCE_MAX and REDUCE_MIN ---
@@ -344,25 +377,12 @@ void PrepareReduceProd(Prepare& p) {
   WithNumber(p, [&]<class T>(T) { EmitProduct<T>(p, r); });
 }
 
-// --- REDUCE_ANY and REDUCE_ALL ---
-
-template <bool kAny>
-void PrepareLogical(Prepare& p) {
-  const Reduction r = Plan(p);
-  p.CheckType(0, {TensorType::kBool});
-  CheckSameType(p);
-  if (r.count == 0) return EmitFill(p, uint8_t{!kAny});
-  const auto fold =
-      MakeFold(uint8_t{!kAny}, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(kAny ? (a | (b != 0)) : (a & (b != 0))); });
-  EmitReduction<uint8_t, uint8_t>(p, r, fold, [](uint8_t y) { return y; });
-}
-
 constexpr OpDef kOps[] = {
     {.name = "MEAN", .prepare = PrepareMean},
-    {.name = "SUM", .prepare = PrepareSum},
-    {.name = "REDUCE_MAX", .prepare = PrepareExtremum<true>},
-    {.name = "REDUCE_MIN", .prepare = PrepareExtremum<false>},
-    {.name = "REDUCE_PROD", .prepare = PrepareReduceProd},
+    {.name = "SUM", .prepare = OrLogical<PrepareSum, true>},
+    {.name = "REDUCE_MAX", .prepare = OrLogical<PrepareExtremum<true>, true>},
+    {.name = "REDUCE_MIN", .prepare = OrLogical<PrepareExtremum<false>, false>},
+    {.name = "REDUCE_PROD", .prepare = OrLogical<PrepareReduceProd, false>},
     {.name = "REDUCE_ANY", .prepare = PrepareLogical<true>},
     {.name = "REDUCE_ALL", .prepare = PrepareLogical<false>},
 };

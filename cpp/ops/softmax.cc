@@ -9,6 +9,7 @@
 #include "ops/support/gemm.h"
 #include "ops/support/lookup.h"
 #include "ops/support/quantization.h"
+#include "ops/support/small_float.h"
 
 // SOFTMAX and LOG_SOFTMAX along the last dimension. The quantised ones depend on the distance of a value from its row's maximum, of which
 // there are 256: their exponentials stand in a table, in LiteRT's fixed point.
@@ -102,6 +103,19 @@ void EmitRows(Prepare& p, int64_t cost, F row) {
   });
 }
 
+// As float32, rounded once.
+void EmitSoftmaxF16(Prepare& p, float beta) {
+  const int64_t depth = p.shape(0).empty() ? 0 : p.shape(0).back();
+  const Slot rows = p.Scratch(static_cast<size_t>(p.elements(0)) * sizeof(float));
+  EmitRows(p, 8, [=, kernel = p.kernels().softmax_f32](const RunContext& run, Slot in, Slot out, int64_t, Range range) {
+    const int64_t first = range.begin * depth, n = (range.end - range.begin) * depth;
+    float* wide = run.get<float>(rows);
+    WidenRun(run.get<Half>(in) + first, wide + first, static_cast<size_t>(n));
+    kernel(wide, wide, static_cast<int32_t>(depth), beta, range);
+    NarrowRun(wide + first, run.get<Half>(out) + first, static_cast<size_t>(n));
+  });
+}
+
 void EmitSoftmaxF32(Prepare& p, float beta) {
   EmitRows(p, 4, [beta, kernel = p.kernels().softmax_f32](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
     kernel(run.get<float>(in), run.get<float>(out), static_cast<int32_t>(depth), beta, rows);
@@ -191,8 +205,12 @@ void CheckSoftmaxOutput(const Prepare& p) {
 
 void PrepareSoftmax(Prepare& p) {
   p.CheckCounts(1, 1, 1);
-  p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
+  p.CheckType(0, {TensorType::kFloat32, TensorType::kFloat16, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const float beta = p.options().Scalar<float>(kBeta);
+  if (p.type(0) == TensorType::kFloat16) {
+    p.CheckOutputType(0, {TensorType::kFloat16});
+    return EmitSoftmaxF16(p, beta);
+  }
   if (p.type(0) == TensorType::kFloat32) {
     p.CheckOutputType(0, {TensorType::kFloat32});
     return EmitSoftmaxF32(p, beta);

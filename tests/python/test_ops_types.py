@@ -1,0 +1,68 @@
+"""Types that models rarely use, in the operators of which LiteRT's kernels take them."""
+
+import numpy as np
+import pytest
+from one_op import build, case, check_against_litert, compare, const, ints, litert, real, run
+
+import sigrun
+
+COMPARISONS = ["Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"]
+OPS = {
+    "Equal": "EQUAL",
+    "NotEqual": "NOT_EQUAL",
+    "Less": "LESS",
+    "LessEqual": "LESS_EQUAL",
+    "Greater": "GREATER",
+    "GreaterEqual": "GREATER_EQUAL",
+}
+
+
+def halves(*shape):
+    return np.round(real(*shape)).astype("float16")
+
+
+def comparison(name, a, b, quant=()):
+    return case(OPS[name], [a, b], ("bool", (3, 40)), options=f"{name}Options", quant=quant)
+
+
+def prelu(slopes, *shape):
+    return case("PRELU", [ints("int16", 2, 3, 4), ints(slopes, *shape)], ("int16", (2, 3, 4)), quant=[(0.04, 0), (0.01, 0), (0.05, 0)])
+
+
+BOOLS = ints("uint8", 3, 4, 5, high=1).astype(bool)
+PHASES = (real(2, 1, 3) + 1j * real(2, 1, 3)).astype("complex64")
+CASES = [
+    *[comparison(name, halves(3, 40), halves(40)) for name in COMPARISONS],
+    *[
+        comparison(name, ints("int16", 3, 40, low=-50, high=50), ints("int16", 40, low=-50, high=50), [(0.1, 0), (0.2, 0), (1, 0)])
+        for name in ("Equal", "NotEqual")
+    ],
+    *[prelu(slopes, *shape) for slopes in ("int8", "int16") for shape in ((4,), (1, 3, 1), (1,))],
+    *[
+        case(op, [BOOLS, const(axes)], ("bool", shape), options="ReducerOptions")
+        for op in ("SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
+        for axes, shape in (([1], (3, 5)), ([0, 2], (4,)))
+    ],
+    case("SOFTMAX", [real(5, 19).astype("float16")], ("float16", (5, 19)), options="SoftmaxOptions", beta=1.0),
+    case("MUL", [PHASES, PHASES.reshape(2, 3, 1)], ("complex64", (2, 3, 3)), options="MulOptions"),
+    case("ATAN2", [real(3, 4).astype("float16"), real(3, 4).astype("float16")], ("float16", (3, 4))),
+]
+
+
+@pytest.mark.parametrize("c", CASES, ids=str)
+def test_against_litert(c):
+    if "float16" in (str(c.outputs[0][0]), c.inputs[0].dtype.name):
+        content = build(c)
+        theirs = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+        return compare(run(sigrun.Interpreter(model_content=content), c), run(theirs, c), tolerance=1e-3)
+    return check_against_litert(c)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_quantised_sums_are_those_of_the_builtin_kernels(dtype):
+    """LiteRT's reference overflows there."""
+    for scale in (0.05, 0.0135):
+        c = case("SUM", [ints(dtype, 30, 9, low=-20, high=20), const([1])], (dtype, (30,)), options="ReducerOptions")
+        c.quant = [(0.05, 3 if dtype == "int8" else 0), (1, 0), (scale, -5 if dtype == "int8" else 0)]
+        c.builtin = True
+        check_against_litert(c)
