@@ -55,6 +55,7 @@ struct ConvShape {
   int32_t dilation_h = 1, dilation_w = 1;
   int32_t pad_top = 0, pad_left = 0;
   int32_t groups = 1;
+  int32_t pixel_channels = 0;  // from one pixel of the output to the next, where these are some of its channels; 0: they are all
 
   /// [rows, k] x [k, n]: a 1x1 convolution over one row of pixels.
   static constexpr ConvShape MatMul(int32_t rows, int32_t k, int32_t n) {
@@ -66,6 +67,9 @@ struct ConvShape {
   }
   [[gnu::always_inline]] constexpr int32_t taps() const { return kernel_height * kernel_width; }
   [[gnu::always_inline]] constexpr int32_t rows() const { return batch * out_height * out_width; }
+  [[gnu::always_inline]] constexpr ptrdiff_t output_stride() const {
+    return pixel_channels > 0 ? pixel_channels : ptrdiff_t{out_channels} * groups;
+  }
 };
 
 /// Weights of a GEMM as the caller has them: element (n, k) of group g at data[(g * n_count + n) * stride_n + k * stride_k], where

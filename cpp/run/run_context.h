@@ -53,23 +53,20 @@ class RunContext {
 
   /// Calls f(kernels::Range, int worker) on ranges that cover [0, n), maybe from several threads; worker counts from 0 and stays below
   /// Prepare::workers(). `cost` is the rough number of elementary operations of one item: small jobs stay on this thread. Range borders are
-  /// multiples of `grain`. f must not throw.
+  /// multiples of `grain`; there are at most `most` ranges a thread, and the same n is cut at the same places. f must not throw.
   template <class F>
-  void Parallel(int32_t n, int64_t cost, const F& f, int32_t grain = 1) const noexcept {
+  void Parallel(int32_t n, int64_t cost, const F& f, int32_t grain = 1, int32_t most = 4) const noexcept {
     constexpr int64_t kWorthAThread = 1 << 15;
     const int threads = pool_ == nullptr ? 1 : pool_->threads();
-    const int64_t pieces = n <= grain || threads == 1 ? 1 : std::min<int64_t>({4 * int64_t{threads}, n * cost / kWorthAThread, (n + grain - 1) / grain});
+    const int64_t grains = (int64_t{n} + grain - 1) / grain;
+    int64_t pieces = threads == 1 ? 1 : std::min({int64_t{most} * threads, n * cost / kWorthAThread, grains});
     if (pieces <= 1) {
       if (n > 0) f(kernels::Range{0, n}, 0);
       return;
     }
-    const int32_t piece = static_cast<int32_t>(((n + pieces - 1) / pieces + grain - 1) / grain) * grain;
-    const auto task = [&](int32_t i, int worker) {
-      const int32_t begin = i * piece;
-      const int32_t end = n - begin < piece ? n : begin + piece;
-      if (begin < n) f(kernels::Range{begin, end}, worker);
-    };
-    pool_->Run((n + piece - 1) / piece, task);
+    if (pieces > threads) pieces -= pieces % threads;
+    const auto border = [&](int64_t i) { return static_cast<int32_t>(std::min<int64_t>(grains * i / pieces * grain, n)); };
+    pool_->Run(static_cast<int32_t>(pieces), [&](int32_t i, int worker) { f(kernels::Range{border(i), border(i + 1)}, worker); });
   }
 
  private:

@@ -26,6 +26,8 @@ constexpr uint64_t kActive = 0xffff, kOpen = 1 << 16, kNextJob = 1 << 17;
 
 uint64_t NumberOf(uint64_t job) { return job / kNextJob; }
 
+uint64_t PackShare(uint32_t first, uint32_t end) { return uint64_t{end} << 32 | first; }
+
 std::atomic<int> forks{0};  // that this process is the child of
 
 int CountForks() {
@@ -36,7 +38,8 @@ int CountForks() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : forks_at_birth_(CountForks()) {
+ThreadPool::ThreadPool(int threads)
+    : shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))), forks_at_birth_(CountForks()) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
 }
 
@@ -55,8 +58,22 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+// The first piece of one's own share, or the last of another's.
+bool ThreadPool::TakePiece(int worker, int owner, int32_t& piece) {
+  std::atomic<uint64_t>& share = shares_[static_cast<size_t>(owner)].pieces;
+  for (uint64_t left = share.load();;) {
+    const uint32_t first = static_cast<uint32_t>(left), end = static_cast<uint32_t>(left >> 32);
+    if (first == end) return false;
+    piece = static_cast<int32_t>(worker == owner ? first : end - 1);
+    if (share.compare_exchange_weak(left, worker == owner ? PackShare(first + 1, end) : PackShare(first, end - 1))) return true;
+  }
+}
+
 void ThreadPool::TakePieces(int worker) {
-  for (int32_t i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) call_(task_, i, worker);
+  int32_t piece;
+  for (int i = 0; i < threads(); ++i) {
+    while (TakePiece(worker, (worker + i) % threads(), piece)) call_(task_, piece, worker);
+  }
 }
 
 void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
@@ -67,8 +84,11 @@ void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
   }
   call_ = call;
   task_ = task;
-  count_ = count;
-  next_.store(0);
+  for (int64_t i = 0, begin = 0; i < threads(); ++i) {
+    const int64_t end = count * (i + 1) / threads();
+    shares_[static_cast<size_t>(i)].pieces.store(PackShare(static_cast<uint32_t>(begin), static_cast<uint32_t>(end)));
+    begin = end;
+  }
   job_.store((NumberOf(job_.load()) + 1) * kNextJob | kOpen);
   if (sleepers_.load() > 0) {
     { const std::lock_guard sleepers(sleep_); }  // a worker that has just decided to sleep is waiting by now

@@ -11,8 +11,10 @@
 
 namespace sigrun {
 
-/// Threads that share the pieces of one job at a time with the thread that asks. A pool of one has no threads. Workers spin for a bounded
-/// time after a job, then sleep; a job waits only for workers that have begun to help. If another thread's job holds the pool, the caller does
+/// Threads that share the pieces of one job at a time with the thread that asks. A pool of one has no threads. Each has its share of the
+/// pieces, the same of every job of that many pieces, so that what one job wrote is in the cache of the core that reads it in the next; one
+/// that has finished takes from the others' ends. Workers spin for a bounded time after a job, then sleep; a job waits only for workers that
+/// have begun to help. If another thread's job holds the pool, the caller does
 /// its whole job alone: the result is the same. So it does in a forked child, which has no workers.
 class ThreadPool {
  public:
@@ -34,6 +36,7 @@ class ThreadPool {
   using Call = void (*)(const void*, int32_t, int);
   void RunErased(int32_t count, Call call, const void* task);
   void Work(int worker);
+  bool TakePiece(int worker, int owner, int32_t& piece);
   void TakePieces(int worker);
 
   std::vector<std::thread> workers_;
@@ -42,8 +45,10 @@ class ThreadPool {
   // The job. Written under in_use_ while no worker is in it.
   Call call_ = nullptr;
   const void* task_ = nullptr;
-  int32_t count_ = 0;
-  std::atomic<int32_t> next_{0};
+  struct alignas(64) Share {
+    std::atomic<uint64_t> pieces{0};  // not yet taken: the first in the low half, the end in the high half
+  };
+  std::unique_ptr<Share[]> shares_;
   // How many workers are in the job, whether others may join, and the job's number, from the lowest bit up.
   std::atomic<uint64_t> job_{0};
   int forks_at_birth_;

@@ -235,7 +235,7 @@ void ConvBf16(const ConvShape& s, int32_t parts, const float* input, const std::
   const BlockBf16 block = {reinterpret_cast<Bf16*>(scratch), size.row_stride, size.rows * size.row_stride, parts};
   const int32_t k = s.taps() * s.in_channels;
   const size_t group_bytes = PackBf16Bytes(k, s.out_channels, parts);
-  const ptrdiff_t output_stride = static_cast<ptrdiff_t>(s.out_channels) * s.groups;
+  const ptrdiff_t output_stride = s.output_stride();
   const ptrdiff_t residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
   for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
     const GroupBf16 group = {{s, input}, packed, output, output_stride, &epilogue, residual, g * s.out_channels};

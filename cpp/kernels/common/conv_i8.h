@@ -666,7 +666,7 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
   const bool wants_unsigned = kActivationOffset != 0;
   const uint8_t mask = input.is_unsigned == wants_unsigned ? 0 : 0x80;
   const Source source{static_cast<const uint8_t*>(input.data), mask, input.zero_point, nullptr, false};
-  RequantizeEpilogue epilogue{static_cast<uint8_t*>(output), static_cast<ptrdiff_t>(s.out_channels) * s.groups, requantize};
+  RequantizeEpilogue epilogue{static_cast<uint8_t*>(output), s.output_stride(), requantize};
   RunConv(s, source, packed, scratch, rows, epilogue);
 }
 
@@ -675,7 +675,7 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
              std::byte* scratch, Range rows) {
   const uint8_t mask = kActivationOffset != 0 ? 0x80 : 0;
   const Source source{reinterpret_cast<const uint8_t*>(input), mask, 0, row_zero_point, scale_per_batch};
-  FloatEpilogue epilogue{s, source, output, static_cast<ptrdiff_t>(s.out_channels) * s.groups, row_scale, channel_scale, bias, clamp};
+  FloatEpilogue epilogue{s, source, output, s.output_stride(), row_scale, channel_scale, bias, clamp};
   RunConv(s, source, packed, scratch, rows, epilogue);
 }
 

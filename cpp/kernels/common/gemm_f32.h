@@ -506,7 +506,7 @@ void Conv(const ConvShape& s, const float* input, const std::byte* packed, float
   const Segments cut = CutK(s);
   const int32_t step = RowsPerBlock(cut);
   const size_t group_bytes = PackBytes<W>(cut.count * cut.length, s.out_channels);
-  const ptrdiff_t output_stride = static_cast<ptrdiff_t>(s.out_channels) * s.groups;
+  const ptrdiff_t output_stride = s.output_stride();
   const ptrdiff_t residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
   for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
     const Group group = {{s, cut, input}, packed, output, output_stride, &epilogue, residual,

@@ -100,7 +100,7 @@ void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, fl
   const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
   const size_t group_bytes = PackF32Bytes(k, s.out_channels);
   for (int32_t row = rows.begin; row < rows.end; ++row) {
-    ptrdiff_t at = static_cast<ptrdiff_t>(row) * s.out_channels * s.groups;
+    ptrdiff_t at = row * s.output_stride();
     for (int32_t g = 0; g < s.groups; ++g) {
       const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
       const float* weights = bias + s.out_channels;
@@ -170,7 +170,7 @@ void ConvBf16(const ConvShape& s, int32_t parts, const float* input, const std::
   const size_t group_bytes = PackBf16Bytes(k, s.out_channels, parts);
   const ptrdiff_t rest = parts == 2 ? static_cast<ptrdiff_t>(s.out_channels) * k : 0;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
-    ptrdiff_t at = static_cast<ptrdiff_t>(row) * s.out_channels * s.groups;
+    ptrdiff_t at = row * s.output_stride();
     for (int32_t g = 0; g < s.groups; ++g) {
       const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
       const float* weights = bias + s.out_channels;

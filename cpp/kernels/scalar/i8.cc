@@ -85,8 +85,8 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
   const size_t group_bytes = PackBytes(s);
   const int32_t channels = s.out_channels * s.groups;
   const uint8_t* in = static_cast<const uint8_t*>(input.data);
-  uint8_t* out = static_cast<uint8_t*>(output) + static_cast<ptrdiff_t>(rows.begin) * channels;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
+    uint8_t* out = static_cast<uint8_t*>(output) + row * s.output_stride();
     for (int32_t i = 0; i < channels; ++i) {
       const int32_t group = i / s.out_channels;
       const int32_t sum =
@@ -106,8 +106,8 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
              Range rows) {
   const size_t group_bytes = PackBytes(s);
   const int32_t channels = s.out_channels * s.groups;
-  float* out = output + static_cast<ptrdiff_t>(rows.begin) * channels;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
+    float* out = output + row * s.output_stride();
     const Pixel pixel = PixelOf(s, row);
     const int32_t r = scale_per_batch ? pixel.batch : row;
     const int32_t zero_point = row_zero_point != nullptr ? row_zero_point[r] : 0;

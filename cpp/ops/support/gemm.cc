@@ -53,38 +53,45 @@ int64_t MacsOfRow(const ConvShape& s) { return int64_t{s.taps()} * s.in_channels
 
 Range RowsOf(const ConvShape& s, Range lines) { return {lines.begin * s.out_width, lines.end * s.out_width}; }
 
-// The rows' work split among threads. f(rows, worker)
+// The rows' work split among threads, in few ranges: each reads all weights. f(rows, worker)
 template <class F>
 void ForRows(const RunContext& run, const ConvShape& s, const F& f) {
-  run.Parallel(s.rows(), MacCost(MacsOfRow(s)), f, kRowGrain);
+  run.Parallel(s.rows(), MacCost(MacsOfRow(s)), f, kRowGrain, 2);
 }
 
-// A vector times a matrix has but one row; its output channels are what threads can share. Sums do not depend on the cut.
-constexpr int32_t kPieceChannels = 256;
+// What threads share is the output's channels where reading all weights costs each of them more than reading all pixels. Sums do not depend
+// on the cut.
+constexpr int32_t kLeastChannels = 128;  // of a thread
+constexpr int64_t kLeastWeights = 1 << 17;
 bool SplitsChannels(const Prepare& p, const ConvShape& s) {
-  return p.workers() > 1 && s.rows() == 1 && s.groups == 1 && s.out_channels >= 2 * kPieceChannels &&
-         int64_t{s.in_channels} * s.out_channels >= 1 << 17;
+  const int64_t weights = MacsOfRow(s), pixels = int64_t{s.rows()} * (s.in_channels + s.out_channels);
+  return p.workers() > 1 && s.groups == 1 && s.out_channels >= kLeastChannels * p.workers() && weights >= kLeastWeights && weights > pixels;
 }
 
 struct Pieces {
   int32_t count, channels;  // channels of each but the last
   static Pieces Of(const Prepare& p, const ConvShape& s) {
     if (!SplitsChannels(p, s)) return {1, s.out_channels};
-    return {(s.out_channels + kPieceChannels - 1) / kPieceChannels, kPieceChannels};
+    constexpr int32_t kGrain = kLeastChannels / 2;
+    const int32_t wanted = 2 * p.workers(), channels = (s.out_channels + wanted * kGrain - 1) / (wanted * kGrain) * kGrain;
+    return {(s.out_channels + channels - 1) / channels, channels};
   }
   ConvShape Shape(ConvShape s, int32_t piece) const {
-    if (count > 1) s.out_channels = std::min(channels, s.out_channels - piece * channels);
+    if (count == 1) return s;
+    s.pixel_channels = s.out_channels;
+    s.out_channels = std::min(channels, s.out_channels - piece * channels);
     return s;
   }
+  std::string key() const { return count == 1 ? "" : Concat(" pieces of ", channels); }
 };
 
 // f(shape, its first output channel, its packed weights, rows, worker) for all rows and pieces.
 template <class F>
 void ForPieces(const RunContext& run, const ConvShape& s, const Pieces& pieces, const std::byte* packed, size_t piece_bytes, const F& f) {
   if (pieces.count == 1) return ForRows(run, s, [&](Range rows, int worker) { f(s, 0, packed, rows, worker); });
-  run.Parallel(pieces.count, MacCost(int64_t{s.in_channels} * pieces.channels), [&](Range range, int worker) {
+  run.Parallel(pieces.count, MacCost(MacsOfRow(s) / pieces.count * s.rows()), [&](Range range, int worker) {
     for (int32_t i = range.begin; i < range.end; ++i) {
-      f(pieces.Shape(s, i), i * pieces.channels, packed + static_cast<size_t>(i) * piece_bytes, Range{0, 1}, worker);
+      f(pieces.Shape(s, i), i * pieces.channels, packed + static_cast<size_t>(i) * piece_bytes, Range{0, s.rows()}, worker);
     }
   });
 }
@@ -302,7 +309,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   const int32_t depth = s.taps() * s.in_channels;
   const size_t group_bytes = product.PackBytes(depth, pieces.channels);
   const Packed packed = PackWeights(
-      p, g.weights, g.bias, Concat(GemmKey(g), " pieces ", pieces.count, product.key()),
+      p, g.weights, g.bias, Concat(GemmKey(g), pieces.key(), product.key()),
       group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
       [=, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
@@ -323,7 +330,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
                              rows);
               });
   });
-  if (s.out_height == 1) return;
+  if (s.out_height == 1 || pieces.count > 1) return;
   p.AlsoByLines(g.input, LinesOf(s, sizeof(float), group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
                   product.Conv(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(out), epilogue.at(run),
@@ -346,7 +353,7 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_poin
   const Pieces pieces = Pieces::Of(p, s);
   const size_t group_bytes = k.pack_i8_bytes(pieces.Shape(s, 0));
   const std::string key =
-      Concat(GemmKey(g), " pieces ", pieces.count, " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
+      Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
   const Packed packed = PackWeights(
       p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
       [=, pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
@@ -383,7 +390,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
                 conv(piece, x, w, run.get<std::byte>(out) + first, requantize.params(first), own, rows);
               });
   });
-  if (s.out_height == 1) return;
+  if (s.out_height == 1 || packed.pieces.count > 1) return;
   p.AlsoByLines(g.input, LinesOf(s, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
                   std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
