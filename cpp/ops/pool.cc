@@ -29,7 +29,7 @@ ConvShape Geometry(Prepare& p) {
 
 template <class F>
 void ForLines(const RunContext& run, const ConvShape& s, const F& f) {
-  run.Parallel(s.batch * s.out_height, MacCost(int64_t{s.taps()} * s.out_width * s.out_channels), [&](Range lines, int) { f(lines); });
+  run.Parallel(s.batch * s.out_height, int64_t{s.taps()} * s.out_width * s.out_channels / 2, [&](Range lines, int) { f(lines); });
 }
 
 template <class Kernel>

@@ -123,11 +123,11 @@ void LineChain::Run(const RunContext& context, Slot buffers, int workers) const 
   for (const Link& link : links_) cost += link.step.geometry.cost * link.step.geometry.out_lines;
   const size_t bytes = buffer_bytes();
   // Few pieces: at each cut, the lines that both sides need are computed twice.
-  const int32_t grain = (lines + 2 * workers - 1) / (2 * workers);
+  constexpr int32_t kTallPiece = 16;
   context.Parallel(
       lines, cost / last.out_lines + 1,
       [&](Range range, int worker) { RunBands(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, range, worker); },
-      std::max(grain, 1));
+      1, lines >= 2 * workers * kTallPiece ? 2 : 1);
 }
 
 }  // namespace sigrun

@@ -75,8 +75,8 @@ def depthwise(activations, dtype, **kw):
     return product("DEPTHWISE_CONV_2D", activations, dtype, *shapes, 3, "DepthwiseConv2DOptions", depthMultiplier=2, **kw)
 
 
-def dense(activations, dtype, dimension=0, rows=3, **kw):
-    shapes = (rows, 301), (21, 301), (rows, 21)
+def dense(activations, dtype, dimension=0, rows=3, n=21, **kw):
+    shapes = (rows, 301), (n, 301), (rows, n)
     return product("FULLY_CONNECTED", activations, dtype, *shapes, dimension, "FullyConnectedOptions", **kw)
 
 
@@ -111,6 +111,8 @@ CASES = {
     "conv-int4-hybrid": conv("float32", "int4"),
     "dense-int4-hybrid": dense("float32", "int4", dimension=None),
     "dense-int2": dense("int8", "int2", bias="int32"),
+    "dense-int8-shared-by-channels": dense("int8", "int8", n=520, bias="int32"),
+    "dense-hybrid-shared-by-channels": dense("float32", "int8", dimension=None, rows=5, n=520),
 }
 
 

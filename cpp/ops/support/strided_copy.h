@@ -107,6 +107,17 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   constexpr int64_t kLongRun = 1024;
   const int outer = copy.loops - ((rows_of_runs && inner.extent >= kLongRun) || copy.loops == 1 ? 1 : 2);
   const CopyLoop middle = copy.loops - outer == 2 ? copy.loop[outer] : CopyLoop{1, 0, 0};
+  const auto copy_rows = [&](const T* source, T* target, kernels::Range rows) {
+    source += rows.begin * middle.from;
+    target += rows.begin * middle.to;
+    if (!rows_of_runs) return CopyTile(source, target, {rows.end - rows.begin, middle.from, middle.to}, inner);
+    for (int32_t r = rows.begin; r < rows.end; ++r, source += middle.from, target += middle.to) CopyShort(source, target, inner.extent);
+  };
+  const kernels::Range all_rows = {0, static_cast<int32_t>(middle.extent)};
+  if (outer == 0) {
+    constexpr int64_t kRowCost = 16;  // besides its elements
+    return run.Parallel(all_rows.end, inner.extent + kRowCost, [&](kernels::Range rows, int) { copy_rows(from, to, rows); }, 16);
+  }
   int64_t units = 1;
   for (int d = 0; d < outer; ++d) units *= copy.loop[d].extent;
   run.Parallel(static_cast<int32_t>(units), middle.extent * inner.extent, [&](kernels::Range range, int) {
@@ -118,11 +129,7 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
       out += index[d] * copy.loop[d].to;
     }
     for (int32_t unit = range.begin; unit < range.end; ++unit) {
-      if (rows_of_runs) {
-        for (int64_t r = 0; r < middle.extent; ++r) CopyShort(from + in + r * middle.from, to + out + r * middle.to, inner.extent);
-      } else {
-        CopyTile(from + in, to + out, middle, inner);
-      }
+      copy_rows(from + in, to + out, all_rows);
       for (int d = outer - 1; d >= 0; --d) {
         const bool wraps = ++index[d] == copy.loop[d].extent;
         const int64_t steps = wraps ? 1 - copy.loop[d].extent : 1;
