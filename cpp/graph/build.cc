@@ -192,8 +192,51 @@ class Builder {
       if (node.op->activation_field >= 0)
         node.activation = static_cast<schema::Activation>(info.options.Scalar<int8_t>(node.op->activation_field));
       MakeInputsDense(node);
-      AddNode(std::move(node));
+      if (KnowsOnlyBytes(node)) {
+        AddWithBytes(std::move(node));
+      } else {
+        AddNode(std::move(node));
+      }
     }
+  }
+
+  static bool IsPacked(TensorType type) { return type == TensorType::kInt4 || type == TensorType::kInt2; }
+
+  // Whether an operator moves or converts elements that are integers of 4 or 2 bits.
+  bool KnowsOnlyBytes(const Node& node) const {
+    static constexpr std::string_view kMovers[] = {"BROADCAST_TO", "CAST", "CONCATENATION", "DYNAMIC_UPDATE_SLICE", "GATHER", "GATHER_ND",
+                                                   "PACK", "PAD", "PADV2", "REVERSE_V2", "SELECT", "SELECT_V2", "SLICE", "SPLIT", "SPLIT_V",
+                                                   "STRIDED_SLICE", "TILE", "TRANSPOSE", "UNPACK"};
+    if (std::find(std::begin(kMovers), std::end(kMovers), node.op->name) == std::end(kMovers)) return false;
+    const auto packed = [this](int32_t v) { return v >= 0 && IsPacked(graph_.values[static_cast<size_t>(v)].type); };
+    return std::any_of(node.inputs.begin(), node.inputs.end(), packed) || std::any_of(node.outputs.begin(), node.outputs.end(), packed);
+  }
+
+  int32_t AsBytes(int32_t v) {
+    Value value = ValueAt(v);
+    value.type = TensorType::kInt8;
+    value.constant = nullptr;
+    value.constant_bytes = 0;
+    graph_.values.push_back(std::move(value));
+    return static_cast<int32_t>(graph_.values.size()) - 1;
+  }
+
+  void AddWithBytes(Node node) {
+    std::vector<Node> packing;
+    for (int32_t& v : node.inputs) {
+      if (v < 0 || !IsPacked(ValueAt(v).type)) continue;
+      const int32_t bytes = AsBytes(v);
+      AddNode(NewNode("sigrun.unpack_ints", node.index, v, bytes));
+      v = bytes;
+    }
+    for (int32_t& v : node.outputs) {
+      if (v < 0 || !IsPacked(ValueAt(v).type)) continue;
+      const int32_t bytes = AsBytes(v);
+      packing.push_back(NewNode("sigrun.pack_ints", node.index, bytes, v));
+      v = bytes;
+    }
+    AddNode(std::move(node));
+    for (Node& pack : packing) AddNode(std::move(pack));
   }
 
   void AddNode(Node node) {

@@ -179,6 +179,7 @@ CASES = {
     "lstm-int8-projection": int8_lstm(projection=True),
     "lstm-int8-norm": int8_lstm(norm=True),
     "lstm-int8-cifg-peephole": int8_lstm(cifg=True, peephole=True),
+    "lstm-int8-all": int8_lstm(projection=True, norm=True, peephole=True),
     "bilstm": bidirectional_lstm(False),
     "bilstm-merged": bidirectional_lstm(True),
     "rnn": rnn(),

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from one_op import build, case, check_against_litert, compare, const, ints, litert, real, run
+from one_op import build, case, check_against_litert, compare, const, ints, litert, mm, real, run
+from test_ops_products import packed
 
 import sigrun
 
@@ -66,3 +67,34 @@ def test_quantised_sums_are_those_of_the_builtin_kernels(dtype):
         c.quant = [(0.05, 3 if dtype == "int8" else 0), (1, 0), (scale, -5 if dtype == "int8" else 0)]
         c.builtin = True
         check_against_litert(c)
+
+
+MOVED = {
+    "CAST": ("float32", (4, 6), ()),
+    "CONCATENATION": ("int4", (4, 6), ()),
+    "GATHER": ("int4", (2, 6), ([1, 3],)),
+    "SLICE": ("int4", (2, 5), ([1, 0], [2, 5])),
+    "TRANSPOSE": ("int4", (6, 4), ([1, 0],)),
+}
+
+
+@pytest.mark.parametrize("op", MOVED)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_four_bits_are_moved(op, fixed, rng):
+    """A constant, or what DYNAMIC_UPDATE_SLICE would see: a value that another operator made."""
+    dtype, shape, operands = MOVED[op]
+    g = mm.Graph()
+    values = rng.integers(-8, 8, (4, 6))
+    w = g.add(mm.Tensor("w", [4, 6], "int4", packed(values, 4)))
+    if not fixed:
+        g.inputs = [g.add(mm.Tensor("i", [1], "int32"))]
+        w = g.op("RESHAPE", [w, g.const([4, 6], "int32")], [4, 6], dtype="int4")
+    y = g.add(mm.Tensor("y", list(shape), dtype))
+    g.ops.append(mm.Op(op, [w, *(g.const(o, "int32") for o in operands)], [y], f"{op.title()}Options"))
+    content = mm.served(g, y=y).tobytes()
+    inputs = {} if fixed else {"i": np.array([1], "int32")}
+    theirs = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    want = theirs.get_signature_runner()(**inputs)["y"]
+    got = sigrun.Interpreter(model_content=content).get_signature_runner()(**inputs)["y"]
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want)
