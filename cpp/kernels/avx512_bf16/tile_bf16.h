@@ -15,7 +15,7 @@ constexpr int kGroupBf16 = 2;
 constexpr int32_t kDepthUnit = 2;
 constexpr int32_t kPanelBf16 = kTileVectors * F32::lanes, kLeastPanelBf16 = F32::lanes;
 constexpr int32_t kTileRowsBf16 = kTileRows;
-constexpr int32_t kBlockElements = 96 << 10;  // of a block of A
+constexpr int32_t kBlockElements = 128 << 10;  // of a block of A
 constexpr int32_t kLeastDepthAhead = 128;     // k from which on a tile takes long enough to fetch its output
 
 // Needs no setting up.

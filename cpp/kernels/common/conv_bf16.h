@@ -164,11 +164,52 @@ struct GroupBf16 {
   int32_t first;  // channel of all groups
 };
 
+// All of k of a row whose window lies in the image, and zeros up to a whole unit.
+SIGRUN_INLINE void FillWholeRow(const Lines& lines, const RowOrigin& at, int32_t k, const BlockBf16& block, Bf16* to) {
+  const ConvShape& s = lines.shape;
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+  const float* p = lines.input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + at.top) * s.in_width + at.left) * depth;
+  const ptrdiff_t next = static_cast<ptrdiff_t>(s.dilation_h) * s.in_width * depth;
+  for (int32_t ky = 0; ky < s.kernel_height; ++ky, p += next) {
+    const float* tap = p;
+    for (int32_t kx = 0; kx < (lines.whole ? 1 : s.kernel_width); ++kx, tap += s.dilation_w * depth, to += lines.length) {
+      RoundRow(block, tap, lines.length, to);
+    }
+  }
+  ZeroRow(block, to, RoundUp(k, kDepthUnit) - k);
+}
+
+// Elements [first, first + count) of k of the rows of a block.
+void FillBlock(const Lines& lines, int32_t row, int32_t rows, int32_t first, int32_t count, const BlockBf16& block) {
+  const ConvShape& s = lines.shape;
+  if (IsMatrix(s)) {
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+    const float* from = lines.input + row * depth + first;
+    const int32_t zeros = RoundUp(count, kDepthUnit) - count;
+    for (int32_t i = 0; i < rows; ++i, from += depth) {
+      Bf16* to = block.data + i * block.row_stride;
+      RoundRow(block, from, count, to);
+      ZeroRow(block, to + count, zeros);
+    }
+    return;
+  }
+  const int32_t k = s.taps() * s.in_channels;
+  const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h, last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
+  RowOrigin at = OriginOf(s, row);
+  for (int32_t i = 0; i < rows; ++i, Next(s, at)) {
+    Bf16* to = block.data + i * block.row_stride;
+    if (count == k && at.top >= 0 && at.top <= last_y && at.left >= 0 && at.left <= last_x) {
+      FillWholeRow(lines, at, k, block, to);
+    } else {
+      FillRow(lines, at, first, count, block, to);
+    }
+  }
+}
+
 // Adds elements [first, first + count) of k to the sums of a block's rows.
 void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, int32_t count, const BlockBf16& block) {
   const ConvShape& s = g.lines.shape;
-  RowOrigin at = OriginOf(s, row);
-  for (int32_t i = 0; i < rows; ++i, Next(s, at)) FillRow(g.lines, at, first, count, block, block.data + i * block.row_stride);
+  FillBlock(g.lines, row, rows, first, count, block);
   const int32_t k = s.taps() * s.in_channels, depth = RoundUp(k, kDepthUnit);
   const std::byte* panel = g.packed;
   for (int32_t n = 0; n < s.out_channels;) {
@@ -221,9 +262,9 @@ struct BlockSize {
 BlockSize ChooseBlock(const ConvShape& s, int32_t parts) {
   const int32_t depth = RoundUp(s.taps() * s.in_channels, kDepthUnit);
   const int32_t row_stride = (depth < kMaxDepth ? depth : kMaxDepth) + kSkewBf16;
-  const int32_t fitting = kBlockElements / (row_stride * parts) / kTileRowsBf16 * kTileRowsBf16;
-  const int32_t all = RoundUp(s.rows(), kTileRowsBf16);
-  return {fitting < kTileRowsBf16 ? kTileRowsBf16 : fitting < all ? fitting : all, row_stride};
+  const int32_t fitting = kBlockElements / (row_stride * parts), most = fitting < kTileRowsBf16 ? kTileRowsBf16 : fitting;
+  const int32_t blocks = (s.rows() + most - 1) / most;  // of equal size: each reads all weights
+  return {blocks == 0 ? kTileRowsBf16 : RoundUp((s.rows() + blocks - 1) / blocks, kTileRowsBf16), row_stride};
 }
 
 size_t ConvBf16ScratchBytes(const ConvShape& s, int32_t parts) { return ChooseBlock(s, parts).Bytes(parts); }

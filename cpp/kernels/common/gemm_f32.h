@@ -307,12 +307,6 @@ struct TapOffsets {
   }
 };
 
-/// True if rows of A are the pixels of the input, one after the other.
-SIGRUN_INLINE bool IsMatrix(const ConvShape& s) {
-  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.out_height == s.in_height &&
-         s.out_width == s.in_width;
-}
-
 // The pointers of one tile's pixels, as if all windows lay in the image; those that do not follow one by one.
 float* GatherTile(const Gather& g, const Pass& pass, const TapOffsets& offsets, Pixel& at, int32_t height, const float** pointers,
                   float* scratch) {

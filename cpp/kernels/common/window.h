@@ -28,5 +28,11 @@ SIGRUN_INLINE Range WholeWindows(int32_t pad, int32_t stride, int32_t dilation, 
   return {begin, end};
 }
 
+/// True if rows of A are the pixels of the input, one after the other.
+SIGRUN_INLINE bool IsMatrix(const ConvShape& s) {
+  return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.out_height == s.in_height &&
+         s.out_width == s.in_width;
+}
+
 }  // namespace
 }  // namespace sigrun::kernels

@@ -4,7 +4,7 @@ namespace sigrun::ops {
 namespace {
 
 // Multiplications and additions for each line of the window: below, rounding the line costs more than the products save.
-constexpr int64_t kLeastWork = 1280;
+constexpr int64_t kLeastWork = 512;
 constexpr int32_t kLeastRowsOfTwoParts = 16;
 
 int64_t WorkOfALine(const kernels::ConvShape& s) {

@@ -56,11 +56,12 @@ int32_t BandTiles(const WinogradForm& f, int32_t workers) {
   return static_cast<int32_t>((f.tiles + bands - 1) / bands);
 }
 
-// Against float32, or against bfloat16: a unit that gains by one part alone takes half of the time, one that gains by two far less.
+// Against float32, or against bfloat16: a unit that gains by one part alone takes half of the time, one that gains by two far less. Its
+// weights are a quarter to an eighth of those of the transformed filters, so that more rows have to pay for these.
 bool SavesTime(const Prepare& p, const WinogradForm& f) {
   const int64_t cost = CostOf(f), direct = DirectCost(f.shape);
   if (FloatProduct(p, f.shape).is_float32()) return 5 * cost < 4 * direct;
-  return p.kernels().bf16_parts == 1 && 2 * cost < direct;
+  return p.kernels().bf16_parts == 1 && 2 * (cost + kWeightRows * f.points) < direct;
 }
 
 // A window of one column over images of one column is one of a line.
