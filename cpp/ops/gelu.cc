@@ -9,7 +9,8 @@
 namespace sigrun::ops {
 namespace {
 
-float Gelu(float x) { return 0.5f * x * (1 + std::erf(x * 0.70710678118654752440f)); }
+// As LiteRT writes it: 1 + erf(x) would round elsewhere.
+float Gelu(float x) { return 0.5f * x * std::erfc(x * -0.70710678118654752440f); }
 
 float ApproximateGelu(float x) { return 0.5f * x * (1 + std::tanh(0.79788456080286535588f * (x + 0.044715f * x * x * x))); }
 
