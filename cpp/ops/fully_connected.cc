@@ -104,7 +104,8 @@ void PrepareFullyConnected(Prepare& p) {
   p.CheckCounts(2, 3, 1);
   p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const TensorType type = p.type(kInput);
-  p.CheckOutputType(0, {type});
+  const bool is_wide = type == TensorType::kUInt8 && p.output_type(0) == TensorType::kInt16;
+  if (!is_wide) p.CheckOutputType(0, {type});
   CheckRank(p, kFilter, 2, "filter");
   const int32_t n = p.shape(kFilter)[0], k = p.shape(kFilter)[1];
   p.Check(n > 0 && k > 0, "filter has the shape ", ToString(p.shape(kFilter)));
@@ -124,6 +125,7 @@ void PrepareFullyConnected(Prepare& p) {
     out.back() = n;
   }
   p.SetShape(0, out);
+  if (is_wide) return EmitWideProduct(p);
   const Gemm gemm{.shape = kernels::ConvShape::MatMul(rows, k, n), .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = k};
   if (type == TensorType::kInt16) {
     p.CheckType(kFilter, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2, TensorType::kInt16});

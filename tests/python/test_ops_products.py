@@ -152,6 +152,22 @@ def test_products_with_several_scales_are_zero_and_not_silently(left, right, rng
     assert text in record.getMessage()
 
 
+@pytest.mark.parametrize("activation", [0, 1, 3])
+def test_bytes_with_wide_sums(activation, rng):
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", [5, 40], "uint8", None, quant(0.02, 120)))
+    w = g.add(mm.Tensor("w", [12, 40], "uint8", rng.integers(0, 255, (12, 40), "uint8", endpoint=True), quant(0.01, 127)))
+    b = g.add(mm.Tensor("b", [12], "int32", rng.integers(-9000, 9000, 12, "int32"), quant(2e-4)))
+    y = g.add(mm.Tensor("y", [5, 12], "int16", None, quant(0.0037)))
+    g.inputs = [x]
+    g.ops.append(mm.Op("FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions", {"fusedActivationFunction": activation}))
+    content = mm.served(g, y=y).tobytes()
+    theirs = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    inputs = {"x": rng.integers(0, 255, (5, 40), "uint8", endpoint=True)}
+    want = theirs.get_signature_runner()(**inputs)["y"]
+    np.testing.assert_array_equal(sigrun.Interpreter(model_content=content).get_signature_runner()(**inputs)["y"], want)
+
+
 @pytest.mark.parametrize("rows", [1, 4])
 def test_shuffled_weights(rows, rng):
     g = mm.Graph()
