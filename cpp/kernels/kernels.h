@@ -116,7 +116,7 @@ struct LowBitShape {
   int32_t bits, n, k, block;
 };
 
-/// Rows of 8-bit activations for them. Each block is completed by zeros to whole kLowBitUnits, and has its sum. No zero points: all are 0.
+/// Rows of activations, each block completed by zeros to whole kLowBitUnits. A block's sum is that of activation - zero point; null: all 0.
 inline constexpr int32_t kLowBitUnit = 16;
 inline constexpr int32_t kLowBitChannels = 16;  // what threads may share
 struct LowBitRows {

@@ -28,15 +28,20 @@ SIGRUN_INLINE __m256i FourBytes(const int8_t* p) {
   return _mm256_set1_epi32(four);
 }
 #if defined(__AVXVNNI__)
-SIGRUN_INLINE I32 DotOnes(I32 sum, LowBytes x) { return {_mm256_dpbusd_avx_epi32(sum.v, x.v, _mm256_set1_epi8(1))}; }
+constexpr int kLowBitParts = 8;
+SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
+  return {_mm256_dpbusd_avx_epi32(sum.v, x.v, _mm256_set1_epi8(static_cast<char>(factor)))};
+}
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   SIGRUN_UNROLL
   for (int i = 0; i < 4; ++i) sum[i % kSplit].v = _mm256_dpbusd_avx_epi32(sum[i % kSplit].v, w[i].v, FourBytes(a + 4 * i));
 }
 #else
-SIGRUN_INLINE I32 DotOnes(I32 sum, LowBytes x) {
-  return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(_mm256_maddubs_epi16(x.v, _mm256_set1_epi8(1)), _mm256_set1_epi16(1)))};
+constexpr int kLowBitParts = 1;
+SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
+  const __m256i pairs = _mm256_maddubs_epi16(x.v, _mm256_set1_epi8(static_cast<char>(factor)));
+  return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
 }
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {

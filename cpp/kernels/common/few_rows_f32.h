@@ -102,10 +102,15 @@ SIGRUN_INLINE void FewRowsVectors(int32_t k, int32_t last, const float* a, ptrdi
 template <int kRows>
 void FewRowsByDepth(int32_t k, int32_t n, const float* a, ptrdiff_t a_stride, const WeightView<float>& right, float* output,
                     ptrdiff_t output_stride, ClampF32 clamp) {
-  constexpr int kVectors = kRows == 1 ? 4 : 2;
+  constexpr int kVectors = kRows == 1 ? 8 : kRows == 2 ? 4 : 2;
   int32_t j = 0;
   for (; j + kVectors * F32::lanes <= n; j += kVectors * F32::lanes) {
     FewRowsVectors<kRows, kVectors>(k, F32::lanes, a, a_stride, right.data + j, right.stride_k, output + j, output_stride, clamp);
+  }
+  if constexpr (kVectors > 4) {
+    for (; j + 4 * F32::lanes <= n; j += 4 * F32::lanes) {
+      FewRowsVectors<kRows, 4>(k, F32::lanes, a, a_stride, right.data + j, right.stride_k, output + j, output_stride, clamp);
+    }
   }
   for (; j < n; j += F32::lanes) {
     const int32_t last = n - j < F32::lanes ? n - j : F32::lanes;

@@ -31,11 +31,12 @@ SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) {
   const float16x8_t x = vreinterpretq_f16_u16(vld1q_u16(p));
   return {vcvt_f32_f16(vget_low_f16(x)), vcvt_high_f32_f16(x)};
 }
-SIGRUN_INLINE int32x4_t AddFours(int32x4_t sum, uint8x16_t x) {
-  return vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sum), vpaddlq_u8(x)));
+SIGRUN_INLINE int32x4_t AddFours(int32x4_t sum, uint8x16_t x, int32_t factor) {
+  return vmlaq_n_s32(sum, vreinterpretq_s32_u32(vpaddlq_u16(vpaddlq_u8(x))), factor);
 }
-SIGRUN_INLINE I32 DotOnes(I32 sum, LowBytes x) { return {AddFours(sum.lo, x.lo), AddFours(sum.hi, x.hi)}; }
+SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) { return {AddFours(sum.lo, x.lo, factor), AddFours(sum.hi, x.hi, factor)}; }
 #if defined(__ARM_FEATURE_DOTPROD)
+constexpr int kLowBitParts = 4;
 template <int kLane>
 SIGRUN_INLINE I32 DotLow(I32 sum, const LowBytes& w, int8x16_t a) {
   return {vdotq_laneq_s32(sum.lo, vreinterpretq_s8_u8(w.lo), a, kLane), vdotq_laneq_s32(sum.hi, vreinterpretq_s8_u8(w.hi), a, kLane)};
@@ -49,6 +50,7 @@ SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int
   sum[3 % kSplit] = DotLow<3>(sum[3 % kSplit], w[3], x);
 }
 #else
+constexpr int kLowBitParts = 1;
 SIGRUN_INLINE int32x4_t AddProducts(int32x4_t sum, const uint8x16_t (&w)[4], const int8x16_t (&a)[4]) {
   int16x8_t low = vmull_s8(vreinterpret_s8_u8(vget_low_u8(w[0])), vget_low_s8(a[0]));
   int16x8_t high = vmull_high_s8(vreinterpretq_s8_u8(w[0]), a[0]);

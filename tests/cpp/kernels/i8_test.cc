@@ -277,15 +277,16 @@ std::vector<float> RunLowBits(const Kernels& kernels, const LowBitCase& c) {
   const AlignedBytes packed(kernels.pack_low_bits_bytes(s));
   kernels.pack_low_bits(s, weights.data(), scale.data(), packed.data());
   const auto values = RandomInts<int8_t>(static_cast<size_t>(c.rows) * s.k, 3);
+  auto zero_points = RandomInts<int32_t>(static_cast<size_t>(c.rows), 6, -128, 127);
+  zero_points[0] = -128;
   std::vector<int8_t> rows(static_cast<size_t>(c.rows) * blocks * stride);
   std::vector<int32_t> sums(static_cast<size_t>(c.rows) * blocks);
   for (size_t i = 0; i < values.size(); ++i) {
     const size_t block = i / s.block;
     rows[block * stride + i % s.block] = values[i];
-    sums[block] += values[i];
+    sums[block] += values[i] - (c.zero_points ? zero_points[i / s.k] : 0);
   }
   const auto row_scale = RandomFloats(static_cast<size_t>(c.rows), 4, 0.001f, 0.1f), bias = RandomFloats(static_cast<size_t>(s.n), 5);
-  const auto zero_points = RandomInts<int32_t>(static_cast<size_t>(c.rows), 6, -128, 127);
   std::vector<float> output(static_cast<size_t>(c.rows) * s.n, kNaN);
   const int32_t groups = (s.n + kLowBitChannels - 1) / kLowBitChannels;
   std::vector<Range> ranges = c.whole ? std::vector<Range>{{0, groups}} : UnevenRanges(groups);
