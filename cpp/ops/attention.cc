@@ -195,7 +195,40 @@ void Normalise(const Attention& a, const kernels::Kernels& k, float* scores, con
   }
 }
 
+// Up to here the packing of keys and values takes longer than their products.
+constexpr int32_t kFewQueries = 8;
+
+// Keys and values are read once, where they stand: a head's queries at a time.
+void EmitFewQueries(Prepare& p, const Attention& a, const Matrices& keys, const Matrices& values, Slot queries, Slot outputs) {
+  const size_t scores_of_head = static_cast<size_t>(a.queries) * static_cast<size_t>(a.keys);
+  const Slot scratch = p.Scratch(scores_of_head * sizeof(float) * static_cast<size_t>(p.workers()));
+  p.Explain(Concat("attention of ", a.queries, " queries, keys and values in place, ", p.kernels().tier));
+  p.Emit([=, k = &p.kernels(), mask = a.has_mask ? p.in(kMask) : Slot{}, key = p.in(kKey), value = p.in(kValue),
+          none = kernels::EpilogueF32{}.clamp](RunContext& run) noexcept {
+    run.Parallel(a.batch * a.groups, MacCost(int64_t{a.queries} * a.keys * (a.depth + a.channels)), [&](Range range, int worker) {
+      float* scores = run.get<float>(scratch) + static_cast<size_t>(worker) * scores_of_head;
+      for (int32_t i = range.begin; i < range.end; ++i) {
+        const int32_t entry = i / a.groups, group = i % a.groups;
+        const ptrdiff_t first = static_cast<ptrdiff_t>(entry) * a.queries * a.groups + group;
+        k->few_rows_f32(a.queries, a.depth, a.keys, run.get<float>(queries) + first * a.depth, static_cast<ptrdiff_t>(a.groups) * a.depth,
+                        {run.get<float>(key) + keys.Offset(i), keys.token_stride, keys.channel_stride}, scores, a.keys, none);
+        const float* from = run.get<float>(mask);
+        if (a.groups == 1) {
+          Normalise(a, *k, scores, from, entry, 0, a.queries);
+        } else {
+          if (from != nullptr) from += entry * a.mask.batch + group * a.mask.head;
+          k->masked_softmax_f32(scores, from, a.mask.query, scores, a.keys, a.scale, {0, a.queries});
+        }
+        k->few_rows_f32(a.queries, a.keys, a.channels, scores, a.keys,
+                        {run.get<float>(value) + values.Offset(i), values.channel_stride, values.token_stride},
+                        run.get<float>(outputs) + first * a.channels, static_cast<ptrdiff_t>(a.groups) * a.channels, none);
+      }
+    });
+  });
+}
+
 void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const Matrices& values, Slot queries, Slot outputs) {
+  if (a.queries <= kFewQueries) return EmitFewQueries(p, a, keys, values, queries, outputs);
   const Slot packed_keys = EmitPack(p, kKey, keys, false, a.key_bytes), packed_values = EmitPack(p, kValue, values, true, a.value_bytes);
   const Slot scratch = p.Scratch(a.scores() * sizeof(float) * static_cast<size_t>(p.workers()));
   p.Emit([=, k = &p.kernels(), none = kernels::EpilogueF32{}, mask = a.has_mask ? p.in(kMask) : Slot{}](RunContext& run) noexcept {

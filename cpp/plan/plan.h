@@ -50,6 +50,7 @@ struct Plan {
   std::vector<Subgraph> subgraphs;
   std::vector<uint32_t> runners;  // subgraphs that steps run through a runner of their own, because their shapes depend on data
   bool uses_state = false;        // of the Interpreter
+  std::vector<int32_t> in_place;  // outputs that stand in the memory of the input that they are the next value of
 
   std::vector<Shape> shapes;                        // by value id
   std::vector<char> has_shape;                      // by value id: whether `shapes` says anything yet
@@ -89,6 +90,11 @@ struct LineFusion {
   size_t least_bytes = cache_bytes / 3;
 };
 
+/// An input whose next value is an output: both are values of the graph.
+struct NextState {
+  int32_t input, output;
+};
+
 /// What planning needs beside the graph.
 struct PlanContext {
   const kernels::Kernels* kernels;
@@ -99,6 +105,7 @@ struct PlanContext {
   LineFusion lines = {};
   std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;  // null while folding constants
   bool loop = false;  // output o is the next input o, and may take its memory
+  std::vector<NextState> next_states = {};  // the same of single inputs and outputs
   int depth = 0;      // of subgraphs in subgraphs
   std::shared_ptr<int> subgraphs_left = {};  // how many more may be planned; a file can nest few subgraphs in many ways
 };

@@ -22,6 +22,7 @@ PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph
   offset_of_.assign(n, 0);
   slot_of_.assign(n, -1);
   carried_.assign(n, -1);
+  may_change_.assign(n, 0);
   kernels_used_.resize(graph.nodes.size());
   for (size_t v = 0; v < n; ++v) {
     constants_[v] = graph.values[v].constant;
@@ -42,6 +43,11 @@ PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph
   for (size_t o = 0; context.loop && o < graph.outputs.size(); ++o) {
     const int32_t input = graph.inputs[o], output = graph.outputs[o];
     if (!is_output_[Index(input)] && std::count(graph.outputs.begin(), graph.outputs.end(), output) == 1) carried_[Index(output)] = input;
+  }
+  for (const NextState& s : context.next_states) {
+    if (is_output_[Index(s.input)]) continue;
+    carried_[Index(s.output)] = s.input;
+    may_change_[Index(s.input)] = 1;
   }
 }
 
@@ -317,6 +323,11 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   plan->subgraphs = std::move(subgraphs_);
   plan->runners = std::move(runners_);
   plan->uses_state = uses_state_;
+  for (const NextState& s : context_.next_states) {
+    const int32_t storage = storage_of_[Index(s.output)];
+    if (storage < 0 || s.input == s.output || offset_of_[Index(s.output)] != 0) continue;
+    if (storages_[Index(storage)].kind == Storage::kBoundary && storages_[Index(storage)].value == s.input) plan->in_place.push_back(s.output);
+  }
   plan->assumed = std::move(assumed_);
   // What was looked at is no constant: it stands where it was computed, or where the caller writes it.
   for (const Plan::Assumed& a : plan->assumed) constants_[Index(a.value)] = nullptr;
@@ -580,7 +591,9 @@ bool Prepare::Share(int o, int i, size_t offset) {
   }
   const Storage& s = builder_.storages_[PlanBuilder::Index(storage)];
   if (s.kind == Storage::kState) return false;  // its content may change while the output is still in use
-  if (leaves && (s.kind != Storage::kArena || s.bytes != builder_.BytesOfValue(output))) return false;
+  const bool next = s.kind == Storage::kBoundary && builder_.may_change_[PlanBuilder::Index(s.value)] != 0 &&
+                    s.value == builder_.carried_[PlanBuilder::Index(output)];
+  if (leaves && ((s.kind != Storage::kArena && !next) || s.bytes != builder_.BytesOfValue(output))) return false;
   builder_.Share(output, storage, offset);
   return true;
 }
@@ -592,10 +605,12 @@ void Prepare::MayOverwrite(int o, int i) {
   if (constant(i) != nullptr || builder_.storage_of_[PlanBuilder::Index(output)] >= 0 || type(i) == TensorType::kString) return;
   const int32_t at = builder_.StorageOf(input);
   const Storage& s = builder_.storages_[PlanBuilder::Index(at)];
-  const bool carried = s.kind == Storage::kBoundary && s.value == builder_.carried_[PlanBuilder::Index(output)];
+  const bool leaves = builder_.is_output_[PlanBuilder::Index(output)] != 0;
+  const bool carried = s.kind == Storage::kBoundary && (s.value == builder_.carried_[PlanBuilder::Index(output)] ||
+                                                        (!leaves && builder_.may_change_[PlanBuilder::Index(s.value)] != 0));
   const size_t bytes = builder_.BytesOfValue(output);
   if ((s.kind != Storage::kArena && !carried) || s.last != builder_.position_ || builder_.BytesOfValue(input) != bytes) return;
-  if (builder_.is_output_[PlanBuilder::Index(output)] && s.bytes != bytes) return;
+  if (leaves && s.bytes != bytes) return;
   for (const int32_t other : node_.inputs) {
     if (other >= 0 && other != input && builder_.storage_of_[PlanBuilder::Index(other)] == at) return;
   }

@@ -85,7 +85,8 @@ class PlanBuilder {
   std::vector<int32_t> storage_of_;  // by value; -1: none yet
   std::vector<size_t> offset_of_;    // by value: in its storage
   std::vector<int32_t> slot_of_;     // by value; -1: none yet
-  std::vector<int32_t> carried_;     // by value: in a loop's body, the input that an output may replace; else -1
+  std::vector<int32_t> carried_;     // by value: the input that an output may replace; else -1
+  std::vector<char> may_change_;     // by value: an input that is nobody's once it has been read
   std::vector<Storage> storages_;
   std::vector<SlotOrigin> slots_;
   std::vector<Step> steps_;

@@ -34,6 +34,18 @@ int32_t TensorOf(const std::vector<std::pair<std::string, int32_t>>& map, const 
   return -1;
 }
 
+// Throws unless the output can become the input.
+void CheckState(const std::string& key, const std::string& input_name, const Tensor& input, const std::string& output_name, const Tensor& output) {
+  const auto refuse = [&](const auto&... why) {
+    Fail(StatusCode::kInvalidArgument, "signature '", key, "': input '", input_name, "' cannot be bound to output '", output_name, "': ", why...);
+  };
+  if (input.type() != output.type()) refuse("they are ", TensorTypeName(input.type()), " and ", TensorTypeName(output.type()));
+  if (input.type() == TensorType::kString) refuse("strings have no memory of fixed size");
+  if (input.is_constant() || output.is_constant()) refuse("constants do not change");
+  const Quantization &before = input.quantization(), &after = output.quantization();
+  if (before.scale != after.scale || before.zero_point != after.zero_point) refuse("they are quantised differently");
+}
+
 }  // namespace
 
 std::shared_ptr<const void> Tensor::Hold() const {
@@ -73,6 +85,28 @@ Status SignatureRunner::AllocateTensors() {
 Status SignatureRunner::Invoke() { return runner_->Invoke(); }
 Status SignatureRunner::Invoke(const InvokeOptions& options) { return runner_->Invoke(options); }
 bool SignatureRunner::CanLend(const Tensor& tensor) const { return runner_->CanLend(tensor); }
+Status SignatureRunner::BindState(std::span<const std::pair<std::string, std::string>> pairs) {
+  return Guard([&] {
+    std::vector<NextState> states;
+    for (const auto& [input_name, output_name] : pairs) {
+      const int32_t input = TensorOf(signature_.inputs, input_name.c_str()), output = TensorOf(signature_.outputs, output_name.c_str());
+      if (input < 0 || output < 0) {
+        Fail(StatusCode::kInvalidArgument, "signature '", signature_.key, "' has no ", input < 0 ? "input '" : "output '",
+             input < 0 ? input_name : output_name, "' to bind: there are ", Quoted(input < 0 ? input_names_ : output_names_));
+      }
+      for (const NextState& other : states) {
+        if (other.input != input && other.output != output) continue;
+        Fail(StatusCode::kInvalidArgument, "signature '", signature_.key, "': ", other.input == input ? "input '" : "output '",
+             other.input == input ? input_name : output_name, "' is bound twice");
+      }
+      CheckState(signature_.key, input_name, *runner_->tensor(input), output_name, *runner_->tensor(output));
+      states.push_back({input, output});
+    }
+    runner_->BindState(std::move(states));
+  });
+}
+
+void SignatureRunner::ResetState() { runner_->ResetState(); }
 void SignatureRunner::Cancel() { runner_->Cancel(); }
 
 Status SignatureRunner::ReportPlan(PlanReport* report) {

@@ -128,18 +128,88 @@ void Runner::AllocateTensors() {
   }
   std::shared_ptr<const Plan> plan = plans_.Find(input_shapes_);
   const bool cached = plan != nullptr;
-  if (!cached) plan = MakePlan(graph_, input_shapes_, Context());
+  if (!cached) plan = PlanStates();
   RefuseMovingHeldTensors(*plan);
-  // Memory is taken before anything is changed.
+  const bool was_allocated = !parts_.empty();
+  Adopt(plan);
+  if (was_allocated) state_->ResetVariables(graph_->subgraph);  // as LiteRT does
+  if (!cached) plans_.Add(std::move(plan));
+}
+
+// A plan in which states are changed in place. Where shapes depend on data, they are carried over by copies.
+std::shared_ptr<const Plan> Runner::PlanStates() const {
+  PlanContext context = Context();
+  context.next_states = states_;
+  std::shared_ptr<const Plan> plan = MakePlan(graph_, input_shapes_, context);
+  if (!plan->in_place.empty() && !plan->whole()) plan = MakePlan(graph_, input_shapes_, Context());
+  CheckStates(*plan);
+  return plan;
+}
+
+void Runner::CheckStates(const Plan& plan) const {
+  for (const NextState& s : states_) {
+    const size_t input = static_cast<size_t>(s.input), output = static_cast<size_t>(s.output);
+    if (!plan.has_shape[output] || plan.shapes[input] == plan.shapes[output]) continue;
+    Fail(StatusCode::kInvalidArgument, "the state '", graph_->values[input].name, "' has the shape ", ToString(plan.shapes[input]),
+         ", its next value '", graph_->values[output].name, "' has ", ToString(plan.shapes[output]));
+  }
+}
+
+void Runner::BindState(std::vector<NextState> states) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& all : {states_, states}) {
+    for (const NextState& s : all) {
+      const Tensor& output = *tensors_[static_cast<size_t>(s.output)];
+      if (!output.lease_.expired()) RefuseMoving("'" + output.name_ + "'");
+    }
+  }
+  std::swap(states_, states);
+  if (!parts_.empty()) {
+    try {
+      std::shared_ptr<const Plan> plan = PlanStates();
+      RefuseMovingHeldTensors(*plan);
+      Adopt(std::move(plan));
+    } catch (...) {
+      std::swap(states_, states);
+      throw;
+    }
+  }
+  plans_ = PlanCache();
+  parked_.clear();
+}
+
+void Runner::ResetState() {
+  const std::lock_guard lock(mutex_);
+  for (const NextState& s : states_) {
+    Tensor& input = *tensors_[static_cast<size_t>(s.input)];
+    if (allocated() && input.bytes_ > 0) std::memset(input.data_, 0, input.bytes_);
+  }
+}
+
+// What did not change in place becomes the next value of its input.
+void Runner::CarryStates() {
+  const std::vector<int32_t>& in_place = parts_[0].frame.plan->in_place;
+  for (const NextState& s : states_) {
+    if (s.input == s.output || std::find(in_place.begin(), in_place.end(), s.output) != in_place.end()) continue;
+    Tensor& input = *tensors_[static_cast<size_t>(s.input)];
+    const Tensor& output = *tensors_[static_cast<size_t>(s.output)];
+    if (input.shape_ != output.shape_) {
+      Fail(StatusCode::kDataError, "the state '", input.name_, "' has the shape ", ToString(input.shape_), ", its next value '", output.name_,
+           "' has ", ToString(output.shape_));
+    }
+    if (input.bytes_ > 0) std::memcpy(input.data_, output.data_, input.bytes_);
+  }
+}
+
+// Memory is taken before anything is changed.
+void Runner::Adopt(std::shared_ptr<const Plan> plan) {
   std::vector<Boundary> boundary = boundary_;
   Part part = Bind(plan, parts_.empty() ? nullptr : &parts_[0], Prior{}, boundary);
-  if (!parts_.empty()) state_->ResetVariables(graph_->subgraph);  // as LiteRT does
   Park(part, boundary);
   boundary_ = std::move(boundary);
   parts_.clear();
   parts_.push_back(std::move(part));
   Show(*plan, plan);
-  if (!cached) plans_.Add(std::move(plan));
   resized_ = false;
 }
 
@@ -190,10 +260,18 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
   Part part;
   const bool roomy = reused != nullptr && reused->arena->size() >= plan->arena_bytes;
   part.arena = roomy ? reused->arena : std::make_shared<AlignedBytes>(plan->arena_bytes);
+  const auto stands_in_place = [&](int32_t v) { return std::find(plan->in_place.begin(), plan->in_place.end(), v) != plan->in_place.end(); };
+  for (const int32_t output : graph_->outputs) {
+    // What stood in an input's memory may do so no longer.
+    for (const int32_t input : graph_->inputs) {
+      std::shared_ptr<AlignedBytes>& own = boundary[static_cast<size_t>(output)].bytes;
+      if (input != output && own != nullptr && own == boundary[static_cast<size_t>(input)].bytes) own = nullptr;
+    }
+  }
   for (const int32_t v : boundary_ids_) {
     const size_t at = static_cast<size_t>(v);
     const Value& value = graph_->values[at];
-    if (!plan->has_shape[at]) continue;
+    if (!plan->has_shape[at] || stands_in_place(v)) continue;
     const bool is_new = prior.last == nullptr || !prior.has_shape[at];  // to this part of the graph
     const int64_t elements = TensorElementCount(plan->shapes[at], value.name);
     if (value.type == TensorType::kString) {
@@ -207,6 +285,9 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
       boundary[at].bytes = std::make_shared<AlignedBytes>(bytes);
       std::memset(boundary[at].bytes->data(), 0, bytes);
     }
+  }
+  for (const NextState& s : states_) {
+    if (stands_in_place(s.output)) boundary[static_cast<size_t>(s.output)].bytes = boundary[static_cast<size_t>(s.input)].bytes;
   }
   part.frame = BindFrame(std::move(plan), part.arena->data(), &prior, &boundary);
   return part;
@@ -409,6 +490,8 @@ void Runner::RunRest() {
 bool Runner::CanLend(const Tensor& tensor) const {
   const size_t at = static_cast<size_t>(tensor.index());
   if (!allocated() || at >= tensors_.size() || tensors_[at].get() != &tensor || !parts_[0].frame.plan->whole()) return false;
+  const auto is_state = [&](const NextState& s) { return s.input == tensor.index() || s.output == tensor.index(); };
+  if (std::any_of(states_.begin(), states_.end(), is_state)) return false;
   const auto among = [&](const std::vector<int32_t>& values) { return std::find(values.begin(), values.end(), tensor.index()) != values.end(); };
   return !tensor.is_constant() && TensorTypeBits(tensor.type()) > 0 && tensor.lease_.expired() && among(graph_->inputs) != among(graph_->outputs);
 }
@@ -440,6 +523,7 @@ Status Runner::Invoke(const InvokeOptions& options) noexcept {
   Status status = RunPart(parts_[0]);
   for (const Lent& lent : options.lent) Point(lent.tensor->index(), boundary_[static_cast<size_t>(lent.tensor->index())].bytes->data());
   if (status.ok() && !limits_->ended() && !parts_[0].frame.plan->whole()) status = Guard([&] { RunRest(); });
+  if (status.ok() && !states_.empty() && !limits_->ended()) status = Guard([&] { CarryStates(); });
   if (state_lock_.owns_lock()) state_lock_.unlock();
   return status;
 }

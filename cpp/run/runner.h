@@ -44,6 +44,10 @@ class Runner {
   /// Not thread-safe against a live writer of the inputs, but against other calls of this runner.
   Status Invoke(const InvokeOptions& options = {}) noexcept;
   bool CanLend(const Tensor& tensor) const;
+  /// From now on these outputs are the next values of these inputs, and no others are. Throws Error, and then leaves everything as it was.
+  void BindState(std::vector<NextState> states);
+  /// Fills the bound inputs with zeros.
+  void ResetState();
   /// From any thread.
   void Cancel() { limits_->Cancel(); }
   Limits& limits() const { return *limits_; }
@@ -82,6 +86,10 @@ class Runner {
   };
 
   PlanContext Context() const;
+  std::shared_ptr<const Plan> PlanStates() const;
+  void CheckStates(const Plan& plan) const;
+  void Adopt(std::shared_ptr<const Plan> plan);
+  void CarryStates();
   Part Bind(std::shared_ptr<const Plan> plan, const Part* reused, const Prior& prior, std::vector<Boundary>& boundary) const;
   bool SwitchTo(Part& parked);
   void Use(Part& parked);
@@ -109,6 +117,7 @@ class Runner {
 
   std::vector<int32_t> boundary_ids_;  // inputs and outputs, each once
   std::vector<Shape> input_shapes_;    // as asked for, in the graph's order
+  std::vector<NextState> states_;      // that BindState was given
   bool resized_ = false;               // since the plan was made
   PlanCache plans_;
   std::vector<std::unique_ptr<Tensor>> tensors_;  // by tensor index; null for intermediates

@@ -57,6 +57,8 @@ class BoundSignatureRunner {
   /// Resizes where shapes differ, copies the inputs, runs and copies the outputs out, as one action. `out` may be null.
   py::dict Run(PyObject* inputs, PyObject* out, double timeout_seconds = 0);
   void Cancel() { runner_->Cancel(); }
+  void BindState(const py::list& names);  // of tuples (input, output)
+  void ResetState();
 
   py::dict NamePositional(PyObject* positional, PyObject* keywords) const;
 
@@ -81,13 +83,15 @@ class BoundSignatureRunner {
     std::string text;
     Tensor* tensor;
     size_t position;  // of an input, among the graph's
+    bool bound = false;  // a state, or its next value
   };
   Runner& runner() { return runner_->runner(); }
-  std::vector<Argument> ParseInputs(PyObject* inputs) const;
+  using Arguments = std::vector<std::optional<Argument>>;  // one an input; none for a state that stays as it is
+  Arguments ParseInputs(PyObject* inputs) const;
   void Invoke(const InvokeOptions& options);
   bool Lend(const py::object& array, const Tensor& tensor, std::vector<Lent>& lent) const;
-  void FitShapes(const std::vector<Argument>& arguments);
-  void Replan(const std::vector<Argument>& arguments);
+  void FitShapes(const Arguments& arguments);
+  void Replan(const Arguments& arguments);
   std::vector<py::object> ParseTargets(PyObject* out) const;
   [[noreturn]] void ThrowWrongInputs(PyObject* inputs) const;
   Port& Find(std::vector<Port>& ports, const py::str& name, const char* kind);

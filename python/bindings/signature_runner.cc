@@ -52,10 +52,11 @@ void BoundSignatureRunner::ThrowWrongInputs(PyObject* inputs) const {
   const py::dict given = py::reinterpret_borrow<py::dict>(inputs);
   std::vector<std::string> missing;
   for (const Port& input : inputs_) {
-    if (!given.contains(input.name)) missing.push_back(input.text);
+    if (!input.bound && !given.contains(input.name)) missing.push_back(input.text);
   }
   std::string message;
-  if (given.size() != inputs_.size()) {
+  const auto is_bound = [](const Port& input) { return input.bound; };
+  if (given.size() != inputs_.size() && std::none_of(inputs_.begin(), inputs_.end(), is_bound)) {
     message = "Invalid number of inputs provided for running a SignatureDef, expected " + std::to_string(inputs_.size()) + " vs provided " +
               std::to_string(given.size()) + ".";
   }
@@ -88,47 +89,54 @@ py::dict BoundSignatureRunner::NamePositional(PyObject* positional, PyObject* ke
 }
 
 // `inputs` may be null for none.
-std::vector<Argument> BoundSignatureRunner::ParseInputs(PyObject* inputs) const {
+BoundSignatureRunner::Arguments BoundSignatureRunner::ParseInputs(PyObject* inputs) const {
   const py::object given = inputs == nullptr ? py::object(py::dict()) : py::reinterpret_borrow<py::object>(inputs);
-  if (static_cast<size_t>(PyDict_GET_SIZE(given.ptr())) != inputs_.size()) ThrowWrongInputs(given.ptr());
-  std::vector<Argument> arguments;
+  const auto left_out = [&](const Port& input) { return input.bound && PyDict_Contains(given.ptr(), input.name.ptr()) == 0; };
+  const auto states = static_cast<size_t>(std::count_if(inputs_.begin(), inputs_.end(), left_out));
+  if (static_cast<size_t>(PyDict_GET_SIZE(given.ptr())) + states != inputs_.size()) ThrowWrongInputs(given.ptr());
+  Arguments arguments;
   arguments.reserve(inputs_.size());
   for (const Port& input : inputs_) {
     PyObject* value = PyDict_GetItemWithError(given.ptr(), input.name.ptr());
     if (value == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (value == nullptr && input.bound) {
+      arguments.emplace_back();
+      continue;
+    }
     if (value == nullptr) ThrowWrongInputs(given.ptr());
     const py::object held = py::reinterpret_borrow<py::object>(value);  // converting it may run code that changes the dictionary
-    arguments.emplace_back(held.ptr(), *input.tensor, input.text.c_str());
+    arguments.emplace_back(std::in_place, held.ptr(), *input.tensor, input.text.c_str());
   }
   return arguments;
 }
 
 // A refused shape leaves the runner planned as it was.
-void BoundSignatureRunner::FitShapes(const std::vector<Argument>& arguments) {
+void BoundSignatureRunner::FitShapes(const Arguments& arguments) {
   bool fits = runner().allocated();
-  for (size_t i = 0; fits && i < inputs_.size(); ++i) fits = arguments[i].ShapeIs(inputs_[i].tensor->shape());
+  const auto is = [&](size_t i, const Shape& shape) { return arguments[i] ? arguments[i]->ShapeIs(shape) : inputs_[i].tensor->shape() == shape; };
+  for (size_t i = 0; fits && i < inputs_.size(); ++i) fits = is(i, inputs_[i].tensor->shape());
   if (fits) return;
   const auto fit = [&](const std::vector<Shape>& shapes) {
     bool all = names_every_input_once_;
-    for (size_t i = 0; all && i < inputs_.size(); ++i) all = arguments[i].ShapeIs(shapes[inputs_[i].position]);
+    for (size_t i = 0; all && i < inputs_.size(); ++i) all = is(i, shapes[inputs_[i].position]);
     return all;
   };
   if (runner().SwitchTo(fit)) return;
   Replan(arguments);
   for (size_t i = 0; i < inputs_.size(); ++i) {  // two names may stand for one tensor
-    if (arguments[i].ShapeIs(inputs_[i].tensor->shape())) continue;
-    Throw(Fault::kShape, "input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i].shape()) +
+    if (is(i, inputs_[i].tensor->shape())) continue;
+    Throw(Fault::kShape, "input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i]->shape()) +
                     ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
   }
 }
 
 // Plans for other shapes of the inputs, or leaves the runner as it was.
-void BoundSignatureRunner::Replan(const std::vector<Argument>& arguments) {
+void BoundSignatureRunner::Replan(const Arguments& arguments) {
   std::vector<Shape> before;
   std::vector<Shape> wanted;
   for (size_t i = 0; i < inputs_.size(); ++i) {
     before.push_back(runner().shape(inputs_[i].tensor->index()));
-    wanted.push_back(arguments[i].shape());
+    wanted.push_back(arguments[i] ? arguments[i]->shape() : before.back());
   }
   const auto resize = [&](const std::vector<Shape>& shapes) {
     Status status;
@@ -180,7 +188,7 @@ bool BoundSignatureRunner::Lend(const py::object& array, const Tensor& tensor, s
 }
 
 py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out, double timeout_seconds) {
-  std::vector<Argument> arguments = ParseInputs(inputs);
+  Arguments arguments = ParseInputs(inputs);
   const std::vector<py::object> targets = out == nullptr ? std::vector<py::object>() : ParseTargets(out);
   py::dict results;
   const RunnerLock lock(runner().mutex());
@@ -192,9 +200,10 @@ py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out, double timeo
     is_lent[i] = targets[i] && HasShape(targets[i].ptr(), tensor.shape()) && Lend(targets[i], tensor, lent);
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!arguments[i]) continue;
     Tensor& tensor = *inputs_[i].tensor;
-    const bool stands = tensor.bytes() >= kWorthLending && arguments[i].StandsFor(tensor) && Lend(arguments[i].object(), tensor, lent);
-    if (!stands) arguments[i].CopyTo(tensor);
+    const bool stands = tensor.bytes() >= kWorthLending && arguments[i]->StandsFor(tensor) && Lend(arguments[i]->object(), tensor, lent);
+    if (!stands) arguments[i]->CopyTo(tensor);
   }
   Invoke({lent, timeout_seconds});
   for (size_t i = 0; i < targets.size(); ++i) {
@@ -207,11 +216,38 @@ py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out, double timeo
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const Port& output = outputs_[i];
     const bool given = !targets.empty() && targets[i];
+    if (output.bound && !given) continue;
     if (given && !is_lent[i]) CopyInto(targets[i].ptr(), *output.tensor);
     const py::object result = given ? targets[i] : CopyOf(*output.tensor);
     if (PyDict_SetItem(results.ptr(), output.name.ptr(), result.ptr()) != 0) throw py::error_already_set();
   }
   return results;
+}
+
+void BoundSignatureRunner::BindState(const py::list& names) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const py::handle& pair : names) {
+    const auto both = py::reinterpret_borrow<py::tuple>(pair);
+    pairs.emplace_back(Utf8(py::object(both[0])), Utf8(py::object(both[1])));
+  }
+  const RunnerLock lock(runner().mutex());
+  Status status;
+  {
+    const WithoutGil released;
+    status = runner_->BindState(pairs);
+  }
+  Check(status, Fault::kSignature);
+  for (Port& input : inputs_) {
+    input.bound = std::any_of(pairs.begin(), pairs.end(), [&](const auto& pair) { return pair.first == input.text; });
+  }
+  for (Port& output : outputs_) {
+    output.bound = std::any_of(pairs.begin(), pairs.end(), [&](const auto& pair) { return pair.second == output.text; });
+  }
+}
+
+void BoundSignatureRunner::ResetState() {
+  const WithoutGil released;
+  runner_->ResetState();
 }
 
 py::list BoundSignatureRunner::InputNames() const {
@@ -395,6 +431,8 @@ Raises:
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: memory that a held view shows would have to move.)")
+      .def("_bind_state", &BoundSignatureRunner::BindState, py::arg("pairs"))
+      .def("reset_state", &BoundSignatureRunner::ResetState, "Fills the inputs that bind_state() has bound with zeros.")
       .def("_profile", &BoundSignatureRunner::ProfileRuns, py::arg("count"))
       .def("_report", &BoundSignatureRunner::ReportPlan)
       .def("cancel", &BoundSignatureRunner::Cancel, R"(Ends the run that is under way in another thread, before its next operator; it raises CancelledError.

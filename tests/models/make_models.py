@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6, "int16": 7, "int8": 9, "resource": 13}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6, "int16": 7, "int8": 9, "resource": 13, "int4": 17}
 SAME, VALID = 0, 1
 NONE, RELU, RELU6 = 0, 1, 3
 
@@ -30,6 +30,8 @@ class Quant:
     scale: np.ndarray
     zero_point: np.ndarray
     dimension: int = 0
+    block: int = 0  # > 0: a scale for each run of so many elements, in the tensor `scales`
+    scales: int = -1
 
 
 @dataclasses.dataclass
@@ -223,6 +225,9 @@ def pack_tensor(t: Tensor, buffer: int) -> schema.TensorT:
         q = out.quantization = schema.QuantizationParametersT()
         q.scale, q.zeroPoint = t.quant.scale.astype("float32"), t.quant.zero_point.astype("int64")
         q.quantizedDimension = t.quant.dimension
+        if t.quant.block:
+            q.detailsType, q.details = schema.QuantizationDetails.BlockwiseQuantization, schema.BlockwiseQuantizationT()
+            q.details.scales, q.details.zeroPoints, q.details.blockSize = t.quant.scales, -1, t.quant.block
     return out
 
 
@@ -314,6 +319,22 @@ def dynamic_range(model: Model) -> Model:
                 op.fields["asymmetricQuantizeInputs"] = op.code == "FULLY_CONNECTED"
                 if op.code != "FULLY_CONNECTED":
                     del op.fields["asymmetricQuantizeInputs"]
+    return model
+
+
+def blockwise(model: Model, block: int = 32) -> Model:
+    """int4 weights with a float16 scale for each block of them, under float activations."""
+    model = copy.deepcopy(model)
+    for g in model.graphs:
+        for op in g.ops:
+            if op.code != "FULLY_CONNECTED":
+                continue
+            t = g.tensors[op.inputs[1]]
+            runs = t.data.reshape(-1, block)
+            scale = (np.maximum(np.abs(runs).max(1), 1e-6) / 7).astype("float16")
+            values = np.clip(np.round(runs / scale[:, None].astype("float32")), -7, 7).astype("int8").reshape(-1) & 15
+            scales = g.add(Tensor(f"{t.name}_scales", [t.shape[0], t.shape[1] // block], "float16", scale))
+            t.dtype, t.data, t.quant = "int4", (values[::2] | values[1::2] << 4).astype("uint8"), Quant(np.zeros(0), np.zeros(0), 0, block, scales)
     return model
 
 

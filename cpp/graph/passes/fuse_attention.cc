@@ -95,6 +95,61 @@ class Matcher {
            std::memcmp(axes.constant, permutation.data(), axes.constant_bytes) == 0;
   }
 
+  /// Keys or values, behind what only renames, turns, scales or repeats their matrices.
+  struct Operand {
+    int32_t v;
+    bool transposed = false;
+    float scale = 1.0f;
+  };
+  Operand ReadOperand(int32_t v, bool scales) const {
+    Operand operand{v};
+    for (const Node* node = producer_[Index(v)]; node != nullptr; node = producer_[Index(operand.v)]) {
+      if (Is(*node, "RESHAPE") && KeepsMatrices(*node)) {
+        operand.v = node->inputs[0];
+      } else if (SwapsLast(*node)) {
+        operand.transposed = !operand.transposed;
+        operand.v = node->inputs[0];
+      } else if (RepeatsMatrices(*node)) {
+        operand.v = node->inputs[0];
+      } else {
+        const Scaled scaled = scales ? ReadScale(operand.v) : Scaled{operand.v, 1.0f};
+        if (scaled.v == operand.v) break;
+        operand.v = scaled.v;
+        operand.scale *= scaled.scale;
+      }
+    }
+    return operand;
+  }
+
+  // A transposition of the last two dimensions.
+  bool SwapsLast(const Node& node) const {
+    const int32_t rank = static_cast<int32_t>(ShapeOf(node.outputs[0]).size());
+    std::vector<int32_t> permutation;
+    for (int32_t d = 0; d + 2 < rank; ++d) permutation.push_back(d);
+    permutation.push_back(rank - 1);
+    permutation.push_back(rank - 2);
+    return rank >= 2 && IsTransposition(node, permutation);
+  }
+
+  // BROADCAST_TO that gives several heads of queries, one after the other, the same keys.
+  bool RepeatsMatrices(const Node& node) const {
+    if (!Is(node, "BROADCAST_TO")) return false;
+    const Shape &from = ShapeOf(node.inputs[0]), &to = ShapeOf(node.outputs[0]);
+    if (from.size() != to.size() || from.size() < 3) return false;
+    for (size_t d = 0; d < to.size(); ++d) {
+      const bool repeated = d + 3 == to.size();
+      if (to[d] < 1 || (repeated ? from[d] != 1 : from[d] != to[d])) return false;
+    }
+    return true;
+  }
+
+  int64_t Matrices(int32_t v) const {
+    const Shape& s = ShapeOf(v);
+    int64_t count = 1;
+    for (size_t d = 0; d + 2 < s.size(); ++d) count *= s[d];
+    return count;
+  }
+
   struct Product {
     int32_t left, right;
     bool transposes_right;
@@ -126,6 +181,13 @@ class Matcher {
     return true;
   }
 
+  // Whether the mask fits heads whose batch and heads are one dimension, too.
+  bool OneForAllHeads(int32_t mask, int32_t scores) const {
+    const Shape &m = ShapeOf(mask), &s = ShapeOf(scores);
+    if (s.size() == 4 && s[0] == 1) return true;
+    return m.size() <= 2 || (m[m.size() - 3] == 1 && m.front() == 1);
+  }
+
   /// softmax(scale * query key^T + mask)
   struct Scores {
     int32_t query = -1, key = -1, mask = -1;
@@ -154,7 +216,7 @@ class Matcher {
 
   std::optional<Scores> FindScores(int32_t v, int32_t mask) const {
     const Scaled scaled = ReadScale(v);
-    v = mask < 0 ? BeforeReshape(scaled.v) : scaled.v;
+    v = mask < 0 || OneForAllHeads(mask, scaled.v) ? BeforeReshape(scaled.v) : scaled.v;
     const std::optional<Product> product = ReadProduct(OnlyFor(v, "BATCH_MATMUL"));
     if (!product) return std::nullopt;
     return Scores{product->left, product->right, mask, scaled.scale, !product->transposes_right};
@@ -192,16 +254,22 @@ class Matcher {
 
   void Replace(const Scores& scores, const Product& product, Node* last) {
     static const std::vector<int32_t> kHeads = {0, 2, 1, 3}, kHeadsOfKeys = {0, 2, 3, 1};
-    int32_t query = scores.query, key = scores.key, value = product.right;
+    Operand keys = ReadOperand(scores.key, true), values = ReadOperand(product.right, false);
+    if (Matrices(keys.v) != Matrices(values.v)) {
+      keys = Operand{scores.key};
+      values = Operand{product.right};
+    }
+    int32_t query = scores.query, key = keys.v, value = values.v;
+    const bool transposes_key = scores.transposes_key != keys.transposed, transposes_value = product.transposes_right != values.transposed;
     ops::AttentionOptions options;
-    options.scale = scores.scale;
-    options.key = scores.transposes_key ? AttentionLayout::kTransposed : AttentionLayout::kDense;
-    options.value = product.transposes_right ? AttentionLayout::kTransposed : AttentionLayout::kDense;
-    if (const auto from = Untransposed(key, scores.transposes_key ? kHeadsOfKeys : kHeads)) {
+    options.scale = scores.scale * keys.scale;
+    options.key = transposes_key ? AttentionLayout::kTransposed : AttentionLayout::kDense;
+    options.value = transposes_value ? AttentionLayout::kTransposed : AttentionLayout::kDense;
+    if (const auto from = Untransposed(key, transposes_key ? kHeadsOfKeys : kHeads)) {
       key = *from;
       options.key = AttentionLayout::kSideBySide;
     }
-    if (const auto from = Untransposed(value, product.transposes_right ? kHeadsOfKeys : kHeads)) {
+    if (const auto from = Untransposed(value, transposes_value ? kHeadsOfKeys : kHeads)) {
       value = *from;
       options.value = AttentionLayout::kSideBySide;
     }

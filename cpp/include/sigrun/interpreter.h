@@ -157,6 +157,13 @@ class SIGRUN_API SignatureRunner {
   /// Whether the next Invoke can use other memory for this tensor: no if its shape depends on data, it holds strings or is a constant, or if a
   /// view shows it, which would not see the run.
   bool CanLend(const Tensor& tensor) const;
+  /// Makes outputs the next values of inputs, {input name, output name} each, in place of what was bound before: after a run, or while it
+  /// runs, an input becomes what the output is. Where the operators allow it, as those that update a cache do, both are the same memory and
+  /// nothing is copied. A run that fails leaves states with any content. kInvalidArgument for an unknown name, one that comes twice, strings,
+  /// another type, quantisation or shape; kHeldView if a view shows one of these outputs. Nothing is changed then.
+  Status BindState(std::span<const std::pair<std::string, std::string>> pairs);
+  /// Fills the bound inputs with zeros, as they were after the first AllocateTensors.
+  void ResetState();
   /// From any thread: ends the run that is under way, before its next operator. Nothing happens if there is none.
   void Cancel();
   /// Runs once, and then `count` times while timing each operator. Fails as Invoke does.

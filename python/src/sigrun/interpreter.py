@@ -125,6 +125,29 @@ class SignatureRunner(_core.SignatureRunner):
             inputs = values.cast_inputs(inputs, self.get_input_details(), cast)
         return self._run(inputs, out, timeout)
 
+    def bind_state(self, states: Mapping[str, str] | Iterable[str]) -> None:
+        """Makes outputs the next values of inputs, in place of what was bound before: the caches of a transformer, the state of a cell.
+
+        >>> decode.bind_state({"k_cache_in": "k_cache_out", "v_cache_in": "v_cache_out"})
+
+        From then on every run leaves the output in the input. Where the operators allow it, as DYNAMIC_UPDATE_SLICE does, both are the same
+        memory, which is changed in place: no run copies it. A call may leave bound inputs out, which then keep their state, or give them to
+        set it; its result leaves bound outputs out, unless `out` asks for them. `input_tensor` and `output_tensor` show them.
+
+        A state is zeros at first and after `reset_state()`. A run that fails leaves it with any content, and a new shape starts it anew.
+
+        Args:
+            states: {input name: output name}, or names that stand for an input and an output. Empty to bind none.
+
+        Raises:
+            SignatureError: an unknown name, or one that comes twice; strings, another type, quantisation or shape (a ValueError).
+            HeldViewError: a view shows a bound output's memory, which would move (a RuntimeError).
+        """
+        if isinstance(states, str):
+            raise TypeError(f"states should be a mapping or several names, got the name {states!r}")
+        pairs = states.items() if isinstance(states, Mapping) else ((name, name) for name in states)
+        self._bind_state(list(pairs))
+
     async def call_async(self, **inputs: ArrayLike) -> dict[str, NDArray[Any]]:
         """Calls the signature in a thread of the event loop's executor. Cancelling the task cancels the run."""
         import asyncio
