@@ -3,13 +3,13 @@
 
     python decode.py [--rounds 15] [--context 1024] [--json FILE] [MODEL ...]
 
-Without models, a transformer of 4 layers is made (width 512, 8 heads, 8192 words), with weights as float32, as int8 and as int4 in blocks of
-32. Of models that are given, the signature "decode" is called. Caches are what inputs and outputs of one type and shape have in common, in
-alphabetical order.
+Without models, a transformer of 4 layers is made (width 512, 8 heads, 8192 words), with weights as float32, as int8 and as int4 in blocks
+of 32. Of models that are given, the signature "decode" is called. Caches are what inputs and outputs of one type and shape have in common,
+in alphabetical order.
 
-LiteRT's runner is called with the caches that it returned. sigrun's keeps them (bind_state). Microseconds a step are medians over the rounds;
-`ratio` is the median of LiteRT's time over sigrun's in the same round, `stream` what one core takes to read as many bytes as the file holds
-weights and the caches take, `bound` sigrun's time over that.
+LiteRT's runner is called with the caches that it returned. sigrun's keeps them (bind_state). Microseconds a step are medians over the
+rounds; `ratio` is the median of LiteRT's time over sigrun's in the same round, `stream` what one core takes to read as many bytes as the
+file and the caches have, `bound` sigrun's time over that.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def transformer(mm: Any, context: int) -> Any:
         next_caches += [keys, values]
         scores = g.op("BATCH_MATMUL", [query, keys], [1, HEADS, 1, context], "BatchMatMulOptions", adjX=False, adjY=True)
         scores = g.binary("ADD", g.binary("MUL", scores, g.const((WIDTH // HEADS) ** -0.5, "float32")), mask)
-        mixed = g.op("BATCH_MATMUL", [g.softmax(scores), values], [1, HEADS, 1, WIDTH // HEADS], "BatchMatMulOptions", adjX=False, adjY=False)
+        shape = [1, HEADS, 1, WIDTH // HEADS]
+        mixed = g.op("BATCH_MATMUL", [g.softmax(scores), values], shape, "BatchMatMulOptions", adjX=False, adjY=False)
         x = g.binary("ADD", x, g.dense(g.reshape(mixed, [1, 1, WIDTH]), WIDTH, bias=False))
         gate, up = (g.dense(norm(x), HIDDEN, bias=False) for _ in range(2))
         gate = g.binary("MUL", gate, g.op("LOGISTIC", [gate], g.shape(gate)))

@@ -181,7 +181,7 @@ struct Kernels {
   void (*conv_f16)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
                    Range rows);
 
-  /// out[i, j] = clamp(sum_k a[i, k] * right(j, k)) for a few rows and a matrix that is read where it stands: stride_k or stride_n is 1.
+  /// The bits of conv_f32, for a few rows a and a matrix right(j, k) that is read where it stands and has stride_k or stride_n 1.
   void (*few_rows_f32)(int32_t m, int32_t k, int32_t n, const float* a, ptrdiff_t a_stride, WeightView<float> right, float* output,
                        ptrdiff_t output_stride, ClampF32 clamp);
 
@@ -277,6 +277,8 @@ struct Kernels {
   // --- elementwise -------------------------------------------------------------------------------------------------------------------------
   UnaryF32 unary_f32[static_cast<size_t>(Unary::kCount)];
   BinaryF32 binary_f32[static_cast<size_t>(Binary::kCount)][static_cast<size_t>(Operands::kCount)];
+  /// The low 8 bits of clamp(MultiplyByQuantizedMultiplier(x[i], multiplier, -right) + offset, min, max).
+  void (*requantize_8)(const int32_t* x, uint8_t* y, size_t n, int32_t multiplier, int32_t right, int32_t offset, int32_t min, int32_t max);
   /// y[i] = table[x[i]] over bytes; int8 data is indexed by its bit pattern.
   void (*lookup_8)(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n);
   void (*add_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);

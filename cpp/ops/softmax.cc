@@ -86,9 +86,14 @@ ExpTable MakeExpTable(const Scaling& scaling) {
 
 template <class T>
 int32_t SumOfExps(const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
-  int64_t sum = 0;
-  for (int64_t c = 0; c < depth; ++c) sum += exps.rounded[static_cast<size_t>(max - x[c])];
-  return static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
+  int64_t sum[4] = {};  // apart, so that they do not wait for each other
+  const auto exp = [&](int64_t c) -> int64_t { return exps.rounded[static_cast<size_t>(max - x[c])]; };
+  int64_t c = 0;
+  for (; c + 4 <= depth; c += 4) {
+    for (int i = 0; i < 4; ++i) sum[i] += exp(c + i);
+  }
+  for (; c < depth; ++c) sum[0] += exp(c);
+  return static_cast<int32_t>(std::min<int64_t>(sum[0] + sum[1] + sum[2] + sum[3], INT32_MAX));
 }
 
 template <class F>
@@ -135,9 +140,25 @@ void FillShares(const ExpTable& exps, int32_t inverse, int shift, int32_t distan
   std::fill(shares + d, shares + distances, static_cast<Y>(kMin));
 }
 
+// The same as bytes, looked up by the values themselves: the table holds the share of each pattern of bits.
+template <class T>
+void TakeShares(const kernels::Kernels& k, const ExpTable& exps, int32_t inverse, int shift, const T* x, T max, int32_t distances, uint8_t* y,
+                size_t depth) {
+  constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+  uint8_t shares[256], table[256];
+  if (shift > 31) {
+    std::fill_n(shares, distances, static_cast<uint8_t>(kMin));
+  } else {
+    k.requantize_8(exps.exact.data(), shares, static_cast<size_t>(distances), inverse, shift, kMin, kMin, kMax);
+  }
+  for (int32_t d = 0; d < distances; ++d) table[static_cast<uint8_t>(max - d)] = shares[d];
+  k.lookup_8(reinterpret_cast<const uint8_t*>(x), table, y, depth);
+}
+
 template <class T, class Y>
 void EmitSoftmax(Prepare& p, float beta) {
-  EmitRows(p, 4, [exps = MakeExpTable(PrepareScaling(p, beta))](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+  EmitRows(p, 4, [exps = MakeExpTable(PrepareScaling(p, beta)), k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth,
+                                                                                Range rows) {
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const T* x = run.get<T>(in) + r * depth;
       Y* y = run.get<Y>(out) + r * depth;
@@ -149,6 +170,10 @@ void EmitSoftmax(Prepare& p, float beta) {
       int bits_over_unit = 0;
       const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max), &bits_over_unit);
       const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
+      if constexpr (sizeof(Y) == 1) {
+        TakeShares(*k, exps, inverse, shift, x, max, max - min + 1, reinterpret_cast<uint8_t*>(y), static_cast<size_t>(depth));
+        continue;
+      }
       Y shares[256];
       FillShares(exps, inverse, shift, max - min + 1, shares);
       for (int64_t c = 0; c < depth; ++c) y[c] = shares[max - x[c]];

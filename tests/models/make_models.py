@@ -20,7 +20,8 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6, "int16": 7, "int8": 9, "resource": 13, "int4": 17}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "bool": 6, "int16": 7, "int8": 9, "resource": 13}
+TYPES["int4"] = 17
 SAME, VALID = 0, 1
 NONE, RELU, RELU6 = 0, 1, 3
 
@@ -334,7 +335,8 @@ def blockwise(model: Model, block: int = 32) -> Model:
             scale = (np.maximum(np.abs(runs).max(1), 1e-6) / 7).astype("float16")
             values = np.clip(np.round(runs / scale[:, None].astype("float32")), -7, 7).astype("int8").reshape(-1) & 15
             scales = g.add(Tensor(f"{t.name}_scales", [t.shape[0], t.shape[1] // block], "float16", scale))
-            t.dtype, t.data, t.quant = "int4", (values[::2] | values[1::2] << 4).astype("uint8"), Quant(np.zeros(0), np.zeros(0), 0, block, scales)
+            t.dtype, t.data = "int4", (values[::2] | values[1::2] << 4).astype("uint8")
+            t.quant = Quant(np.zeros(0), np.zeros(0), 0, block, scales)
     return model
 
 

@@ -2,11 +2,13 @@
 #include "kernels/avx2/low_bits.h"
 #include "kernels/common/plain_tiles_i8.h"
 // The vocabulary above comes first.
+#include "kernels/avx2/lookup.h"
 #include "kernels/common/conv_i8.h"
 #include "kernels/common/depthwise_i8.h"
 #include "kernels/common/elementwise_i8.h"
 #include "kernels/common/low_bits_i8.h"
 #include "kernels/common/pool_i8.h"
+#include "kernels/common/rows_i8.h"
 
 namespace sigrun::kernels::avx2 {
 
@@ -16,6 +18,8 @@ void OverlayI8(Kernels& table) {
   OverlayDepthwiseI8(table);
   OverlayPoolI8(table);
   OverlayElementwiseI8(table);
+  OverlayRowsI8(table);
+  table.lookup_8 = Lookup;
 }
 
 }  // namespace sigrun::kernels::avx2

@@ -22,7 +22,7 @@ SIGRUN_INLINE LowBytes Part(LowBytes x) {
 }
 SIGRUN_INLINE LowBytes Add(LowBytes a, LowBytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
 SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
-SIGRUN_INLINE __m256i FourBytes(const int8_t* p) {
+SIGRUN_INLINE __m256i BroadcastFour(const int8_t* p) {
   int32_t four;
   std::memcpy(&four, p, sizeof(four));
   return _mm256_set1_epi32(four);
@@ -35,7 +35,7 @@ SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   SIGRUN_UNROLL
-  for (int i = 0; i < 4; ++i) sum[i % kSplit].v = _mm256_dpbusd_avx_epi32(sum[i % kSplit].v, w[i].v, FourBytes(a + 4 * i));
+  for (int i = 0; i < 4; ++i) sum[i % kSplit].v = _mm256_dpbusd_avx_epi32(sum[i % kSplit].v, w[i].v, BroadcastFour(a + 4 * i));
 }
 #else
 constexpr int kLowBitParts = 1;
@@ -45,8 +45,8 @@ SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
 }
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
-  const __m256i low = _mm256_add_epi16(_mm256_maddubs_epi16(w[0].v, FourBytes(a)), _mm256_maddubs_epi16(w[1].v, FourBytes(a + 4)));
-  const __m256i high = _mm256_add_epi16(_mm256_maddubs_epi16(w[2].v, FourBytes(a + 8)), _mm256_maddubs_epi16(w[3].v, FourBytes(a + 12)));
+  const __m256i low = _mm256_add_epi16(_mm256_maddubs_epi16(w[0].v, BroadcastFour(a)), _mm256_maddubs_epi16(w[1].v, BroadcastFour(a + 4)));
+  const __m256i high = _mm256_add_epi16(_mm256_maddubs_epi16(w[2].v, BroadcastFour(a + 8)), _mm256_maddubs_epi16(w[3].v, BroadcastFour(a + 12)));
   sum[0].v = _mm256_add_epi32(sum[0].v, _mm256_madd_epi16(_mm256_add_epi16(low, high), _mm256_set1_epi16(1)));
 }
 #endif

@@ -84,6 +84,26 @@ SIGRUN_INLINE F32 ScaleByPowerOf2(F32 x, F32 n) {
   return x * FromBits(ShiftLeft<23>(half + bias)) * FromBits(ShiftLeft<23>(whole - half + bias));
 }
 
+/// rows[i][j] becomes rows[j][i]: four rows at a time in every half, then halves.
+SIGRUN_INLINE void TransposeFour(const F32* rows, F32* to) {
+  const __m256 a = _mm256_unpacklo_ps(rows[0].v, rows[1].v), b = _mm256_unpacklo_ps(rows[2].v, rows[3].v);
+  const __m256 c = _mm256_unpackhi_ps(rows[0].v, rows[1].v), d = _mm256_unpackhi_ps(rows[2].v, rows[3].v);
+  to[0].v = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+  to[1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+  to[2].v = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(c), _mm256_castps_pd(d)));
+  to[3].v = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(c), _mm256_castps_pd(d)));
+}
+SIGRUN_INLINE void Transpose(F32 (&rows)[8]) {
+  F32 four[8];
+  TransposeFour(rows, four);
+  TransposeFour(rows + 4, four + 4);
+  SIGRUN_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    rows[c].v = _mm256_permute2f128_ps(four[c].v, four[4 + c].v, 0x20);
+    rows[4 + c].v = _mm256_permute2f128_ps(four[c].v, four[4 + c].v, 0x31);
+  }
+}
+
 // Lanes are added in a fixed tree, so that the same data gives the same bits.
 SIGRUN_INLINE float ReduceAdd(F32 x) {
   __m128 sum = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));

@@ -79,6 +79,30 @@ SIGRUN_INLINE F32 Select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps
 // x * 2^n for integral n, also where 2^n itself is no normal number.
 SIGRUN_INLINE F32 ScaleByPowerOf2(F32 x, F32 n) { return {_mm512_scalef_ps(x.v, n.v)}; }
 
+/// rows[i][j] becomes rows[j][i]: four rows at a time in every quarter, then quarters.
+SIGRUN_INLINE void TransposeFour(const F32* rows, F32* to) {
+  const __m512 a = _mm512_unpacklo_ps(rows[0].v, rows[1].v), b = _mm512_unpacklo_ps(rows[2].v, rows[3].v);
+  const __m512 c = _mm512_unpackhi_ps(rows[0].v, rows[1].v), d = _mm512_unpackhi_ps(rows[2].v, rows[3].v);
+  to[0].v = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  to[1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  to[2].v = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(c), _mm512_castps_pd(d)));
+  to[3].v = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(c), _mm512_castps_pd(d)));
+}
+SIGRUN_INLINE void Transpose(F32 (&rows)[16]) {
+  F32 four[16];
+  SIGRUN_UNROLL
+  for (int i = 0; i < 16; i += 4) TransposeFour(rows + i, four + i);
+  SIGRUN_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4(four[c].v, four[4 + c].v, 0x88), b = _mm512_shuffle_f32x4(four[c].v, four[4 + c].v, 0xdd);
+    const __m512 d = _mm512_shuffle_f32x4(four[8 + c].v, four[12 + c].v, 0x88), e = _mm512_shuffle_f32x4(four[8 + c].v, four[12 + c].v, 0xdd);
+    rows[c].v = _mm512_shuffle_f32x4(a, d, 0x88);
+    rows[4 + c].v = _mm512_shuffle_f32x4(b, e, 0x88);
+    rows[8 + c].v = _mm512_shuffle_f32x4(a, d, 0xdd);
+    rows[12 + c].v = _mm512_shuffle_f32x4(b, e, 0xdd);
+  }
+}
+
 // Lanes are added in a fixed tree, so that the same data gives the same bits.
 SIGRUN_INLINE float ReduceAdd(F32 x) {
   const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));

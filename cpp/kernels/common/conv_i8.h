@@ -89,6 +89,50 @@ WeightOffsets ChooseOffsets(const ConvShape& s, WeightView<int8_t> weights, bool
   return {left.mask, weight_zero_point, 0};
 }
 
+// The channels of a panel whose k lie side by side, or lie side by side themselves, as the right sides of matrix products do: groups are
+// moved whole, and summed apart. Neither flipped nor subtracted from.
+void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t channels, const PanelLayout& layout, uint8_t* to, int32_t* sums) {
+  for (int32_t k = 0; k < depth.segment_k; k += kGroup, to += layout.width * kGroup) {
+    const int32_t count = depth.segment_k - k < kGroup ? depth.segment_k - k : kGroup;
+    const int8_t* from = weights.data + k * weights.stride_k;
+    if (weights.stride_k == 1) {
+      for (int32_t n = 0; n < channels; ++n) std::memcpy(to + n * kGroup, from + n * weights.stride_n, static_cast<size_t>(count));
+      continue;
+    }
+    if (count == kGroup) {
+      for (int32_t n = 0; n < channels; ++n) {
+        for (int i = 0; i < kGroup; ++i) to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n]);
+      }
+    } else {
+      for (int32_t i = 0; i < count; ++i) {
+        for (int32_t n = 0; n < channels; ++n) to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n]);
+      }
+    }
+    for (int32_t i = 0; i < count; ++i) {
+      for (int32_t n = 0; n < channels; ++n) sums[n] += from[i * weights.stride_k + n];
+    }
+  }
+  if (weights.stride_k != 1) return;
+  for (int32_t n = 0; n < channels; ++n) {
+    const int8_t* from = weights.data + n * weights.stride_n;
+    for (int32_t k = 0; k < depth.segment_k; ++k) sums[n] += from[k];
+  }
+}
+
+SIGRUN_INLINE bool PacksGroups(const WeightView<int8_t>& weights, const Depth& depth, const WeightOffsets& offsets) {
+  const bool near = weights.stride_k == 1 || weights.stride_n == 1;
+  return near && depth.segments == 1 && offsets.mask == 0 && offsets.subtracted == 0 && depth.segment_k < 1 << 23;
+}
+
+void PackBiases(int32_t k, const WeightOffsets& offsets, const int32_t* bias, int32_t input_zero_point, int32_t channels, const int32_t* sums,
+                const PanelLayout& layout, std::byte* panel) {
+  for (int32_t n = 0; n < channels; ++n) {
+    const int32_t centred = WrapSub(sums[n], WrapMul(k, offsets.weight_zero_point));
+    reinterpret_cast<int32_t*>(panel)[n] = WrapSub(bias != nullptr ? bias[n] : 0, WrapMul(input_zero_point + kActivationOffset, centred));
+    reinterpret_cast<int32_t*>(panel + layout.sums)[n] = centred;
+  }
+}
+
 // One output channel of a panel.
 void PackChannel(const int8_t* weights, ptrdiff_t stride_k, const Depth& depth, const WeightOffsets& offsets, int32_t bias,
                  int32_t input_zero_point, const PanelLayout& layout, int32_t column, std::byte* panel) {
@@ -118,7 +162,16 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
   std::byte* panel = packed + 64;
   for (int32_t first = 0; first < n; first += kPanel) {
     const PanelLayout layout(depth.groups(), n - first);
-    for (int32_t i = 0; i < layout.width && first + i < n; ++i) {
+    const int32_t channels = n - first < layout.width ? n - first : layout.width;
+    if (PacksGroups(weights, depth, offsets)) {
+      int32_t sums[kPanel] = {};
+      const WeightView<int8_t> view{weights.data + first * weights.stride_n, weights.stride_n, weights.stride_k};
+      PackGroups(view, depth, channels, layout, reinterpret_cast<uint8_t*>(panel + layout.weights), sums);
+      PackBiases(depth.segment_k, offsets, bias == nullptr ? nullptr : bias + first, input_zero_point, channels, sums, layout, panel);
+      panel += layout.bytes;
+      continue;
+    }
+    for (int32_t i = 0; i < channels; ++i) {
       PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, depth, offsets, bias != nullptr ? bias[first + i] : 0,
                   input_zero_point, layout, i, panel);
     }
@@ -638,10 +691,34 @@ struct FloatEpilogue {
       addend[i] = bias != nullptr ? bias[first + i] : 0.0f;
     }
   }
+  // Of a panel that fills its vectors, whose parameters then stay in registers; rows or their one image have parameters of their own.
+  void WholeTile(int32_t first, int32_t rows, const int32_t* sums) const {
+    I32 of_weights[kPanelVectors];
+    F32 scales[kPanelVectors], addends[kPanelVectors];
+    SIGRUN_UNROLL
+    for (int v = 0; v < kPanelVectors; ++v) {
+      of_weights[v] = Load(weight_sums + v * kLanes);
+      scales[v] = Load(scale + v * kLanes);
+      addends[v] = Load(addend + v * kLanes);
+    }
+    const F32 min = Set1(clamp.min), max = Set1(clamp.max);
+    float* out = output + static_cast<ptrdiff_t>(first) * output_stride + channel;
+    for (int32_t r = 0; r < rows; ++r, out += output_stride, sums += kPanel) {
+      const int32_t own = source.per_batch ? 0 : first + r;
+      const I32 zero_point = Set1(source.row_zero_point == nullptr ? source.zero_point : source.row_zero_point[own]);
+      const F32 factor = Set1(row_scale[own]);
+      SIGRUN_UNROLL
+      for (int v = 0; v < kPanelVectors; ++v) {
+        const I32 sum = Load(sums + v * kLanes) - zero_point * of_weights[v];
+        Store(out + v * kLanes, Min(max, Max(min, ToFloat(sum) * (factor * scales[v]) + addends[v])));
+      }
+    }
+  }
   void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
+    if (channels == kPanel && (!source.per_batch || shape.batch == 1)) return WholeTile(first, rows, sums);
     for (int32_t r = 0; r < rows; ++r) {
       const int32_t row = first + r;
-      const int32_t batch = source.per_batch ? row / (shape.out_height * shape.out_width) : 0;
+      const int32_t batch = source.per_batch && shape.batch > 1 ? row / (shape.out_height * shape.out_width) : 0;
       const I32 zero_point = Set1(source.ZeroPoint(row, batch));
       const F32 factor = Set1(row_scale[source.per_batch ? batch : row]);
       const F32 min = Set1(clamp.min), max = Set1(clamp.max);

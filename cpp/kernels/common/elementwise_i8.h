@@ -167,24 +167,39 @@ void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point)
   StoreFew(y + i, ToFloat(LoadWide(tail) - offset) * factor, n - i);
 }
 
-// Folds op over a row, starting from 0 in every lane; NaN is passed over because op(x, acc) is acc for it.
-template <class Op, class Fold>
-SIGRUN_INLINE float Reduce(const float* x, size_t n, Op op, Fold fold) {
-  F32 acc = Set1(0.0f);
+/// The least and the largest of a row and 0. NaN is passed over: Min and Max give their second operand for it.
+struct Extremes {
+  float low, high;
+};
+template <class Of>
+SIGRUN_INLINE Extremes FindExtremes(const float* x, size_t n, Of of) {
+  F32 low[2] = {Set1(0.0f), Set1(0.0f)}, high[2] = {Set1(0.0f), Set1(0.0f)};
+  const auto take = [&](int part, F32 v) SIGRUN_INLINE_LAMBDA {
+    low[part] = Min(v, low[part]);
+    high[part] = Max(v, high[part]);
+  };
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) acc = op(Load(x + i), acc);
-  float lanes[kLanes] = {};
-  LoadFew(x + i, n - i, lanes);
-  acc = op(Load(lanes), acc);
-  Store(lanes, acc);
-  float result = 0.0f;
-  for (float lane : lanes) result = fold(lane, result);
-  return result;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    take(0, of(Load(x + i)));
+    take(1, of(Load(x + i + kLanes)));
+  }
+  for (; i + kLanes <= n; i += kLanes) take(0, of(Load(x + i)));
+  float lows[kLanes] = {}, highs[kLanes];
+  LoadFew(x + i, n - i, lows);
+  take(1, of(Load(lows)));
+  Store(lows, Min(low[0], low[1]));
+  Store(highs, Max(high[0], high[1]));
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int j = 0; j < half; ++j) {
+      lows[j] = lows[j + half] < lows[j] ? lows[j + half] : lows[j];
+      highs[j] = highs[j + half] > highs[j] ? highs[j + half] : highs[j];
+    }
+  }
+  return {lows[0], highs[0]};
 }
 
 void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
-  const float range = Reduce(
-      x, n, [](F32 v, F32 acc) SIGRUN_INLINE_LAMBDA { return Max(Abs(v), acc); }, [](float a, float b) { return a > b ? a : b; });
+  const float range = FindExtremes(x, n, [](F32 v) SIGRUN_INLINE_LAMBDA { return Abs(v); }).high;
   *scale = range == 0.0f ? 1.0f : range / 127.0f;
   const F32 inverse = Set1(range == 0.0f ? 0.0f : 127.0f / range), min = Set1(range == 0.0f ? 0.0f : -127.0f);
   const F32 max = Set1(range == 0.0f ? 0.0f : 127.0f);
@@ -192,10 +207,7 @@ void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
 }
 
 void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point) {
-  const float low = Reduce(
-      x, n, [](F32 v, F32 acc) SIGRUN_INLINE_LAMBDA { return Min(v, acc); }, [](float a, float b) { return a < b ? a : b; });
-  const float high = Reduce(
-      x, n, [](F32 v, F32 acc) SIGRUN_INLINE_LAMBDA { return Max(v, acc); }, [](float a, float b) { return a > b ? a : b; });
+  const auto [low, high] = FindExtremes(x, n, [](F32 v) SIGRUN_INLINE_LAMBDA { return v; });
   AsymmetricParams(low, high, scale, zero_point);
   const F32 inverse = Set1(1.0f / *scale), offset = Set1(static_cast<float>(*zero_point));
   const F32 min = Set1(low == high ? 0.0f : -128.0f), max = Set1(low == high ? 0.0f : 127.0f);

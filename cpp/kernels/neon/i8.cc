@@ -7,6 +7,7 @@
 #include "kernels/common/elementwise_i8.h"
 #include "kernels/common/low_bits_i8.h"
 #include "kernels/common/pool_i8.h"
+#include "kernels/common/rows_i8.h"
 #include "kernels/neon/depthwise_i8.h"
 
 namespace sigrun::kernels {
@@ -38,6 +39,7 @@ void OverlayI8(Kernels& table) {
   table.depthwise_i8 = DepthwisePairs;
   OverlayPoolI8(table);
   OverlayElementwiseI8(table);
+  OverlayRowsI8(table);
   table.lookup_8 = Lookup;
 }
 

@@ -95,6 +95,16 @@ SIGRUN_INLINE F32 ScaleByPowerOf2(F32 x, F32 n) {
   return x * FromBits(ShiftLeft<23>(half + bias)) * FromBits(ShiftLeft<23>(whole - half + bias));
 }
 
+/// rows[i][j] becomes rows[j][i].
+SIGRUN_INLINE void Transpose(F32 (&rows)[4]) {
+  const float64x2_t a = vreinterpretq_f64_f32(vzip1q_f32(rows[0].v, rows[1].v)), b = vreinterpretq_f64_f32(vzip1q_f32(rows[2].v, rows[3].v));
+  const float64x2_t c = vreinterpretq_f64_f32(vzip2q_f32(rows[0].v, rows[1].v)), d = vreinterpretq_f64_f32(vzip2q_f32(rows[2].v, rows[3].v));
+  rows[0].v = vreinterpretq_f32_f64(vzip1q_f64(a, b));
+  rows[1].v = vreinterpretq_f32_f64(vzip2q_f64(a, b));
+  rows[2].v = vreinterpretq_f32_f64(vzip1q_f64(c, d));
+  rows[3].v = vreinterpretq_f32_f64(vzip2q_f64(c, d));
+}
+
 // Lanes are added in a fixed tree, so that the same data gives the same bits.
 SIGRUN_INLINE float ReduceAdd(F32 x) { return vaddvq_f32(x.v); }
 SIGRUN_INLINE float ReduceMax(F32 x) { return vmaxvq_f32(x.v); }

@@ -224,6 +224,12 @@ void AveragePool(const ConvShape& s, const T* input, T* output, int32_t min, int
   });
 }
 
+void RequantizeRow(const int32_t* x, uint8_t* y, size_t n, int32_t multiplier, int32_t right, int32_t offset, int32_t min, int32_t max) {
+  for (size_t i = 0; i < n; ++i) {
+    y[i] = static_cast<uint8_t>(ClampI32(WrapAdd(MultiplyByQuantizedMultiplier(x[i], multiplier, -right), offset), min, max));
+  }
+}
+
 void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = table[x[i]];
 }
@@ -324,6 +330,7 @@ void OverlayI8(Kernels& table) {
   table.max_pool_u8 = MaxPool<uint8_t>;
   table.average_pool_i8 = AveragePool<int8_t>;
   table.average_pool_u8 = AveragePool<uint8_t>;
+  table.requantize_8 = RequantizeRow;
   table.lookup_8 = Lookup;
   table.add_i8 = AddElements<int8_t>;
   table.add_u8 = AddElements<uint8_t>;

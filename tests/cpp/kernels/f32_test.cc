@@ -271,7 +271,7 @@ TEST(ConvF32, HalfWeights) {
   }
 }
 
-TEST(FewRowsF32, EveryTierIsNearScalar) {
+TEST(FewRowsF32, EveryTierIsNearScalarAndEqualsTheConvolution) {
   for (const auto& [m, k, n] : {std::array{1, 1, 1}, {1, 64, 100}, {2, 67, 33}, {3, 5, 64}, {4, 128, 7}, {7, 100, 130}, {8, 0, 3}}) {
     const ptrdiff_t a_stride = k + 3, output_stride = n + 2;
     const auto a = RandomFloats(static_cast<size_t>(m * a_stride), 1), right = RandomFloats(static_cast<size_t>(k) * n + 1, 2);
@@ -282,6 +282,13 @@ TEST(FewRowsF32, EveryTierIsNearScalar) {
         t->few_rows_f32(m, k, n, a.data(), a_stride, view, output.data(), output_stride, {-2.0f, std::numeric_limits<float>::infinity()});
         for (size_t i = 0; i < output.size(); ++i) {
           ASSERT_NEAR(output[i], expected[i], static_cast<float>(k + 1) * 1e-7f) << t->tier << ' ' << m << 'x' << k << 'x' << n << " at " << i;
+        }
+        const AlignedBytes packed(t->pack_f32_bytes(k, n));
+        t->pack_f32(k, n, view, nullptr, packed.data());
+        for (int32_t row = 0; row < m; ++row) {
+          std::vector<float> same(static_cast<size_t>(n));
+          t->conv_f32(ConvShape::MatMul(1, k, n), a.data() + row * a_stride, packed.data(), same.data(), {{-2.0f, 100.0f}}, {0, 1});
+          for (size_t j = 0; j < same.size(); ++j) ASSERT_EQ(output[static_cast<size_t>(row * output_stride) + j], same[j]) << t->tier;
         }
       }
     }

@@ -497,6 +497,22 @@ TEST(ElementwiseI8, LinearFormsOfAdd) {
   EXPECT_EQ(held, 48);
 }
 
+TEST(ElementwiseI8, RequantizeRows) {
+  const auto x = RandomInts<int32_t>(1000, 3);
+  for (const size_t n : {size_t{0}, size_t{1}, size_t{15}, size_t{33}, x.size()}) {
+    for (const int32_t right : {0, 1, 9, 31}) {
+      for (const int32_t multiplier : {INT32_MAX, 0, 1234567890, -77777}) {
+        const auto run = [&](const Kernels& k) {
+          std::vector<uint8_t> y(n);
+          k.requantize_8(x.data(), y.data(), n, multiplier, right, -128, -128, 100);
+          return y;
+        };
+        for (const Kernels* tier : TiersToTest()) ASSERT_EQ(run(*tier), run(Scalar())) << tier->tier << ' ' << n << ' ' << right << ' ' << multiplier;
+      }
+    }
+  }
+}
+
 TEST(ElementwiseI8, Lookup) {
   const auto table = RandomInts<uint8_t>(256, 1);
   for (const Kernels* tier : AllTiers()) {
