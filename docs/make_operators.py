@@ -19,11 +19,12 @@ KINDS = {
     "Builtin operators of TFLite": lambda name, builtin: name in builtin and not name.startswith("STABLEHLO_"),
     "StableHLO": lambda name, builtin: name.startswith("STABLEHLO_"),
     "Operators of TensorFlow (Flex), without TensorFlow": lambda name, builtin: name.startswith("Flex"),
-    "Composites with an operator of their own": lambda name, builtin: name.startswith("odml."),
+    "Targets of STABLEHLO_CUSTOM_CALL": lambda name, builtin: name.startswith("custom_call."),
     "Custom operators": lambda name, builtin: True,
 }
-# What the schema numbers but no file holds as an operator: placeholders, what a runtime puts in itself, and what sigrun inlines.
-NOT_OPERATORS = {"CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES", "CONCAT_EMBEDDINGS", "CALL"}
+# What the schema numbers but no file holds as an operator: placeholders, what a runtime puts in itself, what sigrun inlines, and calls,
+# which are found by their targets.
+NOT_OPERATORS = {"CUSTOM", "STABLEHLO_CUSTOM_CALL", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES", "CONCAT_EMBEDDINGS", "CALL"}
 
 
 def families():

@@ -70,12 +70,19 @@ std::optional<Composite> CompositeOf(const FlatModel& model, const OperatorInfo&
   return Composite{op.options_2.String(kName, "name"), op.options_2.Scalar<int32_t>(kDecomposition)};
 }
 
+// The name under which an operator is looked for. A call of foreign code is what its target says.
+std::string NameOf(const FlatModel& model, const OperatorInfo& op) {
+  constexpr int kTarget = 0;
+  const std::string name = model.operator_codes[op.code].name();
+  return name == "STABLEHLO_CUSTOM_CALL" ? Concat("custom_call.", op.options_2.String(kTarget, "call_target_name")) : name;
+}
+
 // Null for a composite as well: its name promises nothing that its decomposition does not say, from which the passes learn as much.
 const OpDef* FindOp(const FlatModel& model, const OperatorInfo& op) {
   if (CompositeOf(model, op)) return nullptr;
   const OperatorCode& code = model.operator_codes[op.code];
   const OpDef* own = code.custom.empty() ? nullptr : ops::FindCustomOp(code.custom);
-  return own != nullptr ? own : ops::FindOp(code.name());
+  return own != nullptr ? own : ops::FindOp(NameOf(model, op));
 }
 
 const SubgraphInfo& DecompositionOf(const FlatModel& model, const Composite& composite) {
@@ -118,7 +125,7 @@ void CollectMissing(const FlatModel& model, const SubgraphInfo& subgraph, std::s
       continue;
     }
     const OperatorCode& code = model.operator_codes[op.code];
-    Missing& m = missing[Concat(code.name(), " (version ", code.version)];
+    Missing& m = missing[Concat(NameOf(model, op), " (version ", code.version)];
     if (m.count++ > 0) continue;
     m.first = Concat("#", i, ": ", DescribeTensors(subgraph, op.inputs), " -> ", DescribeTensors(subgraph, op.outputs));
     if (!op.custom_options.empty()) m.first += Concat(", ", op.custom_options.size(), " bytes of options");

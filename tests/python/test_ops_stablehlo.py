@@ -1,4 +1,8 @@
+import math
+
 """StableHLO operators in a .tflite file: what LiteRT runs gives what LiteRT gives, the others what numpy gives."""
+
+import math
 
 import numpy as np
 import pytest
@@ -262,6 +266,33 @@ def test_dynamic_update_slice():
     want = A.copy()
     want[1:, :2] = B[:2, :2]
     compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+def call(target, x, *outputs, **attributes):
+    fields = {"callTargetName": target}
+    if attributes:
+        fields["customAttributes"] = list(flexbuffers.Dumps(attributes))
+    c = case("STABLEHLO_CUSTOM_CALL", [x], *outputs, options="StablehloCustomCallOptions", **fields)
+    return run(sigrun.Interpreter(model_content=build(c)), c)
+
+
+def test_custom_calls():
+    np.testing.assert_array_equal(call("Sharding", A, (F32, A.shape))["o0"], A)
+    want = np.vectorize(math.erf)(A).astype(F32)
+    np.testing.assert_allclose(call("mhlo.erf", A, (F32, A.shape))["o0"], want, atol=1e-6)
+    np.testing.assert_allclose(call("chlo.tan", A, (F32, A.shape))["o0"], np.tan(A), rtol=1e-5)
+    x = np.array([[3, 1, 3, 2], [0, 5, 4, 5]], F32)
+    got = call("mhlo.topk", x, (F32, (2, 2)), (I32, (2, 2)))
+    np.testing.assert_array_equal(got["o0"], [[3, 3], [5, 5]])
+    np.testing.assert_array_equal(got["o1"], [[0, 2], [1, 3]])
+    got = call("chlo.top_k", x, (F32, (2, 2)), (I32, (2, 2)), largest=False)
+    np.testing.assert_array_equal(got["o0"], [[1, 2], [0, 4]])
+    np.testing.assert_array_equal(got["o1"], [[1, 3], [0, 2]])
+
+
+def test_a_custom_call_that_is_unknown():
+    with pytest.raises((RuntimeError, ValueError), match=r"custom_call\.some_gpu_kernel \(version 1"):
+        call("some_gpu_kernel", A, (F32, A.shape))
 
 
 def composite_op(inputs, outputs):
