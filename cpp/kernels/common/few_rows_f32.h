@@ -14,9 +14,11 @@ constexpr int kFewRows = 4;
 
 // `depth` k of F32::lanes columns, of which the first `columns` exist, turned so that the vectors are those columns at one k.
 SIGRUN_INLINE void LoadTurned(const float* from, ptrdiff_t stride_n, int32_t columns, int32_t depth, F32 (&to)[F32::lanes]) {
+  constexpr ptrdiff_t kAhead = 2 * F32::lanes;  // columns
   SIGRUN_UNROLL
   for (int j = 0; j < F32::lanes; ++j) {
     const float* column = from + (j < columns ? j : columns - 1) * stride_n;
+    __builtin_prefetch(column + kAhead * stride_n, 0, 2);
     to[j] = depth == F32::lanes ? Load(column) : LoadPartial(column, depth);
   }
   Transpose(to);
@@ -88,11 +90,13 @@ SIGRUN_INLINE void FewRowsVectors(int32_t k, int32_t last, const float* a, ptrdi
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) sum[i][v] = Set1(0.0f);
   }
+  constexpr ptrdiff_t kAhead = 16;  // k
   for (int32_t x = 0; x < k; ++x, right += stride_k) {
     F32 columns[kVectors];
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       const float* from = right + v * F32::lanes;
+      __builtin_prefetch(from + kAhead * stride_k, 0, 2);
       columns[v] = v + 1 < kVectors || last == F32::lanes ? Load(from) : LoadPartial(from, last);
     }
     SIGRUN_UNROLL

@@ -32,13 +32,15 @@ struct LowBitHeader {
 struct LowBitLayout {
   int32_t blocks, units;  // units of a block
   size_t scales, unit, weights, panel;  // bytes
+  size_t ahead;                         // as far away are the weights that memory is asked for: whole panels
   LowBitLayout(const LowBitShape& s, bool half)
       : blocks(s.k / s.block),
         units((s.block + kLowBitUnit - 1) / kLowBitUnit),
         scales((static_cast<size_t>(blocks) * kLanes * (half ? sizeof(uint16_t) : sizeof(float)) + 63) / 64 * 64),
         unit(static_cast<size_t>(kLanes) * kLowBitUnit * static_cast<size_t>(s.bits) / 8),
         weights((static_cast<size_t>(blocks) * static_cast<size_t>(units) * unit + 63) / 64 * 64),
-        panel(scales + weights) {}
+        panel(scales + weights),
+        ahead((4096 + panel - 1) / panel * panel) {}
 };
 
 size_t PackLowBitsBytes(const LowBitShape& s) {
@@ -143,7 +145,9 @@ struct LowBitSums {
     }
   }
   template <int kHalf>
-  SIGRUN_INLINE const uint8_t* Unit(const uint8_t* weights, const int8_t* a, ptrdiff_t row_bytes, int32_t factor) {
+  SIGRUN_INLINE const uint8_t* Unit(const uint8_t* weights, const int8_t* a, ptrdiff_t row_bytes, int32_t factor, size_t ahead) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kLanes * kBits * 2; i += 64) __builtin_prefetch(weights + ahead + i, 0, 2);
     LowBytes w[kLowBitGroups];
     weights = LoadUnit<kBits>(weights, w);
     if constexpr (kZeroPoints) ones[kHalf] = DotEach(ones[kHalf], Add(Add(w[0], w[1]), Add(w[2], w[3])), kRows == 1 ? factor : 1);
@@ -181,17 +185,18 @@ void RunLowBits(const LowBitTile& t) {
     sums.Clear();
     int32_t unit = 0;
     for (; unit + Sums::kHalves <= units; unit += Sums::kHalves) {
-      weights = sums.template Unit<0>(weights, a, row_bytes, factor);
+      weights = sums.template Unit<0>(weights, a, row_bytes, factor, t.layout.ahead);
       a += kLowBitUnit;
       if constexpr (Sums::kHalves == 1) continue;
-      weights = sums.template Unit<Sums::kHalves - 1>(weights, a, row_bytes, factor);
+      weights = sums.template Unit<Sums::kHalves - 1>(weights, a, row_bytes, factor, t.layout.ahead);
       a += kLowBitUnit;
     }
     if (Sums::kHalves > 1 && unit < units) {
-      weights = sums.template Unit<0>(weights, a, row_bytes, factor);
+      weights = sums.template Unit<0>(weights, a, row_bytes, factor, t.layout.ahead);
       a += kLowBitUnit;
     }
     const std::byte* scales = t.panel + static_cast<ptrdiff_t>(block) * kLanes * (t.half ? 2 : 4);
+    __builtin_prefetch(scales + t.layout.ahead, 0, 2);
     const F32 scale = t.half ? LoadHalf(reinterpret_cast<const uint16_t*>(scales)) : Load(reinterpret_cast<const float*>(scales));
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
