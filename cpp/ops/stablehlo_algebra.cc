@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/flat_model.h"
@@ -9,6 +11,7 @@
 #include "ops/support/elements.h"
 #include "ops/support/ints.h"
 #include "ops/support/strided_copy.h"
+#include "ops/support/subgraph.h"
 
 // STABLEHLO_DOT_GENERAL, _CONVOLUTION and _SORT with their dimensions in any order, on numbers of any type: written for what they mean, not
 // for speed. Converters spell fast models with other operators.
@@ -214,7 +217,7 @@ Ints KernelOffsets(const Prepare& p, const Layout& kernel) {
 
 template <class T>
 void EmitConvolution(Prepare& p, const Layout& in, const Layout& kernel, const Layout& out, const Ints& taps, const Ints& weights,
-                     int64_t groups) {
+                     int64_t groups, int64_t batch_groups) {
   const auto extent = [](const Shape& s, int64_t d) { return int64_t{s[static_cast<size_t>(d)]}; };
   const auto stride = [](const Shape& s, int64_t d) { return DenseStrides(s)[static_cast<size_t>(d)]; };
   const Shape &x = p.shape(0), &w = p.shape(1), &y = p.output_shape(0);
@@ -225,13 +228,14 @@ void EmitConvolution(Prepare& p, const Layout& in, const Layout& kernel, const L
                   stride(x, in.second),    stride(w, kernel.first),           stride(w, kernel.second), stride(y, out.first),
                   stride(y, out.second)};
   const Ints places = OffsetsOver(y, DenseStrides(y), out.spatial);
-  const int64_t rows = extent(x, in.first) * walk.features;
+  const int64_t batches = extent(y, out.first), rows = batches * walk.features, per_batch_group = std::max<int64_t>(1, walk.features / batch_groups);
   p.Check(rows <= INT32_MAX, rows, " planes");
   p.Emit([=, xs = p.in(0), ws = p.in(1), ys = p.out(0)](RunContext& run) noexcept {
     run.Parallel(static_cast<int32_t>(rows), 2 * static_cast<int64_t>(taps.size()) * walk.depth, [&](kernels::Range range, int) {
       for (int64_t row = range.begin; row < range.end; ++row) {
         const int64_t batch = row / walk.features, feature = row % walk.features;
-        const T* from = run.get<T>(xs) + batch * walk.x_batch + feature / walk.per_group * walk.depth * walk.x_feature;
+        const T* from = run.get<T>(xs) + (batch + feature / per_batch_group * batches) * walk.x_batch +
+                        feature / walk.per_group * walk.depth * walk.x_feature;
         const T* by = run.get<T>(ws) + feature * walk.w_out;
         T* to = run.get<T>(ys) + batch * walk.y_batch + feature * walk.y_feature;
         for (size_t place = 0; place < places.size(); ++place) {
@@ -258,19 +262,22 @@ void PrepareConvolution(Prepare& p) {
   const Layout in(p, kInputBatch, kInputFeature, kInputSpatial, rank), kernel(p, kKernelInput, kKernelOutput, kKernelSpatial, rank);
   const Layout out(p, kOutputBatch, kOutputFeature, kOutputSpatial, rank);
   const int64_t groups = p.options_2().Scalar<int64_t>(kFeatureGroups, 1), batch_groups = p.options_2().Scalar<int64_t>(kBatchGroups, 1);
-  if (batch_groups != 1) p.Refuse(StatusCode::kUnimplemented, Concat(batch_groups, " batch groups"));
   const auto extent = [&](int i, int64_t d) { return int64_t{p.shape(i)[static_cast<size_t>(d)]}; };
   p.Check(groups >= 1 && extent(0, in.second) == extent(1, kernel.first) * groups && extent(1, kernel.second) % groups == 0, "an input ",
           ToString(p.shape(0)), " and a kernel ", ToString(p.shape(1)), " in ", groups, " groups");
+  // Each group of the batch has output features of its own.
+  p.Check(batch_groups >= 1 && (batch_groups == 1 || groups == 1) && extent(0, in.first) % batch_groups == 0 &&
+              extent(1, kernel.second) % batch_groups == 0,
+          "an input ", ToString(p.shape(0)), " and a kernel ", ToString(p.shape(1)), " in ", batch_groups, " groups of the batch");
   const Shape spatial = OutputSpatial(p, in, kernel);
   Shape shape(rank, 0);
-  shape[static_cast<size_t>(out.first)] = p.shape(0)[static_cast<size_t>(in.first)];
+  shape[static_cast<size_t>(out.first)] = static_cast<int32_t>(extent(0, in.first) / batch_groups);
   shape[static_cast<size_t>(out.second)] = p.shape(1)[static_cast<size_t>(kernel.second)];
   for (size_t d = 0; d < spatial.size(); ++d) shape[static_cast<size_t>(out.spatial[d])] = spatial[d];
   p.SetShape(0, shape);
   const Ints taps = TapOffsets(p, in, kernel, spatial), weights = KernelOffsets(p, kernel);
   WithArithmetic(p, p.type(0), "operands",
-                 [&]<class T>(std::type_identity<T>) { EmitConvolution<T>(p, in, kernel, out, taps, weights, groups); });
+                 [&]<class T>(std::type_identity<T>) { EmitConvolution<T>(p, in, kernel, out, taps, weights, groups, batch_groups); });
 }
 
 // --- SORT ---
@@ -280,8 +287,8 @@ struct Order {
   bool falling;
 };
 
-// What a comparator says that is a single comparison of the two elements of one operand.
-Order ReadOrder(const Prepare& p, int32_t index) {
+// What a comparator says that is a single comparison of the two elements of one operand; none for any other.
+std::optional<Order> ReadOrder(const Prepare& p, int32_t index) {
   const FlatModel& model = p.model();
   p.Check(index >= 0 && static_cast<size_t>(index) < model.subgraphs.size(), "its comparator is subgraph ", index, " of ",
           model.subgraphs.size());
@@ -300,10 +307,88 @@ Order ReadOrder(const Prepare& p, int32_t index) {
     const ptrdiff_t a = at(0), b = at(1);
     const bool greater = direction == kGreater || direction == kGreaterEqual, less = direction == kLess || direction == kLessEqual;
     if ((greater || less) && (a ^ 1) == b && a < static_cast<ptrdiff_t>(body.inputs.size()))
-      return {static_cast<int>(a / 2), greater == (a < b)};
+      return Order{static_cast<int>(a / 2), greater == (a < b)};
   }
-  p.Refuse(StatusCode::kUnimplemented,
-           Concat("its comparator, subgraph ", index, ", is not a single comparison of two elements of an operand"));
+  return std::nullopt;
+}
+
+// Any other comparator: its operators run once a comparison.
+struct Comparator {
+  int frame;
+  Interface face;
+  std::vector<Slot> operands;
+  std::vector<size_t> bytes;  // of an element
+  Slot verdict;
+
+  // Whether element a comes before element b, counted from the operands' beginnings; false after a report.
+  bool operator()(RunContext& run, int64_t a, int64_t b) const noexcept {
+    Frame& inner = run.frame(frame);
+    const auto element = [&](int32_t position) {
+      const size_t operand = static_cast<size_t>(position) / 2;
+      return run.get<std::byte>(operands[operand]) + static_cast<size_t>(position % 2 == 0 ? a : b) * bytes[operand];
+    };
+    for (const Patch& patch : face.inputs) inner.slots[static_cast<size_t>(patch.slot)] = element(patch.position) + patch.offset;
+    for (const Patch& patch : face.outputs) inner.slots[static_cast<size_t>(patch.slot)] = run.get<std::byte>(verdict) + patch.offset;
+    if (run.failed() || !run.Run(inner)) return false;
+    const OutputSource& source = face.sources[0];
+    const std::byte* said = source.kind == OutputSource::kConstant ? source.constant
+                            : source.kind == OutputSource::kInput  ? element(source.position)
+                                                                   : run.get<std::byte>(verdict);
+    return *said != std::byte{0};
+  }
+};
+
+Comparator MakeComparator(Prepare& p, int32_t index) {
+  const auto subgraph = static_cast<uint32_t>(index);
+  const Graph& graph = p.graph_of(subgraph);
+  Comparator comparator;
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const TensorType type = p.type(static_cast<int>(i / 2));
+    p.Check(graph.values[static_cast<size_t>(graph.inputs[i])].type == type, "input ", i, " of its comparator is not ", TensorTypeName(type));
+    if (TensorTypeBits(type) < 8) p.Refuse(StatusCode::kUnimplemented, Concat("operands of type ", TensorTypeName(type)));
+  }
+  const Value& verdict = graph.values[static_cast<size_t>(graph.outputs[0])];
+  p.Check(verdict.type == TensorType::kBool && verdict.shape.empty(), "its comparator does not give one BOOL");
+  const auto plan = p.PlanSubgraph(subgraph, std::vector<Shape>(graph.inputs.size(), Shape{}));
+  if (!plan->whole()) p.Refuse(StatusCode::kUnimplemented, "a comparator whose shapes depend on data");
+  comparator.face = InterfaceOf(*plan);
+  comparator.frame = p.AddFrame(plan);
+  comparator.verdict = p.Scratch(1);
+  for (int i = 0; i < p.inputs(); ++i) {
+    comparator.operands.push_back(p.in(i));
+    comparator.bytes.push_back(static_cast<size_t>(TensorTypeBits(p.type(i)) / 8));
+  }
+  return comparator;
+}
+
+// Merges ever longer sorted pieces; of equals the first stays first. Whatever the comparator says, all places stay.
+template <class Before>
+void MergeSort(int32_t* places, int32_t* spare, int64_t n, const Before& before) {
+  for (int64_t width = 1; width < n; width *= 2) {
+    for (int64_t begin = 0; begin < n; begin += 2 * width) {
+      const int64_t middle = std::min(begin + width, n), end = std::min(begin + 2 * width, n);
+      for (int64_t left = begin, right = middle, to = begin; to < end; ++to) {
+        const bool takes_right = left == middle || (right < end && before(places[right], places[left]));
+        spare[to] = takes_right ? places[right++] : places[left++];
+      }
+    }
+    std::copy_n(spare, n, places);
+  }
+}
+
+// The places from which the elements of each row come; before(run, a, b) compares two elements of an operand.
+template <class Before>
+void EmitPlaces(Prepare& p, Slot places, int64_t rows, int64_t count, int64_t inner, Before before) {
+  const Slot spare = p.Scratch(static_cast<size_t>(count) * sizeof(int32_t));
+  p.Emit([=, before = std::move(before)](RunContext& run) noexcept {
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t first = row / inner * count * inner + row % inner;
+      int32_t* place = run.get<int32_t>(places) + row * count;
+      std::iota(place, place + count, 0);
+      MergeSort(place, run.get<int32_t>(spare), count,
+                [&](int32_t a, int32_t b) { return before(run, first + a * inner, first + b * inner); });
+    }
+  });
 }
 
 void PrepareSort(Prepare& p) {
@@ -311,7 +396,8 @@ void PrepareSort(Prepare& p) {
   p.CheckCounts(std::max(1, p.inputs()), std::max(1, p.inputs()), p.inputs());
   const Shape shape = p.shape(0);
   const size_t axis = ResolveAxis(p, p.options_2().Scalar<int64_t>(kDimension), shape.size());
-  const Order order = ReadOrder(p, p.options_2().Scalar<int32_t>(kComparator));
+  const int32_t subgraph = p.options_2().Scalar<int32_t>(kComparator);
+  const std::optional<Order> order = ReadOrder(p, subgraph);
   for (int i = 0; i < p.inputs(); ++i) {
     p.Check(p.shape(i) == shape, "operands ", ToString(shape), " and ", ToString(p.shape(i)));
     p.CheckOutputType(i, {p.type(i)});
@@ -319,19 +405,16 @@ void PrepareSort(Prepare& p) {
   }
   const int64_t count = shape[axis], inner = Product(shape, axis + 1, shape.size()), rows = Product(shape, 0, axis) * inner;
   const Slot places = p.Scratch(static_cast<size_t>(rows * count) * sizeof(int32_t));
-  WithArithmetic(p, p.type(order.operand), "operands", [&]<class T>(std::type_identity<T>) {
-    p.Emit([=, x = p.in(order.operand)](RunContext& run) noexcept {
-      for (int64_t row = 0; row < rows; ++row) {
-        const T* keys = run.get<T>(x) + row / inner * count * inner + row % inner;
-        int32_t* place = run.get<int32_t>(places) + row * count;
-        std::iota(place, place + count, 0);
-        std::stable_sort(place, place + count, [&](int32_t a, int32_t b) {
-          const auto l = Widen(keys[a * inner]), r = Widen(keys[b * inner]);
-          return order.falling ? r < l : l < r;
-        });
-      }
+  if (order) {
+    WithArithmetic(p, p.type(order->operand), "operands", [&]<class T>(std::type_identity<T>) {
+      EmitPlaces(p, places, rows, count, inner, [x = p.in(order->operand), falling = order->falling](const RunContext& run, int64_t a, int64_t b) {
+        const auto l = Widen(run.get<T>(x)[a]), r = Widen(run.get<T>(x)[b]);
+        return falling ? r < l : l < r;
+      });
     });
-  });
+  } else {
+    EmitPlaces(p, places, rows, count, inner, MakeComparator(p, subgraph));
+  }
   for (int i = 0; i < p.inputs(); ++i) {
     WithElement(p, p.type(i), [&]<class T>(std::type_identity<T>) {
       p.Emit([=, x = p.in(i), y = p.out(i)](RunContext& run) noexcept {

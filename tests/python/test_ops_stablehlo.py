@@ -1,5 +1,3 @@
-import math
-
 """StableHLO operators in a .tflite file: what LiteRT runs gives what LiteRT gives, the others what numpy gives."""
 
 import math
@@ -426,6 +424,40 @@ def test_convolution_whose_input_is_drawn_apart():
     }
     c = case("STABLEHLO_CONVOLUTION", [x, w], (F32, want.shape), **fields)
     compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+def test_convolution_of_a_batch_in_groups():
+    x, w = real(6, 5, 5, 4), real(3, 3, 4, 9)
+    parts = [litert_conv(x[i * 2 : i * 2 + 2], w[..., i * 3 : i * 3 + 3], 1, (1, 1), (1, 1)) for i in range(3)]
+    want = np.concatenate(parts, 3)
+    fields = CONVOLUTION | {"padding": [0] * 4, "featureGroupCount": 1, "batchGroupCount": 3}
+    c = case("STABLEHLO_CONVOLUTION", [x, w], (F32, want.shape), **fields)
+    compare(run(sigrun.Interpreter(model_content=build(c)), c), {"o0": want})
+
+
+def test_sort_by_two_keys():
+    """The first rising, of equals the second falling; a third operand is carried along."""
+    keys, second, third = ints(I32, 3, 40, low=-3, high=3), np.round(real(3, 40)), ints("int8", 3, 40)
+    types = [I32, F32, "int8"]
+    body = mm.Graph("body")
+    body.inputs = [body.add(mm.Tensor(f"{side}{i}", [], t)) for i, t in enumerate(types) for side in "ab"]
+    a0, b0, a1, b1, *_ = body.inputs
+    less, equal = body.op("LESS", [a0, b0], [], "LessOptions", dtype="bool"), body.op("EQUAL", [a0, b0], [], "EqualOptions", dtype="bool")
+    greater = body.op("GREATER", [a1, b1], [], "GreaterOptions", dtype="bool")
+    both = body.op("LOGICAL_AND", [equal, greater], [], dtype="bool")
+    body.outputs = [body.op("LOGICAL_OR", [less, both], [], dtype="bool")]
+    g = mm.Graph("main")
+    g.inputs = [g.add(mm.Tensor(f"i{i}", [3, 40], t)) for i, t in enumerate(types)]
+    made = [g.add(mm.Tensor(f"o{i}", [3, 40], t)) for i, t in enumerate(types)]
+    fields = {"dimension": 1, "isStable": True, "comparatorSubgraphIndex": 1}
+    g.ops.append(mm.Op("STABLEHLO_SORT", g.inputs, made, "StablehloSortOptions", fields))
+    model = mm.served(g, **{f"o{i}": v for i, v in enumerate(made)})
+    model.graphs.append(body)
+    got = sigrun.Interpreter(model_content=model.tobytes()).get_signature_runner()(i0=keys, i1=second, i2=third)
+    for row in range(3):
+        order = np.lexsort((-second[row], keys[row]))
+        for i, operand in enumerate((keys, second, third)):
+            np.testing.assert_array_equal(got[f"o{i}"][row], operand[row][order])
 
 
 @pytest.mark.parametrize(("body", "dimension"), [("LESS", 1), ("GREATER", 0), ("GREATER", 2)])
