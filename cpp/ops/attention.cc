@@ -7,6 +7,7 @@
 #include "ops/support/attention.h"
 #include "ops/support/elements.h"
 #include "ops/support/flexbuffer.h"
+#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 #include "ops/support/quantization.h"
 
@@ -75,7 +76,6 @@ struct Attention {
   int32_t batch, groups, heads, queries, depth, keys, channels;
   int32_t sharing = 1;
   int32_t block;  // queries that go through all of it at once
-  size_t key_bytes, value_bytes;
   float scale;
   bool has_mask;
   Mask mask;
@@ -117,8 +117,6 @@ Attention ReadAttention(Prepare& p, bool side_by_side, const Matrices& keys, con
   Shape out = q;
   out.back() = a.channels;
   p.SetShape(0, out);
-  a.key_bytes = p.kernels().pack_f32_bytes(a.depth, a.keys);
-  a.value_bytes = p.kernels().pack_f32_bytes(a.keys, a.channels);
   a.has_mask = p.has_input(kMask);
   if (a.has_mask) {
     a.mask = ReadMask(p, {side_by_side ? a.batch : static_cast<int32_t>(matrices / std::max(a.heads, 1)), a.heads, a.queries, a.keys});
@@ -154,17 +152,17 @@ Slot EmitRegroup(Prepare& p, const Attention& a, bool side_by_side, int32_t chan
   return to;
 }
 
-Slot EmitPack(Prepare& p, int input, const Matrices& m, bool values, size_t bytes) {
+Slot EmitPack(Prepare& p, int input, const Matrices& m, bool values, const FloatProduct& product, size_t bytes) {
   const Slot packed = p.Scratch(bytes * static_cast<size_t>(m.count));
-  p.Emit([=, pack = p.kernels().pack_f32, in = p.in(input)](RunContext& run) noexcept {
+  p.Emit([=, in = p.in(input)](RunContext& run) noexcept {
     run.Parallel(static_cast<int32_t>(m.count), int64_t{m.tokens} * m.channels, [&](Range range, int) {
       for (int64_t i = range.begin; i < range.end; ++i) {
         const float* from = run.get<float>(in) + m.Offset(i);
         std::byte* to = run.get<std::byte>(packed) + static_cast<size_t>(i) * bytes;
         if (values) {
-          pack(m.tokens, m.channels, {from, m.channel_stride, m.token_stride}, nullptr, to);
+          product.Pack(m.tokens, m.channels, {from, m.channel_stride, m.token_stride}, nullptr, to);
         } else {
-          pack(m.channels, m.tokens, {from, m.token_stride, m.channel_stride}, nullptr, to);
+          product.Pack(m.channels, m.tokens, {from, m.token_stride, m.channel_stride}, nullptr, to);
         }
       }
     });
@@ -229,21 +227,27 @@ void EmitFewQueries(Prepare& p, const Attention& a, const Matrices& keys, const 
 
 void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const Matrices& values, Slot queries, Slot outputs) {
   if (a.queries <= kFewQueries) return EmitFewQueries(p, a, keys, values, queries, outputs);
-  const Slot packed_keys = EmitPack(p, kKey, keys, false, a.key_bytes), packed_values = EmitPack(p, kValue, values, true, a.value_bytes);
-  const Slot scratch = p.Scratch(a.scores() * sizeof(float) * static_cast<size_t>(p.workers()));
+  const ConvShape scoring = Groups(a.block, a.depth, a.keys, a.groups), mixing = Groups(a.block, a.keys, a.channels, a.groups);
+  const FloatProduct key_product(p, scoring), value_product(p, mixing);
+  const size_t key_bytes = key_product.PackBytes(a.depth, a.keys), value_bytes = value_product.PackBytes(a.keys, a.channels);
+  const Slot packed_keys = EmitPack(p, kKey, keys, false, key_product, key_bytes),
+             packed_values = EmitPack(p, kValue, values, true, value_product, value_bytes);
+  const WorkerScratch scratch(p, a.scores() * sizeof(float));
+  const WorkerScratch rounding(p, std::max(key_product.ScratchBytes(scoring), value_product.ScratchBytes(mixing)));
   p.Emit([=, k = &p.kernels(), none = kernels::EpilogueF32{}, mask = a.has_mask ? p.in(kMask) : Slot{}](RunContext& run) noexcept {
     const int64_t cost = MacCost(int64_t{a.block} * a.groups * a.keys * (a.depth + a.channels));
     run.Parallel(a.batch * a.blocks(), cost, [&](Range range, int worker) {
-      float* scores = run.get<float>(scratch) + static_cast<size_t>(worker) * a.scores();
+      float* scores = reinterpret_cast<float*>(scratch.of(run, worker));
       for (int32_t i = range.begin; i < range.end; ++i) {
         const int32_t entry = i / a.blocks(), first = i % a.blocks() * a.block, count = std::min(a.block, a.queries - first);
         const ptrdiff_t row = static_cast<ptrdiff_t>(entry) * a.queries + first, matrix = static_cast<ptrdiff_t>(entry) * a.groups;
-        k->conv_f32(Groups(count, a.depth, a.keys, a.groups), run.get<float>(queries) + row * a.groups * a.depth,
-                    run.get<std::byte>(packed_keys) + static_cast<size_t>(matrix) * a.key_bytes, scores, none, {0, count});
+        key_product.Conv(scoring, run.get<float>(queries) + row * a.groups * a.depth,
+                         run.get<std::byte>(packed_keys) + static_cast<size_t>(matrix) * key_bytes, scores, none,
+                         rounding.of(run, worker), {0, count});
         Normalise(a, *k, scores, run.get<float>(mask), entry, first, count);
-        k->conv_f32(Groups(count, a.keys, a.channels, a.groups), scores,
-                    run.get<std::byte>(packed_values) + static_cast<size_t>(matrix) * a.value_bytes,
-                    run.get<float>(outputs) + row * a.groups * a.channels, none, {0, count});
+        value_product.Conv(mixing, scores,
+                           run.get<std::byte>(packed_values) + static_cast<size_t>(matrix) * value_bytes,
+                           run.get<float>(outputs) + row * a.groups * a.channels, none, rounding.of(run, worker), {0, count});
       }
     });
   });

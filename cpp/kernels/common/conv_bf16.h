@@ -45,6 +45,28 @@ SIGRUN_INLINE void PackGroup(const WeightView<float>& from, int32_t first, int32
   }
 }
 
+// A panel whose channels each lie in one run along k: rounded as runs, then dealt out in groups.
+void PackRuns(const WeightView<float>& from, int32_t k, int32_t width, int32_t count, Bf16* to, ptrdiff_t part_stride, int32_t parts) {
+  constexpr int32_t kRun = 512;
+  static_assert(kRun % kDepthUnit == 0);
+  Bf16 run[2 * kRun];
+  for (int32_t first = 0; first < k; first += kRun, to += static_cast<ptrdiff_t>(kRun) * width) {
+    const int32_t length = k - first < kRun ? k - first : kRun, whole = RoundUp(length, kDepthUnit);
+    for (int32_t j = 0; j < width; ++j) {
+      const int32_t rest = j < count ? length : 0;
+      for (int32_t part = 0; part < parts; ++part) memset(run + part * kRun + rest, 0, static_cast<size_t>(whole - rest) * sizeof(Bf16));
+      if (j < count && parts == 1) RoundRow(from.data + j * from.stride_n + first, length, run);
+      if (j < count && parts == 2) SplitRow(from.data + j * from.stride_n + first, length, run, run + kRun);
+      for (int32_t part = 0; part < parts; ++part) {
+        Bf16* group = to + part * part_stride + j * kGroupBf16;
+        for (int32_t i = 0; i < whole; i += kGroupBf16, group += kGroupBf16 * width) {
+          memcpy(group, run + part * kRun + i, kGroupBf16 * sizeof(Bf16));
+        }
+      }
+    }
+  }
+}
+
 void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed) {
   const int32_t depth = RoundUp(k, kDepthUnit);
   for (int32_t first = 0; first < n; first += kPanelBf16, weights.data += kPanelBf16 * weights.stride_n) {
@@ -53,7 +75,9 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
     for (int32_t j = 0; j < width; ++j) sums[j] = bias != nullptr && j < count ? bias[first + j] : 0.0f;
     Bf16* to = reinterpret_cast<Bf16*>(sums + width);
     const ptrdiff_t part_stride = static_cast<ptrdiff_t>(depth) * width;
-    for (int32_t i = 0; i < depth; i += kGroupBf16, to += kGroupBf16 * width) {
+    const bool runs = weights.stride_k == 1;
+    if (runs) PackRuns(weights, k, width, count, to, part_stride, parts);
+    for (int32_t i = 0; i < depth && !runs; i += kGroupBf16, to += kGroupBf16 * width) {
       if (parts == 1 && weights.stride_n == 1 && count == width && i + kGroupBf16 <= k) {
         PackRows(weights.data + i * weights.stride_k, weights.stride_k, width, to);
       } else {
