@@ -183,18 +183,20 @@ struct Image {
   }
 };
 
-// Every pixel of the output says where in the source it comes from; beside the source there are zeros.
+// Every place of the output says where in the source it comes from; beside the source there are zeros.
 void PrepareResampler(Prepare& p) {
   CheckFloats(p, 2, 1);
   CheckRank(p, 0, 4, "source");
-  CheckRank(p, 1, 4, "warp");
   const Shape &source = p.shape(0), &warp = p.shape(1);
-  p.Check(warp == Shape({source[0], source[1], source[2], 2}), "a source ", ToString(source), " and a warp ", ToString(warp));
-  p.SetShape(0, source);
-  p.Emit([s = source, x = p.in(0), w = p.in(1), y = p.out(0)](RunContext& run) noexcept {
-    const int64_t pixels = int64_t{s[1]} * s[2], depth = s[3];
-    for (int64_t i = 0; i < s[0] * pixels; ++i) {
-      const Image image{run.get<float>(x) + i / pixels * pixels * depth, s[1], s[2], depth};
+  p.Check(warp.size() >= 2 && warp[0] == source[0] && warp.back() == 2, "a source ", ToString(source), " and a warp ", ToString(warp));
+  Shape output = warp;
+  output.back() = source[3];
+  p.SetShape(0, output);
+  const int64_t places = Product(warp, 1, warp.size() - 1);
+  p.Emit([s = source, places, x = p.in(0), w = p.in(1), y = p.out(0)](RunContext& run) noexcept {
+    const int64_t depth = s[3];
+    for (int64_t i = 0; i < s[0] * places; ++i) {
+      const Image image{run.get<float>(x) + i / places * s[1] * s[2] * depth, s[1], s[2], depth};
       const float at_x = run.get<float>(w)[2 * i], at_y = run.get<float>(w)[2 * i + 1];
       float* to = run.get<float>(y) + i * depth;
       if (!(at_x > -1 && at_y > -1 && at_x < static_cast<float>(s[2]) && at_y < static_cast<float>(s[1]))) {

@@ -42,13 +42,21 @@ def test_as_tflite_micro(name):
             compare(got, {key: outputs[int(key[1:])][call] for key in got}, 2e-6)
 
 
-def streaming(cycles):
+# What tflite-micro shows after calls that run to the end, once the buffer is full: (cycles, slots) -> {call: values}.
+MICRO = {
+    (1, 3): {call: [call - 2, call - 1, call] for call in range(3, 9)},
+    (2, 3): {4: [2, 3, 4], 6: [4, 5, 6], 8: [6, 7, 8]},
+    (3, 5): {6: [2, 3, 4, 5, 6]},
+}
+
+
+def streaming(cycles, slots=3):
     """A buffer of the last 3 inputs, and what is made of it."""
     g = mm.Graph("main")
     g.inputs = [g.add(mm.Tensor("i0", [1, 1, 1, 2], "int8"))]
-    kept = g.add(mm.Tensor("kept", [1, 3, 1, 2], "int8"))
+    kept = g.add(mm.Tensor("kept", [1, slots, 1, 2], "int8"))
     g.ops.append(mm.Op("CIRCULAR_BUFFER", g.inputs, [kept], custom_options=bytes(flexbuffers.Dumps({"cycles_max": cycles}))))
-    g.outputs = [g.op("MAXIMUM", [kept, kept], [1, 3, 1, 2], dtype="int8")]
+    g.outputs = [g.op("MAXIMUM", [kept, kept], [1, slots, 1, 2], dtype="int8")]
     return mm.served(g, o0=g.outputs[0]).tobytes()
 
 
@@ -62,3 +70,11 @@ def test_a_circular_buffer_of_every_call():
     runner = sigrun.Interpreter(model_content=streaming(1)).get_signature_runner()
     got = [runner(i0=np.full((1, 1, 1, 2), v, "int8"))["o0"][0, :, 0, 0].tolist() for v in (1, 2, 3, 4)]
     assert got == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("form", MICRO, ids=str)
+def test_a_circular_buffer_is_that_of_tflite_micro(form):
+    runner = sigrun.Interpreter(model_content=streaming(*form)).get_signature_runner()
+    for call in range(1, 9):
+        got = runner(i0=np.full((1, 1, 1, 2), call, "int8"))["o0"][0, :, 0, 0].tolist()
+        assert got == MICRO[form].get(call, got)
