@@ -70,6 +70,7 @@ Scaling PrepareScaling(const Prepare& p, float beta) {
 // The exponentials of all distances; what lies beyond `least` is 0.
 struct ExpTable {
   std::array<int32_t, 256> exact = {};
+  std::array<int32_t, 256> rising = {};   // exact, from the farthest distance to 0
   std::array<int32_t, 256> rounded = {};  // with 12 integer bits
   bool falls = false;
 };
@@ -77,7 +78,7 @@ ExpTable MakeExpTable(const Scaling& scaling) {
   ExpTable table;
   for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) {
     const int32_t exp = ExpOfNegative(scaling(-d));
-    table.exact[static_cast<size_t>(d)] = exp;
+    table.exact[static_cast<size_t>(d)] = table.rising[static_cast<size_t>(255 - d)] = exp;
     table.rounded[static_cast<size_t>(d)] = RoundingDivideByPOT(exp, kSumBits);
   }
   table.falls = std::is_sorted(table.exact.rbegin(), table.exact.rend());
@@ -142,17 +143,18 @@ void FillShares(const ExpTable& exps, int32_t inverse, int shift, int32_t distan
 
 // The same as bytes, looked up by the values themselves: the table holds the share of each pattern of bits.
 template <class T>
-void TakeShares(const kernels::Kernels& k, const ExpTable& exps, int32_t inverse, int shift, const T* x, T max, int32_t distances, uint8_t* y,
-                size_t depth) {
+void TakeShares(const kernels::Kernels& k, const ExpTable& exps, int32_t inverse, int shift, const T* x, T min, T max, uint8_t* y, size_t depth) {
   constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
-  uint8_t shares[256], table[256];
+  std::array<uint8_t, 256> shares = {};  // by value, from the least on
+  const size_t distances = static_cast<size_t>(max - min + 1);
+  uint8_t* first = shares.data() + (min - kMin);
   if (shift > 31) {
-    std::fill_n(shares, distances, static_cast<uint8_t>(kMin));
+    std::fill_n(first, distances, static_cast<uint8_t>(kMin));
   } else {
-    k.requantize_8(exps.exact.data(), shares, static_cast<size_t>(distances), inverse, shift, kMin, kMin, kMax);
+    k.requantize_8(exps.rising.data() + 256 - distances, first, distances, inverse, shift, kMin, kMin, kMax);
   }
-  for (int32_t d = 0; d < distances; ++d) table[static_cast<uint8_t>(max - d)] = shares[d];
-  k.lookup_8(reinterpret_cast<const uint8_t*>(x), table, y, depth);
+  if (kMin < 0) std::rotate(shares.begin(), shares.begin() + 128, shares.end());
+  k.lookup_8(reinterpret_cast<const uint8_t*>(x), shares.data(), y, depth);
 }
 
 template <class T, class Y>
@@ -171,7 +173,7 @@ void EmitSoftmax(Prepare& p, float beta) {
       const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max), &bits_over_unit);
       const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
       if constexpr (sizeof(Y) == 1) {
-        TakeShares(*k, exps, inverse, shift, x, max, max - min + 1, reinterpret_cast<uint8_t*>(y), static_cast<size_t>(depth));
+        TakeShares(*k, exps, inverse, shift, x, min, max, reinterpret_cast<uint8_t*>(y), static_cast<size_t>(depth));
         continue;
       }
       Y shares[256];

@@ -79,6 +79,19 @@ struct WeightOffsets {
 WeightOffsets ChooseOffsets(const ConvShape& s, WeightView<int8_t> weights, bool flip, int32_t weight_zero_point) {
   const WeightOffsets left{static_cast<uint8_t>(flip ? 0x80 : 0), 0, weight_zero_point};
   if (weight_zero_point == 0) return left;
+  if (!flip && (weights.stride_n == 1 || weights.stride_k == 1)) {
+    const bool by_k = weights.stride_k == 1;
+    const int32_t near = by_k ? s.taps() * s.in_channels : s.out_channels, far = by_k ? s.out_channels : s.taps() * s.in_channels;
+    const int8_t* from = weights.data;
+    int8_t low = 127, high = -128;
+    for (int32_t i = 0; i < far; ++i, from += by_k ? weights.stride_n : weights.stride_k) {
+      for (int32_t j = 0; j < near; ++j) {
+        low = from[j] < low ? from[j] : low;
+        high = from[j] > high ? from[j] : high;
+      }
+    }
+    return low - weight_zero_point >= -128 && high - weight_zero_point <= 127 ? WeightOffsets{0, weight_zero_point, 0} : left;
+  }
   for (int32_t n = 0; n < s.out_channels; ++n) {
     for (int32_t k = 0; k < s.taps() * s.in_channels; ++k) {
       const int8_t raw = weights.data[n * weights.stride_n + k * weights.stride_k];
@@ -90,42 +103,50 @@ WeightOffsets ChooseOffsets(const ConvShape& s, WeightView<int8_t> weights, bool
 }
 
 // The channels of a panel whose k lie side by side, or lie side by side themselves, as the right sides of matrix products do: groups are
-// moved whole, and summed apart. Neither flipped nor subtracted from.
-void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t channels, const PanelLayout& layout, uint8_t* to, int32_t* sums) {
+// moved whole, and summed apart.
+void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t subtracted, int32_t channels, const PanelLayout& layout,
+                uint8_t* to, int32_t* sums) {
   for (int32_t k = 0; k < depth.segment_k; k += kGroup, to += layout.width * kGroup) {
     const int32_t count = depth.segment_k - k < kGroup ? depth.segment_k - k : kGroup;
     const int8_t* from = weights.data + k * weights.stride_k;
-    if (weights.stride_k == 1) {
-      for (int32_t n = 0; n < channels; ++n) std::memcpy(to + n * kGroup, from + n * weights.stride_n, static_cast<size_t>(count));
-      continue;
-    }
-    if (count == kGroup) {
+    if (count == kGroup && weights.stride_k == 1) {
+      for (int32_t n = 0; n < channels; ++n) std::memcpy(to + n * kGroup, from + n * weights.stride_n, kGroup);
+    } else if (count == kGroup) {
       for (int32_t n = 0; n < channels; ++n) {
         for (int i = 0; i < kGroup; ++i) to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n]);
       }
     } else {
       for (int32_t i = 0; i < count; ++i) {
-        for (int32_t n = 0; n < channels; ++n) to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n]);
+        for (int32_t n = 0; n < channels; ++n) {
+          to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n * weights.stride_n]);
+        }
       }
     }
-    for (int32_t i = 0; i < count; ++i) {
+    if (subtracted != 0 && count == kGroup) {
+      for (int32_t i = 0; i < channels * kGroup; ++i) to[i] = static_cast<uint8_t>(to[i] - subtracted);
+    } else if (subtracted != 0) {
+      for (int32_t n = 0; n < channels; ++n) {
+        for (int32_t i = 0; i < count; ++i) to[n * kGroup + i] = static_cast<uint8_t>(to[n * kGroup + i] - subtracted);
+      }
+    }
+    for (int32_t i = 0; i < count && weights.stride_k != 1; ++i) {
       for (int32_t n = 0; n < channels; ++n) sums[n] += from[i * weights.stride_k + n];
     }
   }
-  if (weights.stride_k != 1) return;
   for (int32_t n = 0; n < channels; ++n) {
     const int8_t* from = weights.data + n * weights.stride_n;
-    for (int32_t k = 0; k < depth.segment_k; ++k) sums[n] += from[k];
+    for (int32_t k = 0; k < depth.segment_k && weights.stride_k == 1; ++k) sums[n] += from[k];
+    sums[n] -= depth.segment_k * subtracted;
   }
 }
 
 SIGRUN_INLINE bool PacksGroups(const WeightView<int8_t>& weights, const Depth& depth, const WeightOffsets& offsets) {
   const bool near = weights.stride_k == 1 || weights.stride_n == 1;
-  return near && depth.segments == 1 && offsets.mask == 0 && offsets.subtracted == 0 && depth.segment_k < 1 << 23;
+  return near && depth.segments == 1 && offsets.mask == 0 && depth.segment_k < 1 << 22;
 }
 
-void PackBiases(int32_t k, const WeightOffsets& offsets, const int32_t* bias, int32_t input_zero_point, int32_t channels, const int32_t* sums,
-                const PanelLayout& layout, std::byte* panel) {
+void PackBiases(int32_t k, const WeightOffsets& offsets, const int32_t* bias, int32_t input_zero_point, int32_t channels,
+                const int32_t* sums, const PanelLayout& layout, std::byte* panel) {
   for (int32_t n = 0; n < channels; ++n) {
     const int32_t centred = WrapSub(sums[n], WrapMul(k, offsets.weight_zero_point));
     reinterpret_cast<int32_t*>(panel)[n] = WrapSub(bias != nullptr ? bias[n] : 0, WrapMul(input_zero_point + kActivationOffset, centred));
@@ -166,7 +187,7 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
     if (PacksGroups(weights, depth, offsets)) {
       int32_t sums[kPanel] = {};
       const WeightView<int8_t> view{weights.data + first * weights.stride_n, weights.stride_n, weights.stride_k};
-      PackGroups(view, depth, channels, layout, reinterpret_cast<uint8_t*>(panel + layout.weights), sums);
+      PackGroups(view, depth, offsets.subtracted, channels, layout, reinterpret_cast<uint8_t*>(panel + layout.weights), sums);
       PackBiases(depth.segment_k, offsets, bias == nullptr ? nullptr : bias + first, input_zero_point, channels, sums, layout, panel);
       panel += layout.bytes;
       continue;

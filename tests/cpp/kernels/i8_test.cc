@@ -188,23 +188,29 @@ TEST(ConvI8, ScalesInDouble) {
 TEST(ConvI8, StridesOfTheWeights) {
   constexpr int32_t kK = 37, kN = 21, kRows = 9;
   const auto input = RandomInts<int8_t>(kRows * kK, 1);
-  const auto weights = RandomInts<int8_t>(kK * kN, 2);
-  std::vector<int8_t> transposed(kK * kN);
-  for (int32_t n = 0; n < kN; ++n) {
-    for (int32_t k = 0; k < kK; ++k) transposed[k * kN + n] = weights[n * kK + k];
-  }
   const ConvShape s = ConvShape::MatMul(kRows, kK, kN);
   const Requantization requantize(kN, {}, 3);
-  for (const Kernels* tier : AllTiers()) {
-    std::vector<int8_t> output[2];
-    for (int i = 0; i < 2; ++i) {
-      const AlignedBytes packed(tier->pack_i8_bytes(s)), scratch(tier->conv_i8_scratch_bytes(s));
-      const WeightView<int8_t> view = i == 0 ? WeightView<int8_t>{weights.data(), kK, 1} : WeightView<int8_t>{transposed.data(), 1, kN};
-      tier->pack_i8(s, view, false, nullptr, 4, 0, packed.data());
-      output[i].resize(kRows * kN);
-      tier->conv_i8(s, {input.data(), 4, false}, packed.data(), output[i].data(), requantize.params, scratch.data(), {0, kRows});
+  // Weights whose distances from the zero point fit a byte, and those whose do not.
+  for (const int32_t most : {100, 127}) {
+    const auto weights = RandomInts<int8_t>(kK * kN, 2, -most, most);
+    std::vector<int8_t> transposed(kK * kN);
+    for (int32_t n = 0; n < kN; ++n) {
+      for (int32_t k = 0; k < kK; ++k) transposed[k * kN + n] = weights[n * kK + k];
     }
-    EXPECT_EQ(output[0], output[1]) << tier->tier;
+    for (const int32_t zero_point : {0, -25}) {
+      const auto run = [&](const Kernels& k, const WeightView<int8_t>& view) {
+        const AlignedBytes packed(k.pack_i8_bytes(s)), scratch(k.conv_i8_scratch_bytes(s));
+        k.pack_i8(s, view, false, nullptr, 4, zero_point, packed.data());
+        std::vector<int8_t> output(kRows * kN);
+        k.conv_i8(s, {input.data(), 4, false}, packed.data(), output.data(), requantize.params, scratch.data(), {0, kRows});
+        return output;
+      };
+      const auto expected = run(Scalar(), {weights.data(), kK, 1});
+      for (const Kernels* tier : AllTiers()) {
+        EXPECT_EQ(run(*tier, {weights.data(), kK, 1}), expected) << tier->tier << ' ' << most << ' ' << zero_point;
+        EXPECT_EQ(run(*tier, {transposed.data(), 1, kN}), expected) << tier->tier << ' ' << most << ' ' << zero_point;
+      }
+    }
   }
 }
 
