@@ -116,6 +116,46 @@ void PrepareInputGradient(Prepare& p) {
   });
 }
 
+// Depthwise filters are [height, width, in, multiplier]: channel c becomes the channels c * multiplier and on.
+void PrepareDepthwiseFilterGradient(Prepare& p) {
+  p.CheckCounts(3, 3, 1);
+  CheckFloats(p, {0, 2});
+  const Shape filter = KnownShape(p, 1, "the filter's shape");
+  p.Check(filter.size() == 4 && filter[2] == p.shape(0)[3] && filter[0] >= 1 && filter[1] >= 1 && p.shape(2)[3] == int64_t{filter[2]} * filter[3],
+          "a filter ", ToString(filter));
+  const ConvShape s = PlaceWindow(p, ReadWindow(p, FlexNode(p), filter[0], filter[1]), p.shape(0));
+  CheckOutput(p, s, p.shape(2)[3], 2);
+  p.SetShape(0, filter);
+  const int64_t in = filter[2], each = filter[3];
+  p.Emit([=, n = p.output_elements(0), x = p.in(0), g = p.in(2), y = p.out(0)](RunContext& run) noexcept {
+    std::fill_n(run.get<float>(y), n, 0.0f);
+    ForTaps(s, [&](int64_t from, int64_t at, int64_t tap) {
+      const float *pixel = run.get<float>(x) + from * in, *gradient = run.get<float>(g) + at * in * each;
+      float* to = run.get<float>(y) + tap * in * each;
+      for (int64_t i = 0; i < in * each; ++i) to[i] += pixel[i / each] * gradient[i];
+    });
+  });
+}
+
+void PrepareDepthwiseInputGradient(Prepare& p) {
+  p.CheckCounts(3, 3, 1);
+  CheckFloats(p, {1, 2});
+  const Shape input = KnownShape(p, 0, "the input's shape"), filter = p.shape(1);
+  p.Check(input.size() == 4 && filter[2] == input[3] && filter[0] >= 1 && filter[1] >= 1 && p.shape(2)[3] == int64_t{filter[2]} * filter[3],
+          "an input ", ToString(input), " and a filter ", ToString(filter));
+  const ConvShape s = PlaceWindow(p, ReadWindow(p, FlexNode(p), filter[0], filter[1]), input);
+  CheckOutput(p, s, p.shape(2)[3], 2);
+  p.SetShape(0, input);
+  const int64_t in = filter[2], each = filter[3];
+  p.Emit([=, n = p.output_elements(0), w = p.in(1), g = p.in(2), y = p.out(0)](RunContext& run) noexcept {
+    std::fill_n(run.get<float>(y), n, 0.0f);
+    ForTaps(s, [&](int64_t to, int64_t at, int64_t tap) {
+      const float *weights = run.get<float>(w) + tap * in * each, *gradient = run.get<float>(g) + at * in * each;
+      for (int64_t i = 0; i < in * each; ++i) run.get<float>(y)[to * in + i / each] += weights[i] * gradient[i];
+    });
+  });
+}
+
 Window ReadPool(const Prepare& p) {
   const FlexNode node(p);
   const std::vector<int64_t> size = node.Integers("ksize");
@@ -201,6 +241,8 @@ constexpr OpDef kOps[] = {
     {.name = "FlexBroadcastGradientArgs", .prepare = PrepareBroadcastGradient},
     {.name = "FlexConv2DBackpropFilter", .prepare = PrepareFilterGradient},
     {.name = "FlexConv2DBackpropInput", .prepare = PrepareInputGradient},
+    {.name = "FlexDepthwiseConv2dNativeBackpropFilter", .prepare = PrepareDepthwiseFilterGradient},
+    {.name = "FlexDepthwiseConv2dNativeBackpropInput", .prepare = PrepareDepthwiseInputGradient},
     {.name = "FlexMaxPoolGrad", .prepare = PrepareMaxPoolGradient},
 };
 

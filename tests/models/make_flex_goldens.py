@@ -140,6 +140,14 @@ CASES = [
         for op, gradient in (("MaxPoolGrad", max_pool(padding)), ("AvgPoolGrad", average_pool(padding)))
     ],
     ("ReduceJoin", {"inputs": TEXTS.reshape(2, 3), "reduction_indices": np.array([1], "int32"), "separator": "+", "keep_dims": True}),
+    *[
+        (f"DepthwiseConv2dNativeBackprop{of}", gradient | {"strides": [1, 2, 2, 1], "padding": padding})
+        for padding, size in (("SAME", (4, 3)), ("VALID", (3, 3)))
+        for of, gradient in (
+            ("Filter", {"input": IMAGE, "filter_sizes": np.array([3, 2, 4, 3], "int32"), "out_backprop": real(2, *size, 12)}),
+            ("Input", {"input_sizes": np.array([2, 7, 6, 4], "int32"), "filter": real(3, 2, 4, 3), "out_backprop": real(2, *size, 12)}),
+        )
+    ],
 ]
 
 
