@@ -1,14 +1,11 @@
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "ops/op.h"
+#include "ops/support/checkpoint_file.h"
 #include "ops/support/elements.h"
 #include "ops/support/flex.h"
 #include "ops/support/proto.h"
@@ -19,7 +16,7 @@
 namespace sigrun::ops {
 namespace {
 
-constexpr char kFile[] = "the checkpoint";
+constexpr const char* kFile = kCheckpoint;
 enum MetaField : uint64_t { kName = 1, kShape = 2, kType = 3, kSlice = 4 };
 
 // Which fields of a TensorProto the elements of a type stand in, and how.
@@ -66,12 +63,6 @@ std::string EncodeElements(const Encoding& e, const std::byte* data, int64_t n) 
     e.kind == Encoding::kFixed ? ProtoWriter::AppendFixed(packed, value, e.bytes) : ProtoWriter::AppendVarint(packed, value);
   }
   return n == 0 ? std::string() : tensor.Bytes(e.field, packed).text();
-}
-
-std::string EncodeShape(const Shape& shape) {
-  ProtoWriter proto;
-  for (const int32_t d : shape) proto.Bytes(2, ProtoWriter().Number(1, static_cast<uint64_t>(d)).text());
-  return proto.text();
 }
 
 // Which part of a tensor is meant: all of it, an empty extent a dimension.
@@ -126,16 +117,6 @@ std::string Checkpoint(const RunContext& run, const std::string* names, const st
   return WriteTable(entries);
 }
 
-// Whoever reads the file sees the old one or the new one.
-void WriteFile(const std::string& path, const std::string& bytes) {
-  const std::string part = path + ".part";
-  std::ofstream file(part, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file) Fail(StatusCode::kDataError, "'", part, "' cannot be written: ", std::strerror(errno));
-  if (std::rename(part.c_str(), path.c_str()) != 0) Fail(StatusCode::kDataError, "'", path, "' cannot be written: ", std::strerror(errno));
-}
-
 void PrepareSave(Prepare& p) {
   p.CheckCounts(2, std::max(2, p.inputs()), 0);
   for (int i = 0; i < 2; ++i) p.CheckType(i, {TensorType::kString});
@@ -165,16 +146,7 @@ Stored ReadMeta(std::span<const uint8_t> bytes) {
   ProtoReader reader(bytes, kFile);
   for (ProtoField field; reader.Next(&field);) {
     if (field.number == kType) stored.type = static_cast<int64_t>(field.value);
-    if (field.number != kShape) continue;
-    ProtoReader shape(field.bytes, kFile);
-    for (ProtoField d; shape.Next(&d);) {
-      if (d.number != 2) continue;
-      ProtoReader dimension(d.bytes, kFile);
-      ProtoField size;
-      while (dimension.Next(&size) && size.number != 1) continue;
-      if (size.value > INT32_MAX) Fail(StatusCode::kDataError, kFile, " has a tensor with a dimension of ", size.value);
-      stored.shape.push_back(static_cast<int32_t>(size.value));
-    }
+    if (field.number == kShape) stored.shape = DecodeShape(field.bytes);
   }
   return stored;
 }
@@ -187,8 +159,6 @@ void ForMessages(std::span<const uint8_t> bytes, uint64_t number, const F& f) {
     if (field.number == number) f(field.bytes);
   }
 }
-
-std::span<const uint8_t> AsBytes(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
 
 Stored FindTensor(const std::map<std::string, std::string>& entries, const std::string& name) {
   std::optional<Stored> found;
@@ -229,9 +199,7 @@ void DecodeElements(std::span<const uint8_t> tensor, const Encoding& e, LateValu
 }
 
 void Restore(const std::string& path, const std::string& name, TensorType type, LateValue& to) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) Fail(StatusCode::kDataError, "there is no checkpoint '", path, "'");
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string bytes = ReadFile(path);
   const auto entries = ReadTable(AsBytes(bytes));
   const Stored stored = FindTensor(entries, name);
   if (stored.type != TensorFlowType(type)) {

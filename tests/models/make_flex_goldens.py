@@ -2,7 +2,8 @@
 """Writes flex_goldens.npz: what TensorFlow's operators give, with the NodeDef that a Flex operator carries. Needs TensorFlow.
 
 Keys: <case>/node (the serialised NodeDef), <case>/in<i>, <case>/out<o>; a case is the operator's name, a point and a number.
-Strings have the dtype S. checkpoint/file is a file that TensorFlow's Save writes, checkpoint/<name> are the tensors in it.
+Strings have the dtype S. checkpoint/file is a file that TensorFlow's Save writes, checkpoint/index and checkpoint/data those of SaveV2,
+checkpoint/<name> are the tensors in them.
 """
 
 import pathlib
@@ -195,7 +196,11 @@ def checkpoint():
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "file"
         tf.raw_ops.Save(filename=str(path), tensor_names=list(tensors), data=list(tensors.values()))
-        return {"file": np.frombuffer(path.read_bytes(), np.uint8), **{name: stored(value) for name, value in tensors.items()}}
+        whole = [""] * len(tensors)
+        tf.raw_ops.SaveV2(prefix=str(path), tensor_names=list(tensors), shape_and_slices=whole, tensors=list(tensors.values()))
+        files = {"file": path, "index": path.with_suffix(".index"), "data": path.with_suffix(".data-00000-of-00001")}
+        contents = {name: np.frombuffer(file.read_bytes(), np.uint8) for name, file in files.items()}
+        return contents | {name: stored(value) for name, value in tensors.items()}
 
 
 def main():

@@ -9,6 +9,7 @@ import sigrun
 
 CASES = stored_cases("flex_goldens")
 CHECKPOINT = CASES.pop("checkpoint")
+INDEX, DATA = CHECKPOINT.pop("index"), CHECKPOINT.pop("data")
 
 
 def type_of(array):
@@ -120,3 +121,73 @@ def test_a_broken_checkpoint_is_refused(tmp_path):
         path.write_bytes(whole[:end])
         with pytest.raises(RuntimeError, match="checkpoint"):
             restored(content, path)
+
+
+def bundle_model(tensors):
+    """Signatures save, restore and merge over TensorFlow's second format."""
+    save, restore, merge = mm.Graph("save"), mm.Graph("restore"), mm.Graph("merge")
+    paths = [g.add(mm.Tensor("path", [], "string")) for g in (save, restore, merge)]
+    values = [save.add(mm.Tensor(f"v{i}", list(x.shape), type_of(x))) for i, x in enumerate(tensors.values())]
+    save.inputs, restore.inputs = [paths[0], *values], [paths[1]]
+    names, parts = (
+        [g.add(mm.Tensor(n, [len(tensors)], "string", packed(t))) for g in (save, restore)]
+        for n, t in (("names", tensors), ("parts", [""] * len(tensors)))
+    )
+    options = {op: bytes(flexbuffers.Dumps([op, b""])) for op in ("SaveV2", "RestoreV2", "MergeV2Checkpoints")}
+    save.ops.append(mm.Op("FlexSaveV2", [paths[0], names[0], parts[0], *values], [], custom_options=options["SaveV2"]))
+    restore.outputs = [restore.add(mm.Tensor(f"o{i}", [], type_of(x))) for i, x in enumerate(tensors.values())]
+    restore.ops.append(mm.Op("FlexRestoreV2", [paths[1], names[1], parts[1]], restore.outputs, custom_options=options["RestoreV2"]))
+    to = merge.add(mm.Tensor("to", [], "string"))
+    one = merge.op("RESHAPE", [paths[2], merge.const([1], "int32")], [1], dtype="string")
+    merge.inputs = [paths[2], to]
+    merge.ops.append(mm.Op("FlexMergeV2Checkpoints", [one, to], [], custom_options=options["MergeV2Checkpoints"]))
+    save.outputs, merge.outputs = [paths[0]], [to]
+    model = mm.Model([save, restore, merge])
+    model.signatures = {
+        "save": (0, {"path": paths[0]} | {f"v{i}": v for i, v in enumerate(values)}, {"path": paths[0]}),
+        "restore": (1, {"path": paths[1]}, {f"o{i}": y for i, y in enumerate(restore.outputs)}),
+        "merge": (2, {"path": paths[2], "to": to}, {"to": to}),
+    }
+    return model.tobytes()
+
+
+def text(path):
+    return np.array(str(path).encode(), object)
+
+
+TENSORS = {name: value for name, value in CHECKPOINT.items() if name != "file"}
+
+
+def test_restores_a_bundle_of_tensorflow(tmp_path):
+    (tmp_path / "saved.index").write_bytes(INDEX.tobytes())
+    (tmp_path / "saved.data-00000-of-00001").write_bytes(DATA.tobytes())
+    got = restored(bundle_model(TENSORS), tmp_path / "saved")
+    for i, want in enumerate(TENSORS.values()):
+        check(got[f"o{i}"], want)
+
+
+def test_saves_merges_and_restores_a_bundle(tmp_path):
+    tensors = TENSORS | {"large": np.arange(40000, dtype="float32").reshape(200, 200)}
+    content = bundle_model(tensors)
+    interpreter = sigrun.Interpreter(model_content=content)
+    interpreter.get_signature_runner("save")(path=text(tmp_path / "a"), **{f"v{i}": as_input(x) for i, x in enumerate(tensors.values())})
+    interpreter.get_signature_runner("merge")(path=text(tmp_path / "a"), to=text(tmp_path / "b"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.data-00000-of-00001", "b.index"]
+    got = restored(content, tmp_path / "b")
+    for i, want in enumerate(tensors.values()):
+        check(got[f"o{i}"], want)
+
+
+def test_a_broken_bundle_is_refused(tmp_path):
+    content, data = bundle_model(TENSORS), bytearray(DATA.tobytes())
+    with pytest.raises((RuntimeError, ValueError), match="FlexRestoreV2 #0.*there is no checkpoint"):
+        restored(content, tmp_path / "saved")
+    (tmp_path / "saved.index").write_bytes(INDEX.tobytes())
+    path = tmp_path / "saved.data-00000-of-00001"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises((RuntimeError, ValueError), match="FlexRestoreV2 #0.*the checkpoint holds"):
+        restored(content, tmp_path / "saved")
+    data[5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises((RuntimeError, ValueError), match="FlexRestoreV2 #0.*wrong checksum"):
+        restored(content, tmp_path / "saved")

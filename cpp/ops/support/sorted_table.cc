@@ -21,13 +21,16 @@ constexpr auto kCrcTable = [] {
   return table;
 }();
 
-// CRC-32C, rotated and shifted: so that a checksum over data that holds checksums is no weaker.
+}  // namespace
+
 uint32_t MaskedCrc(std::string_view bytes) {
   uint32_t crc = ~0u;
   for (const char c : bytes) crc = kCrcTable[(crc ^ static_cast<uint8_t>(c)) & 255] ^ crc >> 8;
   crc = ~crc;
   return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
+
+namespace {
 
 struct Handle {
   uint64_t offset = 0, size = 0;
