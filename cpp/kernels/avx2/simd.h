@@ -43,6 +43,8 @@ SIGRUN_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {_mm256_fnmadd_ps(a.v, b.v,
 // a > b ? a : b and a < b ? a : b, also for NaN and signed zeros: b where the comparison is false.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+// A sum between bounds. NaN passes, a zero may lose its sign.
+SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)); }
 // 1 / x within 1 unit in the last place for normal x and results.
 SIGRUN_INLINE F32 Reciprocal(F32 x) { return Set1(1.0f) / x; }
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {_mm256_sqrt_ps(x.v)}; }

@@ -76,7 +76,7 @@ struct DepthwiseEnd {
   template <bool kPartial>
   SIGRUN_INLINE void Finish(F32 sum, float* to, int rest) const {
     if (has_residual) sum = sum + LoadChannels<kPartial>(to + residual, rest);
-    StoreChannels<kPartial>(to, Clamp(sum, low, high), rest);
+    StoreChannels<kPartial>(to, Bounded(sum, low, high), rest);
   }
   // After the channels from `first` on of some pixels are stored.
   SIGRUN_INLINE void Activate(float* out, ptrdiff_t stride, int32_t pixels, int32_t channels, int32_t first) const {

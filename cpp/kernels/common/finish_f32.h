@@ -22,7 +22,7 @@ SIGRUN_INLINE void FinishRows(const Sums& t, const float* products, ptrdiff_t st
   for (int32_t i = 0; i < rows; ++i, products += stride, output += t.output_stride) {
     for (int32_t c = 0; c < t.channels; c += F32::lanes) {
       const int rest = t.channels - c;
-      const F32 y = Clamp(FirstSum(t, output, c, rest) + Load(products + c), low, high);
+      const F32 y = Bounded(FirstSum(t, output, c, rest) + Load(products + c), low, high);
       if (rest >= F32::lanes) {
         Store(output + c, y);
       } else {

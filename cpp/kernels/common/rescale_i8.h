@@ -12,7 +12,7 @@ namespace sigrun::kernels {
 namespace {
 
 /// True if Rescaled(x, MakeRescale(multiplier, -shift, zero_point)) is MultiplyByQuantizedMultiplier(x, multiplier, shift) + zero_point for
-/// every x. The high product is at most `multiplier` in magnitude, so that nothing overflows before the last shift.
+/// every x, maybe saturated to 16 bits. The high product is at most `multiplier` in magnitude, so that nothing overflows before the last shift.
 SIGRUN_INLINE bool IsRescalable(int32_t multiplier, int32_t shift, int32_t zero_point) {
   if (multiplier < 0 || shift >= 0 || shift < -31) return false;
   const int64_t half = int64_t{1} << (-shift - 1), offset = static_cast<int64_t>(zero_point < 0 ? -zero_point : zero_point) << -shift;
@@ -34,7 +34,9 @@ SIGRUN_INLINE ByteOutput MakeByteOutput(int32_t zero_point, int32_t min, int32_t
   return {fits, whole, fits ? zero_point - offset : 0, low, high, SetBytes(offset != 0 ? 0x80 : 0)};
 }
 SIGRUN_INLINE ByteOutput MakeByteOutput(const RequantizeParams& p) { return MakeByteOutput(p.zero_point, p.min, p.max); }
-SIGRUN_INLINE Bytes ToBytes(I32 x, const ByteOutput& output) {
+/// x is I32, or what Rescaled gives.
+template <class Lanes>
+SIGRUN_INLINE Bytes ToBytes(Lanes x, const ByteOutput& output) {
   return MinSigned(MaxSigned(SaturateBytes(x), output.min), output.max) ^ output.flip;
 }
 

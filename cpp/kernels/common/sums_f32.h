@@ -75,7 +75,7 @@ SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
     SIGRUN_UNROLL
     for (int i = 0; i < kRows; ++i) {
       float* to = t.output + i * t.output_stride + v * F32::lanes;
-      const F32 y = Clamp(sum[i][v], low, high);
+      const F32 y = Bounded(sum[i][v], low, high);
       if (rest >= F32::lanes) {
         Store(to, y);
       } else {

@@ -27,10 +27,13 @@ SIGRUN_INLINE I32 MultiplyLane(I32 acc, int16x8_t a, int16x8_t w) {
 
 template <int kRows, int kLane>
 SIGRUN_INLINE void EightSteps(I32 (&acc)[kRows], const int16x8_t (&a)[kRows], const int8_t* weights) {
-  const int16x8_t w = vmovl_s8(vld1_s8(weights + kLane * kLanes));
+  const int8x16_t two = vld1q_s8(weights + kLane * kLanes);
+  const int16x8_t w0 = vmovl_s8(vget_low_s8(two)), w1 = vmovl_high_s8(two);
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) acc[r] = MultiplyLane<kLane>(acc[r], a[r], w);
-  if constexpr (kLane < 7) EightSteps<kRows, kLane + 1>(acc, a, weights);
+  for (int r = 0; r < kRows; ++r) acc[r] = MultiplyLane<kLane>(acc[r], a[r], w0);
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) acc[r] = MultiplyLane<kLane + 1>(acc[r], a[r], w1);
+  if constexpr (kLane < 6) EightSteps<kRows, kLane + 2>(acc, a, weights);
 }
 
 template <int kRows, int kVectors>

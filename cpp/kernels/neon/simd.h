@@ -57,6 +57,8 @@ SIGRUN_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {vfmsq_f32(c.v, a.v, b.v)};
 // a > b ? a : b and a < b ? a : b, also for NaN and signed zeros: b where the comparison is false, unlike FMAX and FMIN.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
+// A sum between bounds. NaN passes, a zero may lose its sign.
+SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return {vminq_f32(vmaxq_f32(x.v, low.v), high.v)}; }
 // 1 / x within 1 unit in the last place for normal x and results.
 SIGRUN_INLINE F32 Reciprocal(F32 x) { return Set1(1.0f) / x; }
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {vsqrtq_f32(x.v)}; }

@@ -66,17 +66,20 @@ SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
 
 /// The same plus a zero point, for a multiplier >= 0 and shift = -right < 0.
 struct Rescale {
-  I32 multiplier, shift, zero_point;
+  I32 multiplier, shift;
+  int16x8_t zero_point;
 };
 SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point) {
-  return {multiplier, {vnegq_s32(right.lo), vnegq_s32(right.hi)}, Set1(zero_point)};
+  return {multiplier, {vnegq_s32(right.lo), vnegq_s32(right.hi)}, vdupq_n_s16(static_cast<int16_t>(zero_point))};
 }
-SIGRUN_INLINE int32x4_t Rescaled(int32x4_t x, int32x4_t multiplier, int32x4_t shift, int32x4_t zero_point) {
+SIGRUN_INLINE int32x4_t Rescaled(int32x4_t x, int32x4_t multiplier, int32x4_t shift) {
   const int32x4_t high = vqrdmulhq_s32(x, multiplier);
-  return vaddq_s32(vrshlq_s32(vsraq_n_s32(high, high, 31), shift), zero_point);
+  return vrshlq_s32(vsraq_n_s32(high, high, 31), shift);
 }
-SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) {
-  return {Rescaled(x.lo, s.multiplier.lo, s.shift.lo, s.zero_point.lo), Rescaled(x.hi, s.multiplier.hi, s.shift.hi, s.zero_point.hi)};
+/// Saturated to 16 bits: what is beyond them is beyond a byte as well.
+SIGRUN_INLINE int16x8_t Rescaled(I32 x, const Rescale& s) {
+  const int16x4_t low = vqmovn_s32(Rescaled(x.lo, s.multiplier.lo, s.shift.lo));
+  return vqaddq_s16(vqmovn_high_s32(low, Rescaled(x.hi, s.multiplier.hi, s.shift.hi)), s.zero_point);
 }
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20.
@@ -153,10 +156,8 @@ SIGRUN_INLINE Bytes MinSigned(Bytes a, Bytes b) {
   return {vreinterpretq_u8_s8(vminq_s8(vreinterpretq_s8_u8(a.v), vreinterpretq_s8_u8(b.v)))};
 }
 /// Lanes saturated to int8, in the first kLanes bytes.
-SIGRUN_INLINE Bytes SaturateBytes(I32 x) {
-  const int8x8_t bytes = vqmovn_s16(vcombine_s16(vqmovn_s32(x.lo), vqmovn_s32(x.hi)));
-  return {vcombine_u8(vreinterpret_u8_s8(bytes), vdup_n_u8(0))};
-}
+SIGRUN_INLINE Bytes SaturateBytes(int16x8_t x) { return {vcombine_u8(vreinterpret_u8_s8(vqmovn_s16(x)), vdup_n_u8(0))}; }
+SIGRUN_INLINE Bytes SaturateBytes(I32 x) { return SaturateBytes(vqmovn_high_s32(vqmovn_s32(x.lo), x.hi)); }
 SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x) { vst1_u8(p, vget_low_u8(x.v)); }
 SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x, int32_t n) { WriteFew(p, vgetq_lane_u64(vreinterpretq_u64_u8(x.v), 0), n); }
 SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) {

@@ -26,12 +26,12 @@ SIGRUN_INLINE I32 DotLane(I32 acc, int8x16_t a, int8x16_t w0, int8x16_t w1) {
   return {vdotq_laneq_s32(acc.lo, w0, a, kLane), vdotq_laneq_s32(acc.hi, w1, a, kLane)};
 }
 
-template <int kRows, int kLane>
-SIGRUN_INLINE void FourSteps(I32 (&acc)[kRows], const int8x16_t (&a)[kRows], const int8_t* weights) {
+template <int kRows, int kLane, int kEnd>
+SIGRUN_INLINE void FewSteps(I32 (&acc)[kRows], const int8x16_t (&a)[kRows], const int8_t* weights) {
   const int8x16_t w0 = vld1q_s8(weights + kLane * 32), w1 = vld1q_s8(weights + kLane * 32 + 16);
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) acc[r] = DotLane<kLane>(acc[r], a[r], w0, w1);
-  if constexpr (kLane < 3) FourSteps<kRows, kLane + 1>(acc, a, weights);
+  if constexpr (kLane + 1 < kEnd) FewSteps<kRows, kLane + 1, kEnd>(acc, a, weights);
 }
 
 template <int kRows, int kVectors>
@@ -49,7 +49,13 @@ void Tile(const TileRun& run, int32_t* sums) {
       int8x16_t x[kRows];
       SIGRUN_UNROLL
       for (int r = 0; r < kRows; ++r) x[r] = vld1q_s8(in + r * a_stride);
-      FourSteps<kRows, 0>(acc, x, weights);
+      FewSteps<kRows, 0, 4>(acc, x, weights);
+    }
+    for (; k + 2 <= run.k_groups; k += 2, in += 8, weights += 2 * 32) {
+      int8x16_t x[kRows];
+      SIGRUN_UNROLL
+      for (int r = 0; r < kRows; ++r) x[r] = vcombine_s8(vld1_s8(in + r * a_stride), vdup_n_s8(0));
+      FewSteps<kRows, 0, 2>(acc, x, weights);
     }
     for (; k < run.k_groups; ++k, in += 4, weights += 32) {
       const int8x16_t w0 = vld1q_s8(weights), w1 = vld1q_s8(weights + 16);
