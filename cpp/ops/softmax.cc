@@ -69,9 +69,9 @@ Scaling PrepareScaling(const Prepare& p, float beta) {
 
 // The exponentials of all distances; what lies beyond `least` is 0.
 struct ExpTable {
-  std::array<int32_t, 256> exact = {};
-  std::array<int32_t, 256> rising = {};   // exact, from the farthest distance to 0
-  std::array<int32_t, 256> rounded = {};  // with 12 integer bits
+  std::array<int32_t, 256> exact = {};    // by distance
+  std::array<int32_t, 256> rising = {};   // the same from the farthest distance to 0
+  std::array<int32_t, 256> rounded = {};  // the same with 12 integer bits
   bool falls = false;
 };
 ExpTable MakeExpTable(const Scaling& scaling) {
@@ -79,22 +79,33 @@ ExpTable MakeExpTable(const Scaling& scaling) {
   for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) {
     const int32_t exp = ExpOfNegative(scaling(-d));
     table.exact[static_cast<size_t>(d)] = table.rising[static_cast<size_t>(255 - d)] = exp;
-    table.rounded[static_cast<size_t>(d)] = RoundingDivideByPOT(exp, kSumBits);
+    table.rounded[static_cast<size_t>(255 - d)] = RoundingDivideByPOT(exp, kSumBits);
   }
   table.falls = std::is_sorted(table.exact.rbegin(), table.exact.rend());
   return table;
 }
 
+// The bit that makes 8-bit values unsigned ones in the same order.
+template <class T>
+constexpr uint8_t kFlip = std::numeric_limits<T>::min() < 0 ? 0x80 : 0;
+
 template <class T>
 int32_t SumOfExps(const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
-  int64_t sum[4] = {};  // apart, so that they do not wait for each other
-  const auto exp = [&](int64_t c) -> int64_t { return exps.rounded[static_cast<size_t>(max - x[c])]; };
-  int64_t c = 0;
-  for (; c + 4 <= depth; c += 4) {
-    for (int i = 0; i < 4; ++i) sum[i] += exp(c + i);
+  constexpr int64_t kRun = 4096;  // exponentials are at most 2^19
+  const int32_t* of_value = exps.rounded.data() + 255 - (max - std::numeric_limits<T>::min());
+  int64_t sum = 0;
+  for (int64_t first = 0; first < depth; first += kRun) {
+    const int64_t end = std::min(depth, first + kRun);
+    uint32_t part[4] = {};  // apart, so that they do not wait for each other
+    const auto exp = [&](int64_t c) { return static_cast<uint32_t>(of_value[static_cast<uint8_t>(x[c]) ^ kFlip<T>]); };
+    int64_t c = first;
+    for (; c + 4 <= end; c += 4) {
+      for (int i = 0; i < 4; ++i) part[i] += exp(c + i);
+    }
+    for (; c < end; ++c) part[0] += exp(c);
+    for (const uint32_t p : part) sum += p;
   }
-  for (; c < depth; ++c) sum[0] += exp(c);
-  return static_cast<int32_t>(std::min<int64_t>(sum[0] + sum[1] + sum[2] + sum[3], INT32_MAX));
+  return static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
 }
 
 template <class F>
@@ -126,6 +137,22 @@ void EmitSoftmaxF32(Prepare& p, float beta) {
   EmitRows(p, 4, [beta, kernel = p.kernels().softmax_f32](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
     kernel(run.get<float>(in), run.get<float>(out), static_cast<int32_t>(depth), beta, rows);
   });
+}
+
+template <class T>
+struct Extremes {
+  T min, max;
+};
+// As unsigned bytes, of which every processor finds many at once.
+template <class T>
+Extremes<T> FindExtremes(const T* x, int64_t depth) {
+  uint8_t min = 255, max = 0;
+  for (int64_t c = 0; c < depth; ++c) {
+    const uint8_t value = static_cast<uint8_t>(static_cast<uint8_t>(x[c]) ^ kFlip<T>);
+    max = std::max(max, value);
+    min = std::min(min, value);
+  }
+  return {static_cast<T>(min ^ kFlip<T>), static_cast<T>(max ^ kFlip<T>)};
 }
 
 // What a row makes of the distances to its maximum. Where they fall, all that follows a 0 is 0.
@@ -164,11 +191,7 @@ void EmitSoftmax(Prepare& p, float beta) {
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const T* x = run.get<T>(in) + r * depth;
       Y* y = run.get<Y>(out) + r * depth;
-      T max = x[0], min = x[0];
-      for (int64_t c = 1; c < depth; ++c) {
-        max = x[c] > max ? x[c] : max;
-        min = x[c] < min ? x[c] : min;
-      }
+      const auto [min, max] = FindExtremes(x, depth);
       int bits_over_unit = 0;
       const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max), &bits_over_unit);
       const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
