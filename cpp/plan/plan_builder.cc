@@ -650,6 +650,7 @@ std::shared_ptr<const Plan> Prepare::PlanSubgraph(uint32_t subgraph, std::vector
   Check(input_shapes.size() == graph.inputs.size(), "it has ", input_shapes.size(), " inputs for subgraphs[", subgraph, "], which has ", graph.inputs.size());
   PlanContext context = builder_.context_;
   context.loop = loop;
+  context.next_states.clear();  // they are values of the graph around it
   if (context.subgraphs_left == nullptr) context.subgraphs_left = builder_.subgraphs_left_;
   if (++context.depth > kMostDepth) Refuse(StatusCode::kInvalidArgument, Concat("subgraphs[", subgraph, "] is nested more than ", kMostDepth, " deep"));
   if (context.subgraphs_left == nullptr) context.subgraphs_left = builder_.subgraphs_left_ = std::make_shared<int>(kMostSubgraphs);

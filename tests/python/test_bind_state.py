@@ -102,6 +102,25 @@ def test_operators_that_need_the_old_value_get_it(builder):
     np.testing.assert_array_equal(runner.get_tensor("x"), state)
 
 
+def test_states_of_a_graph_with_subgraphs(builder):
+    """IF runs other subgraphs, whose values have numbers of their own."""
+    main = builder.Graph("main")
+    up, x = main.input("up", [], "bool"), main.input("x", [64])
+    moved = main.op("IF", [up, x], [64], "IfOptions", dtype="float32", thenSubgraphIndex=1, elseSubgraphIndex=2)
+    model = builder.served(main, x=moved, twice=main.binary("ADD", moved, moved))
+    for name, code in (("then", "ADD"), ("else", "SUB")):
+        g = builder.Graph(name)
+        g.outputs = [g.binary(code, g.input("x", [64]), g.const(np.ones(64), "float32"))]
+        model.graphs.append(g)
+    runner = sigrun.Interpreter(model_content=model.tobytes()).get_signature_runner()
+    runner.bind_state(["x"])
+    total = 0
+    for up in (True, True, False, True, True):
+        total += 1 if up else -1
+        np.testing.assert_array_equal(runner(up=np.array(up))["twice"], np.full(64, 2 * total, np.float32))
+        np.testing.assert_array_equal(runner.get_tensor("x"), np.full(64, total, np.float32))
+
+
 def test_errors_come_before_changes(decode, model_path):
     decode.bind_state(CACHES)
     _, second = by_hand(model_path, 2)
