@@ -3,6 +3,7 @@
 #include "ops/op.h"
 #include "ops/support/gemm.h"
 #include "ops/support/gemm_i16.h"
+#include "ops/support/window_columns.h"
 #include "ops/support/winograd.h"
 
 // CONV_2D: input [batch, height, width, channels], filter [out_channels, kernel_height, kernel_width, channels / groups], bias
@@ -66,7 +67,8 @@ void PrepareConv2D(Prepare& p) {
   }
   if (p.type(kFilter) == TensorType::kFloat32) {
     const std::optional<WinogradForm> winograd = ChooseWinograd(p, gemm);
-    return winograd.has_value() ? EmitWinogradF32(p, gemm, *winograd) : EmitGemmF32(p, gemm);
+    if (winograd.has_value()) return EmitWinogradF32(p, gemm, *winograd);
+    return SuitsWindowColumns(p, gemm) ? EmitWindowColumnsF32(p, gemm) : EmitGemmF32(p, gemm);
   }
   CheckIntWeights(p, kFilter);
   // The reference quantises images asymmetrically where the filter's channels differ in scale, symmetrically where they do not.

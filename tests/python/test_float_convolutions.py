@@ -1,0 +1,90 @@
+"""Float convolutions that are not computed as they are written give what LiteRT's reference kernels give, on any number of threads."""
+
+import numpy as np
+import pytest
+from one_op import Const, arguments, build, case, check_against_litert, compare, litert, mm
+
+import sigrun
+
+RNG = np.random.default_rng(3)
+ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 3}
+
+
+def conv(x_shape, w_shape, stride=1, dilation=1, padding=mm.SAME, activation="none"):
+    out, (kernel_h, kernel_w) = w_shape[0], w_shape[1:3]
+    sides = []
+    for size, kernel in zip(x_shape[1:3], (kernel_h, kernel_w), strict=True):
+        step, spread = (stride, dilation) if kernel > 1 else (1, 1)
+        window = (kernel - 1) * spread + 1
+        sides.append(-(-size // step) if padding == mm.SAME else (size - window) // step + 1)
+    by_axis = {f"{name}{axis}{suffix}": value if kernel > 1 else 1
+               for axis, kernel in (("H", kernel_h), ("W", kernel_w))
+               for name, suffix, value in (("stride", "", stride), ("dilation", "Factor", dilation))}  # fmt: skip
+    inputs = [
+        RNG.normal(0, 1, x_shape).astype("float32"),
+        RNG.normal(0, 0.3, w_shape).astype("float32").view(Const),
+        RNG.normal(0, 1, out).astype("float32").view(Const),
+    ]
+    output = ("float32", (x_shape[0], *sides, out))
+    return case("CONV_2D", inputs, output, options="Conv2DOptions", padding=padding,
+                fusedActivationFunction=ACTIVATIONS[activation], **by_axis)  # fmt: skip
+
+
+LINES = {
+    "3 taps": conv((2, 1, 49, 64), (96, 1, 3, 64)),
+    "5 taps": conv((1, 3, 98, 40), (64, 1, 5, 40), activation="relu6"),
+    "7 taps by 2": conv((1, 1, 61, 48), (40, 1, 7, 48), stride=2),
+    "dilated": conv((1, 1, 136, 32), (33, 1, 3, 32), dilation=4, padding=mm.VALID, activation="relu"),
+    "of a column": conv((1, 80, 1, 32), (64, 5, 1, 32)),
+}
+COLUMNS = {
+    "9x9 to an image": conv((2, 24, 20, 16), (3, 9, 9, 16), activation="relu6"),
+    "a mask": conv((1, 15, 17, 24), (1, 3, 3, 24)),
+    "valid": conv((1, 12, 14, 32), (2, 3, 5, 32), padding=mm.VALID, activation="relu"),
+    "dilated columns": conv((1, 16, 18, 20), (4, 5, 5, 20), dilation=2),
+    "by 7x7": conv((1, 9, 30, 16), (5, 7, 7, 16)),
+}
+
+
+@pytest.mark.parametrize("c", [pytest.param(c, id=name) for name, c in (LINES | COLUMNS).items()])
+def test_equals_the_reference(c):
+    check_against_litert(c)
+    results = []
+    for threads in (1, 2):
+        runner = sigrun.Interpreter(model_content=build(c), num_threads=threads).get_signature_runner()
+        results.append(runner(**arguments(c))["o0"].copy())
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("after", ["TANH", "LOGISTIC", "HARD_SWISH", "ADD"])
+def test_of_few_channels_is_followed_by_a_function(after):
+    c = COLUMNS["9x9 to an image"]
+    shape = list(c.outputs[0][1])
+    g = mm.Graph("main")
+    x, w, b = (g.add(mm.Tensor(f"i{i}", list(v.shape), "float32", np.asarray(v) if i > 0 else None)) for i, v in enumerate(c.inputs))
+    g.inputs = [x]
+    y, z = (g.add(mm.Tensor(name, shape, "float32")) for name in ("y", "o0"))
+    g.ops.append(mm.Op("CONV_2D", [x, w, b], [y], c.options, c.fields | {"fusedActivationFunction": 0}))
+    if after == "ADD":
+        r = g.add(mm.Tensor("r", shape, "float32"))
+        g.inputs.append(r)
+        g.ops.append(mm.Op("ADD", [y, r], [z], "AddOptions", {"fusedActivationFunction": 1}))
+    else:
+        g.ops.append(mm.Op(after, [y], [z]))
+    content = mm.served(g, o0=z).tobytes()
+    values = {"i0": c.inputs[0] / 10} | ({"r": RNG.normal(0, 3, shape).astype("float32")} if after == "ADD" else {})
+    want = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    got = sigrun.Interpreter(model_content=content)
+    compare(got.get_signature_runner()(**values), want.get_signature_runner()(**values))
+
+
+@pytest.mark.parametrize(("cases", "word"), [(LINES, "Winograd F("), (COLUMNS, "columns summed")])
+def test_is_computed_otherwise(cases, word):
+    if sigrun.build_info()["tier_in_use"] == "scalar":
+        return  # which computes all as they are written
+    kernels = []
+    for c in cases.values():
+        runner = sigrun.Interpreter(model_content=build(c)).get_signature_runner()
+        runner(**arguments(c))
+        kernels += [step.kernel for step in runner.plan.steps if step.kernel]
+    assert any(word in kernel for kernel in kernels), kernels
