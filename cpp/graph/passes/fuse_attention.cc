@@ -173,9 +173,10 @@ class Matcher {
 
   bool FitsAsMask(int32_t mask, int32_t scores) const {
     const Shape &m = ShapeOf(mask), &s = ShapeOf(scores);
-    if (!IsFloat(mask) || m.size() > s.size() || s.size() > 4 || m.empty() || m.back() != s.back()) return false;
+    if (!IsFloat(mask) || m.size() > 4 || s.size() > 4 || m.empty() || s.empty() || m.back() != s.back()) return false;
+    // A mask of more dimensions gives the sum as many: that is a reshape.
     for (size_t d = 1; d <= m.size(); ++d) {
-      const int32_t extent = m[m.size() - d], whole = s[s.size() - d];
+      const int32_t extent = m[m.size() - d], whole = d <= s.size() ? s[s.size() - d] : 1;
       if (extent != whole && extent != 1) return false;
     }
     return true;
