@@ -24,8 +24,8 @@ void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::v
   if (p.output_elements(0) == 0) return;
   const auto& kernels = p.kernels();
   const int32_t blocks = s.k / s.block, unit = kernels::kLowBitUnit, stride = (s.block + unit - 1) / unit * unit;
-  p.Explain(Concat("activations rounded to 8 bits, matrix product ", rows, " x ", s.k, " x ", s.n, " with ", s.bits, "-bit weights in blocks of ",
-                   s.block, ", ", kernels.tier));
+  p.Explain(Concat("activations rounded to 8 bits, matrix product ", rows, " x ", s.k, " x ", s.n, " with ", s.bits,
+                   "-bit weights in blocks of ", s.block, ", ", kernels.tier));
   const Packed packed = PackWeights(p, kFilter, -1, Concat("few bits ", s.n, "x", s.k, " in blocks of ", s.block),
                                     kernels.pack_low_bits_bytes(s), 0,
                                     [s, scale, pack = kernels.pack_low_bits](const void* w, const void*, std::byte* to, std::byte*) {

@@ -35,9 +35,11 @@ int32_t TensorOf(const std::vector<std::pair<std::string, int32_t>>& map, const 
 }
 
 // Throws unless the output can become the input.
-void CheckState(const std::string& key, const std::string& input_name, const Tensor& input, const std::string& output_name, const Tensor& output) {
+void CheckState(const std::string& key, const std::string& input_name, const Tensor& input, const std::string& output_name,
+                const Tensor& output) {
   const auto refuse = [&](const auto&... why) {
-    Fail(StatusCode::kInvalidArgument, "signature '", key, "': input '", input_name, "' cannot be bound to output '", output_name, "': ", why...);
+    Fail(StatusCode::kInvalidArgument, "signature '", key, "': input '", input_name, "' cannot be bound to output '", output_name, "': ",
+         why...);
   };
   if (input.type() != output.type()) refuse("they are ", TensorTypeName(input.type()), " and ", TensorTypeName(output.type()));
   if (input.type() == TensorType::kString) refuse("strings have no memory of fixed size");

@@ -45,9 +45,9 @@ SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
 }
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
-  const __m256i low = _mm256_add_epi16(_mm256_maddubs_epi16(w[0].v, BroadcastFour(a)), _mm256_maddubs_epi16(w[1].v, BroadcastFour(a + 4)));
-  const __m256i high = _mm256_add_epi16(_mm256_maddubs_epi16(w[2].v, BroadcastFour(a + 8)), _mm256_maddubs_epi16(w[3].v, BroadcastFour(a + 12)));
-  sum[0].v = _mm256_add_epi32(sum[0].v, _mm256_madd_epi16(_mm256_add_epi16(low, high), _mm256_set1_epi16(1)));
+  const auto pairs = [&](int i) __attribute__((always_inline)) { return _mm256_maddubs_epi16(w[i].v, BroadcastFour(a + 4 * i)); };
+  const __m256i all = _mm256_add_epi16(_mm256_add_epi16(pairs(0), pairs(1)), _mm256_add_epi16(pairs(2), pairs(3)));
+  sum[0].v = _mm256_add_epi32(sum[0].v, _mm256_madd_epi16(all, _mm256_set1_epi16(1)));
 }
 #endif
 

@@ -97,7 +97,8 @@ SIGRUN_INLINE void Transpose(F32 (&rows)[16]) {
   SIGRUN_UNROLL
   for (int c = 0; c < 4; ++c) {
     const __m512 a = _mm512_shuffle_f32x4(four[c].v, four[4 + c].v, 0x88), b = _mm512_shuffle_f32x4(four[c].v, four[4 + c].v, 0xdd);
-    const __m512 d = _mm512_shuffle_f32x4(four[8 + c].v, four[12 + c].v, 0x88), e = _mm512_shuffle_f32x4(four[8 + c].v, four[12 + c].v, 0xdd);
+    const __m512 d = _mm512_shuffle_f32x4(four[8 + c].v, four[12 + c].v, 0x88);
+    const __m512 e = _mm512_shuffle_f32x4(four[8 + c].v, four[12 + c].v, 0xdd);
     rows[c].v = _mm512_shuffle_f32x4(a, d, 0x88);
     rows[4 + c].v = _mm512_shuffle_f32x4(b, e, 0x88);
     rows[8 + c].v = _mm512_shuffle_f32x4(a, d, 0xdd);

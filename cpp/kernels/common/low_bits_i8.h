@@ -14,11 +14,12 @@
 //   DotEach(sum, bytes, factor)             sum + factor * the four bytes of each lane, which are at most 60,
 //   DotUnit(sums, w, a)                     sums + products of a unit: w[4], sixteen k of kLanes channels, all unsigned, by sixteen int8,
 //   kLowBitRows, kLowBitParts               the most rows of a tile; parts of a single row's sums that hide the latency of DotUnit.
-// Packed: a header, then panels of kLanes channels, each its scales [block][lane], in binary16 if that loses nothing, and its weights + 2^(bits
-// - 1) [block][unit], 16 k of all lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
+// Packed: a header, then panels of kLanes channels, each its scales [block][lane], in binary16 if that loses nothing, and its weights, above
+// their least value, [block][unit], 16 k of all lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
 // Trick: the weights stay unsigned, since the first operand of vpdpbusd and vpmaddubsw is; what that adds is taken off by the sums of the
-// activations. The sums of the weights, which the zero points need, are made of the bytes in registers. On a Zen 5 one row takes weights
-// at 80 to 90 GB/s (AVX-512; 40 with AVX2) of the 80 (memory) to 125 (L3) that a plain read reaches; eight rows at 550 to 800 GOP/s.
+// activations. The sums of the weights, which the zero points need, are made of the bytes in registers. The next panel is asked for ahead:
+// the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 90 GB/s (AVX-512; 40 with AVX2) of the 125 that a plain
+// read from L3 reaches; eight rows at 550 to 800 GOP/s.
 namespace sigrun::kernels {
 namespace {
 

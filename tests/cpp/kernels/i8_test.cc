@@ -297,16 +297,17 @@ std::vector<float> RunLowBits(const Kernels& kernels, const LowBitCase& c) {
   const int32_t groups = (s.n + kLowBitChannels - 1) / kLowBitChannels;
   std::vector<Range> ranges = c.whole ? std::vector<Range>{{0, groups}} : UnevenRanges(groups);
   for (size_t i = ranges.size(); i-- > 0;) {
-    kernels.low_bits_f32(s, {rows.data(), sums.data(), row_scale.data(), c.zero_points ? zero_points.data() : nullptr, c.rows}, packed.data(),
-                         c.whole ? bias.data() : nullptr, c.whole ? ClampF32{-1.0f, 6.0f} : ClampF32{-kInfinity, kInfinity}, output.data(),
-                         ranges[i]);
+    const LowBitRows taken{rows.data(), sums.data(), row_scale.data(), c.zero_points ? zero_points.data() : nullptr, c.rows};
+    kernels.low_bits_f32(s, taken, packed.data(), c.whole ? bias.data() : nullptr,
+                         c.whole ? ClampF32{-1.0f, 6.0f} : ClampF32{-kInfinity, kInfinity}, output.data(), ranges[i]);
   }
   return output;
 }
 
 TEST(LowBitsF32, EveryTierEqualsScalar) {
   for (const int32_t bits : {4, 2}) {
-    for (const auto& [n, k, block] : {std::array{1, 1, 1}, {16, 32, 32}, {19, 96, 32}, {100, 96, 16}, {33, 70, 35}, {7, 1000, 1000}, {48, 256, 64}}) {
+    for (const auto& [n, k, block] :
+         {std::array{1, 1, 1}, {16, 32, 32}, {19, 96, 32}, {100, 96, 16}, {33, 70, 35}, {7, 1000, 1000}, {48, 256, 64}}) {
       for (const int32_t rows : {1, 2, 3, 4, 7, 8, 21}) {
         for (int mode = 0; mode < 8; ++mode) {
           const LowBitCase c{{bits, n, k, block}, rows, (mode & 1) != 0, (mode & 2) != 0, (mode & 4) != 0};
