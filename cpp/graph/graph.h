@@ -63,6 +63,8 @@ struct Node {
   kernels::ActivationF32 function = kernels::ActivationF32::kNone;
   float alpha = 0.0f;
   int32_t slope = -1, residual = -1;  // positions in `inputs`, or -1
+  // What an operator with kFusesSum adds a residual to: its 8-bit result as intermediates[0] says it is quantised, under this activation.
+  schema::Activation inner_activation = schema::Activation::kNone;
 };
 
 struct Graph {

@@ -92,6 +92,9 @@ struct RequantizeParams {
   int32_t max;
   /// If not null, conv_i8 takes x * scale[n] in double, rounded half away from zero, for the fixed-point product: LiteRT's FULLY_CONNECTED.
   const double* scale = nullptr;
+  /// If not null, conv_i8 adds the residual to its int8 output, as add_i8 does. The residual is laid out as the output, and may be it.
+  const struct AddI8Params* add = nullptr;
+  const int8_t* residual = nullptr;
 };
 
 /// 8-bit activations of a quantised kernel. uint8 data is taken as int8 by flipping the top bit: value - 128, zero_point - 128.
@@ -313,6 +316,13 @@ struct Kernels {
   /// y[i] = a[i] * weights[0] + b[i] * weights[1] + c[i] * weights[2] + d[i] * weights[3], summed in the order a, c, b, d: the four
   /// neighbours top left, top right, bottom left and bottom right of a resized pixel.
   void (*mix_f32)(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n);
+  /// y[i] = a[i] * weights[0] + b[i] * weights[1]; what comes of it fits 16 bits.
+  void (*mix_i8)(const int8_t* a, const int8_t* b, const int16_t* weights, int16_t* y, size_t n);
+  /// The same over 2^shift, rounded half away from zero; the sums and half of 2^shift more fit 16 bits, what comes of it 8.
+  void (*mix_i16)(const int16_t* a, const int16_t* b, const int16_t* weights, int32_t shift, int8_t* y, size_t n);
+  /// y[i] += x[i], wrapping
+  void (*accumulate_i8)(const int8_t* x, int32_t* y, size_t n);
+  void (*accumulate_u8)(const uint8_t* x, int32_t* y, size_t n);
 };
 
 /// One instruction-set tier, lowest first. `supported` says whether this machine has every feature that the tier's code uses.

@@ -92,14 +92,7 @@ QuantizedOperands Affines(const Prepare& p) { return {InputAffine(p, 0), InputAf
 
 kernels::AddI8Params AddParams(const Prepare& p) {
   const auto [a, b, y] = Affines(p);
-  const int32_t left_shift = p.type(0) == TensorType::kInt16 ? 15 : 20;
-  const double twice_max_scale = 2 * std::max(a.scale, b.scale);
-  const FixedPoint ma = QuantizeMultiplier(a.scale / twice_max_scale);
-  const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
-  const FixedPoint my = QuantizeMultiplier(twice_max_scale / (static_cast<float>(1 << left_shift) * y.scale));
-  const QuantizedRange range = QuantizedActivationRange(p, 0);
-  return {left_shift, -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier,
-          mb.shift,   y.zero_point,  my.multiplier, my.shift, range.min,     range.max};
+  return QuantizedSum(a, b, y, p.type(0) == TensorType::kInt16 ? 15 : 20, QuantizedActivationRange(p, 0));
 }
 
 // The sum or difference of one pair, without a kernel. A SUB needs it where the kernel, which adds a negated product, could round a tie the

@@ -76,6 +76,7 @@ class Prepare {
   };
   Affine affine(int i) const;
   Affine output_affine(int o) const;
+  Affine intermediate_affine(int i) const;
 
   /// Throws unless the type is among `allowed`; the message names the operand.
   void CheckType(int i, std::initializer_list<TensorType> allowed) const;
@@ -200,6 +201,7 @@ enum OpTraits : uint32_t {
   kImpure = 2,         // has state or effects: never folded, never dropped
   kReadsShapes = 4,    // reads no input but its shape, so that the outputs are known while planning
   kFusesEpilogue = 8,  // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
+  kFusesSum = 16,      // prepare honours Node::residual where input, weights and output are int8; it has three operands
 };
 
 struct OpDef {

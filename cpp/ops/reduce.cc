@@ -182,6 +182,17 @@ struct SumF32 {
   void Columns(float* sums, const float* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
 };
 
+// Sums of bytes.
+template <class T>
+struct SumBytes {
+  void (*accumulate)(const T*, int32_t*, size_t);
+  int32_t Initial() const { return 0; }
+  void Run(int32_t& s, const T* x, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) s = kernels::WrapAdd(s, x[i]);
+  }
+  void Columns(int32_t* sums, const T* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
+};
+
 template <class Sum>
 auto WrappingSum() {
   return MakeFold(Sum{0}, [](Sum a, auto b) { return WrappingAdd(a, static_cast<Sum>(b)); });
@@ -236,10 +247,17 @@ void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
     m.shift -= shift;
   }
   const int32_t zeros = static_cast<int32_t>(static_cast<uint32_t>(input.zero_point) * static_cast<uint32_t>(r.count));
-  EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), [m, zeros, output](int32_t sum) {
+  const auto finish = [m, zeros, output](int32_t sum) {
     const int32_t y = kernels::WrapAdd(ScaleBy(kernels::WrapSub(sum, zeros), m.multiplier, m.shift), output.zero_point);
     return static_cast<T>(kernels::ClampI32(y, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
-  });
+  };
+  if constexpr (std::is_same_v<T, int8_t>) {
+    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_i8}, finish);
+  } else if constexpr (std::is_same_v<T, uint8_t>) {
+    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_u8}, finish);
+  } else {
+    EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), finish);
+  }
 }
 
 void EmitSumF32(Prepare& p, const Reduction& r, bool mean) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <type_traits>
@@ -108,43 +109,28 @@ int32_t WeightBits(const std::vector<Neighbours<int32_t>>& neighbours) {
   return 10 - std::countr_zero(any);
 }
 
-// A line of output in two passes: between the lines above and below, then between columns of what that gives. A store of bytes may change
-// any memory, so that everything else is said to stand apart.
-void BetweenLines(const auto* __restrict top, const auto* __restrict bottom, int16_t above, int16_t below, int16_t* __restrict to,
-                  ptrdiff_t n) {
-  for (ptrdiff_t i = 0; i < n; ++i) to[i] = static_cast<int16_t>(top[i] * above + bottom[i] * below);
-}
-template <class T>
-void BetweenColumns(const int16_t* __restrict left, const int16_t* __restrict right, int16_t before, int16_t after, int32_t shift,
-                    T* __restrict to, ptrdiff_t n) {
-  const auto half = static_cast<int16_t>((1 << shift) >> 1);
-  // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
-  const auto less = static_cast<int16_t>(half == 0 ? 0 : -1);
-  for (ptrdiff_t i = 0; i < n; ++i) {
-    const auto sum = static_cast<int16_t>(left[i] * before + right[i] * after);
-    to[i] = static_cast<T>(static_cast<int16_t>(sum + half + ((sum >> 15) & less)) >> shift);
-  }
-}
-
-/// The same pixels as MixPixel's from weights in units of 2^-y_bits and 2^-x_bits.
-template <class T>
-void MixLineSmall(const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy,
-                  const std::vector<Neighbours<int32_t>>& xs, int16_t* between, T* to) {
+/// The same pixels as MixPixel's from weights in units of 2^-y_bits and 2^-x_bits, in two passes: between the lines above and below, then
+/// between columns of what that gives.
+void MixLineSmall(const kernels::Kernels& k, const Geometry& g, SmallWeights bits, const int8_t* top, const int8_t* bottom, int32_t wy,
+                  const std::vector<Neighbours<int32_t>>& xs, int16_t* between, int8_t* to) {
   const ptrdiff_t depth = g.depth;
-  const auto below = static_cast<int16_t>(wy >> (10 - bits.y_bits)), above = static_cast<int16_t>((1 << bits.y_bits) - below);
-  BetweenLines(top, bottom, above, below, between, g.in_width * depth);
+  const auto split = [](int32_t weight, int32_t to_bits) {
+    const int32_t second = weight >> (10 - to_bits);
+    return std::array<int16_t, 2>{static_cast<int16_t>((1 << to_bits) - second), static_cast<int16_t>(second)};
+  };
+  k.mix_i8(top, bottom, split(wy, bits.y_bits).data(), between, static_cast<size_t>(g.in_width * depth));
   for (const auto& x : xs) {
-    const auto after = static_cast<int16_t>(x.weight >> (10 - bits.x_bits)), before = static_cast<int16_t>((1 << bits.x_bits) - after);
-    BetweenColumns(between + x.first * depth, between + x.second * depth, before, after, bits.y_bits + bits.x_bits, to, depth);
+    k.mix_i16(between + x.first * depth, between + x.second * depth, split(x.weight, bits.x_bits).data(), bits.y_bits + bits.x_bits, to,
+              static_cast<size_t>(depth));
     to += depth;
   }
 }
 
 template <class T>
-void MixLine(const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy, const std::vector<Neighbours<int32_t>>& xs,
-             [[maybe_unused]] void* scratch, T* to) {
+void MixLine([[maybe_unused]] const kernels::Kernels& k, const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy,
+             const std::vector<Neighbours<int32_t>>& xs, [[maybe_unused]] void* scratch, T* to) {
   if constexpr (sizeof(T) == 1) {
-    if (bits.fit()) return MixLineSmall(g, bits, top, bottom, wy, xs, static_cast<int16_t*>(scratch), to);
+    if (bits.fit()) return MixLineSmall(k, g, bits, top, bottom, wy, xs, static_cast<int16_t*>(scratch), to);
   }
   for (const auto& x : xs) {
     const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
@@ -156,8 +142,9 @@ void MixLine(const Geometry& g, SmallWeights bits, const T* top, const T* bottom
 void ScaleBytes(const uint8_t* __restrict from, float scale, float* __restrict to, ptrdiff_t n) {
   for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i] * scale;
 }
-// In the order of LiteRT's sum, which decides what is rounded up. Half up, as only what is not negative matters; the addend is the float
-// below 0.5, so that the float below 0.5 does not become 1.
+// A store of bytes may change any memory, so that everything else is said to stand apart. In the order of LiteRT's sum, which decides what
+// is rounded up. Half up, as only what is not negative matters; the addend is the float below 0.5, so that the float below 0.5 does not
+// become 1.
 void BetweenColumns(const float* __restrict a, const float* __restrict c, const float* __restrict b, const float* __restrict d, float vx,
                     float wx, uint8_t* __restrict to, ptrdiff_t n) {
   for (ptrdiff_t i = 0; i < n; ++i) {
@@ -167,8 +154,8 @@ void BetweenColumns(const float* __restrict a, const float* __restrict c, const 
   }
 }
 
-void MixLine(const Geometry& g, SmallWeights, const uint8_t* top, const uint8_t* bottom, float wy, const std::vector<Neighbours<float>>& xs,
-             void* scratch, uint8_t* to) {
+void MixLine(const kernels::Kernels&, const Geometry& g, SmallWeights, const uint8_t* top, const uint8_t* bottom, float wy,
+             const std::vector<Neighbours<float>>& xs, void* scratch, uint8_t* to) {
   const ptrdiff_t depth = g.depth, n = g.in_width * depth;
   float *above = static_cast<float*>(scratch), *below = above + n;
   ScaleBytes(top, 1 - wy, above, n);
@@ -185,13 +172,14 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>>
   SmallWeights bits;
   if constexpr (std::is_same_v<Weight, int32_t>) bits = {WeightBits(ys), WeightBits(xs)};
   const auto scratch = WorkerScratch(p, sizeof(T) == 1 ? static_cast<size_t>(g.in_width) * g.depth * 2 * sizeof(float) : 0);
-  p.Emit([g, bits, scratch, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([g, bits, scratch, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
+          out = p.out(0)](RunContext& run) noexcept {
     run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int worker) {
       for (int32_t line = lines.begin; line < lines.end; ++line) {
         const auto& y = ys[static_cast<size_t>(line % g.out_height)];
         const T* top = g.Line(run.get<T>(in), line, y.first);
         const T* bottom = g.Line(run.get<T>(in), line, y.second);
-        MixLine(g, bits, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
+        MixLine(*k, g, bits, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
       }
     });
   });

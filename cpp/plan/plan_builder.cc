@@ -431,6 +431,9 @@ const Quantization& Prepare::intermediate_quantization(int i) const {
 }
 Prepare::Affine Prepare::affine(int i) const { return AffineOf(*this, quantization(i), "input", i); }
 Prepare::Affine Prepare::output_affine(int o) const { return AffineOf(*this, output_quantization(o), "output", o); }
+Prepare::Affine Prepare::intermediate_affine(int i) const {
+  return AffineOf(*this, intermediate_quantization(i), "intermediate tensor", i);
+}
 void Prepare::CheckType(int i, std::initializer_list<TensorType> allowed) const { CheckTypeIn(*this, type(i), allowed, "input", i); }
 void Prepare::CheckOutputType(int o, std::initializer_list<TensorType> allowed) const {
   CheckTypeIn(*this, output_type(o), allowed, "output", o);

@@ -117,15 +117,31 @@ TEST_F(Passes, EpiloguesJoinTheirConvolution) {
   EXPECT_FALSE(passes::FuseEpilogues(graph));
 }
 
-TEST_F(Passes, EpiloguesOfSeveralReadersAndOfIntegersStay) {
+TEST_F(Passes, EpiloguesOfSeveralReadersStay) {
   Graph graph = Build("blocks_float32");
   passes::FuseActivations(graph);
   // Every value is read once more.
   const size_t values = graph.values.size();
   for (size_t v = 0; v < values; ++v) graph.outputs.push_back(static_cast<int32_t>(v));
   EXPECT_FALSE(passes::FuseEpilogues(graph));
-  Graph integers = Build("convnet_int8");
-  EXPECT_FALSE(passes::FuseEpilogues(integers));
+}
+
+TEST_F(Passes, ResidualsAreAllThatConvolutionsOfIntegersTake) {
+  Graph graph = Build("convnet_int8");
+  passes::FuseActivations(graph);
+  ASSERT_EQ(Count(graph, "ADD"), 1);
+  EXPECT_TRUE(passes::FuseEpilogues(graph));
+  EXPECT_EQ(Count(graph, "ADD"), 0);
+  int residuals = 0;
+  for (const Node& node : graph.nodes) {
+    EXPECT_EQ(node.function, kernels::ActivationF32::kNone);
+    if (node.residual < 0) continue;
+    ++residuals;
+    // The result that is added to keeps its own quantisation.
+    ASSERT_EQ(node.intermediates.size(), 1u);
+    EXPECT_NE(node.intermediates[0], node.outputs[0]);
+  }
+  EXPECT_EQ(residuals, 1);
 }
 
 TEST_F(Passes, AnActivationThatTwoReadersNeedStays) {

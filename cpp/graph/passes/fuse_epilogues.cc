@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string_view>
 
@@ -119,14 +120,37 @@ class EpilogueFuser {
       return false;
     }
     const size_t first = producer_[Index(operands[0])] > producer_[Index(operands[1])] ? 0 : 1;
-    return FuseResidual(i, operands[first], operands[1 - first]) || FuseResidual(i, operands[1 - first], operands[first]);
+    for (const size_t sum : {first, 1 - first}) {
+      const int32_t v = operands[sum], residual = operands[1 - sum];
+      Node* source = Open(v, 1);
+      if (source == nullptr) source = OpenBytes(v, residual, graph_.nodes[i].outputs[0]);
+      if (FuseResidual(i, source, residual)) return true;
+    }
+    return false;
   }
 
-  bool FuseResidual(size_t i, int32_t sum, int32_t residual) {
-    Node* source = Open(sum, 1);
+  // The node that computes value v, which nothing else reads, by int8 products; the sum with the residual is int8 as well.
+  Node* OpenBytes(int32_t v, int32_t residual, int32_t result) {
+    if (producer_[Index(v)] < 0 || uses_[Index(v)] != 1) return nullptr;
+    Node& node = graph_.nodes[Index(producer_[Index(v)])];
+    const bool fits = (node.op->traits & kFusesSum) != 0 && node.outputs.size() == 1 && node.inputs.size() >= 2;
+    if (!fits || !node.intermediates.empty()) return nullptr;
+    const std::array<int32_t, 5> bytes = {node.inputs[0], node.inputs[1], v, residual, result};
+    const bool all = std::all_of(bytes.begin(), bytes.end(),
+                                 [&](int32_t k) { return k >= 0 && graph_.values[Index(k)].type == TensorType::kInt8; });
+    const bool scaled = all && std::all_of(bytes.begin() + 2, bytes.end(),
+                                           [&](int32_t k) { return graph_.values[Index(k)].quantization->scale.size() == 1; });
+    return scaled ? &node : nullptr;
+  }
+
+  bool FuseResidual(size_t i, Node* source, int32_t residual) {
     if (source == nullptr || source->residual >= 0 || graph_.values[Index(residual)].constant != nullptr) return false;
     Node& add = graph_.nodes[i];
     Node fused = std::move(*source);
+    if (graph_.values[Index(residual)].type == TensorType::kInt8) {
+      fused.intermediates = fused.outputs;
+      fused.inner_activation = fused.activation;
+    }
     fused.residual = AddOperand(fused, residual);
     fused.activation = add.activation;
     fused.outputs = add.outputs;

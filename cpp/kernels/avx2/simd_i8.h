@@ -79,13 +79,14 @@ SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point)
   return {twice, _mm256_srli_epi64(twice, 32), _mm256_or_si256(_mm256_slli_epi64(addend, 32), nudge),
           _mm256_blend_epi32(nudge, addend, 0xaa), right.v};
 }
-SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) {
-  const __m256i u = _mm256_xor_si256(x.v, _mm256_set1_epi32(INT32_MIN));
-  const __m256i even = _mm256_add_epi64(_mm256_mul_epu32(u, s.even), s.addend_even);
-  const __m256i odd = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(u, 32), s.odd), s.addend_odd);
+/// x is 2^31 higher.
+SIGRUN_INLINE I32 RescaledUnsigned(I32 x, const Rescale& s) {
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epu32(x.v, s.even), s.addend_even);
+  const __m256i odd = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(x.v, 32), s.odd), s.addend_odd);
   const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-  return {_mm256_srav_epi32(_mm256_add_epi32(high, _mm256_srli_epi32(u, 31)), s.right)};
+  return {_mm256_srav_epi32(_mm256_add_epi32(high, _mm256_srli_epi32(x.v, 31)), s.right)};
 }
+SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) { return RescaledUnsigned({_mm256_xor_si256(x.v, _mm256_set1_epi32(INT32_MIN))}, s); }
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
 struct SmallScale {
@@ -177,6 +178,29 @@ SIGRUN_INLINE Bytes SaturateBytes(I32 x) {
 SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), x.v); }
 SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x, int32_t n) { WriteFew(p, static_cast<uint64_t>(_mm_cvtsi128_si64(x.v)), n); }
 SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtepi8_epi16(x.v)); }
+
+/// The bytes of four vectors of kLanes.
+struct FourBytes {
+  __m256i v;
+};
+SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) {
+  const __m256i fours = _mm256_packs_epi16(_mm256_packs_epi32(a.v, b.v), _mm256_packs_epi32(c.v, d.v));
+  return {_mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
+}
+SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
+  const __m256i most = _mm256_broadcastsi128_si256(max.v), least = _mm256_broadcastsi128_si256(min.v);
+  return {_mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(x.v, least), most), _mm256_broadcastsi128_si256(flip.v))};
+}
+/// Vector i of the four; vectors i and i + 1.
+template <int i>
+SIGRUN_INLINE Bytes One(FourBytes x) {
+  const __m128i two = _mm256_extracti128_si256(x.v, i / 2);
+  return {i % 2 == 0 ? two : _mm_unpackhi_epi64(two, two)};
+}
+template <int i>
+SIGRUN_INLINE void StoreTwo(uint8_t* p, FourBytes x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_extracti128_si256(x.v, i / 2));
+}
 
 /// A depthwise step takes two taps at once: their bytes are interleaved, widened to int16 and multiplied in pairs. Weights are
 /// [lanes][2].

@@ -6,6 +6,7 @@
 #include "kernels/common/conv_i8.h"
 #include "kernels/common/depthwise_i8.h"
 #include "kernels/common/elementwise_i8.h"
+#include "kernels/common/lines_i8.h"
 #include "kernels/common/low_bits_i8.h"
 #include "kernels/common/pool_i8.h"
 #include "kernels/common/rows_i8.h"
@@ -20,6 +21,7 @@ void OverlayI8(Kernels& table) {
   OverlayElementwiseI8(table);
   OverlayRowsI8(table);
   table.lookup_8 = Lookup;
+  OverlayLinesI8(table);
 }
 
 }  // namespace sigrun::kernels::avx512

@@ -172,6 +172,28 @@ SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x) { Store(p, x); }
 SIGRUN_INLINE void StoreLanes(uint8_t* p, Bytes x, int32_t n) { _mm_mask_storeu_epi8(p, static_cast<__mmask16>((1u << n) - 1), x.v); }
 SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvtepi8_epi16(x.v)); }
 
+/// The bytes of four vectors of kLanes.
+struct FourBytes {
+  __m512i v;
+};
+SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) {
+  const __m512i fours = _mm512_packs_epi16(_mm512_packs_epi32(a.v, b.v), _mm512_packs_epi32(c.v, d.v));
+  return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), fours)};
+}
+SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
+  const __m512i most = _mm512_broadcast_i32x4(max.v), least = _mm512_broadcast_i32x4(min.v);
+  return {_mm512_xor_si512(_mm512_min_epi8(_mm512_max_epi8(x.v, least), most), _mm512_broadcast_i32x4(flip.v))};
+}
+/// Vector i of the four; vectors i and i + 1.
+template <int i>
+SIGRUN_INLINE Bytes One(FourBytes x) {
+  return {_mm512_extracti32x4_epi32(x.v, i)};
+}
+template <int i>
+SIGRUN_INLINE void StoreTwo(uint8_t* p, FourBytes x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_extracti64x4_epi64(x.v, i / 2));
+}
+
 /// A depthwise step takes two taps at once: widened to int32 and merged into pairs of int16. Weights are [lanes][2].
 constexpr int kDepthwiseTaps = 2;
 SIGRUN_INLINE Bytes LoadChannels(const uint8_t* p) { return Load(p); }

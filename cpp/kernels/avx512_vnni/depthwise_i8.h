@@ -260,6 +260,7 @@ SIGRUN_INLINE auto WindowsOf(const ColumnBlock& b) {
   if (!b.rescalable) return ColumnWindows<kVectors, 0, 0, 2, false>;
   if (b.taps == 3 && b.groups == 1) return ColumnWindows<kVectors, 3, 1, kParts>;
   if (b.taps == 5 && b.groups == 2) return ColumnWindows<kVectors, 5, 2, kParts>;
+  if (b.groups == 1) return ColumnWindows<kVectors, 0, 1, kParts>;
   return ColumnWindows<kVectors, 0, 0, kParts>;
 }
 
@@ -280,14 +281,22 @@ void ColumnLine(const ConvShape& s, const ColumnBlock& b, const ColumnLines& t, 
 template <int kVectors>
 SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t channels, int32_t zero_point, ColumnBlock* to) {
   alignas(64) int32_t multiplier[kVectors * kLanes], shift[kVectors * kLanes];
-  to->rescalable = true;
+  constexpr int32_t kWidth = kVectors * kLanes;
   to->zero_point = zero_point;
-  for (int32_t i = 0; i < kVectors * kLanes; ++i) {
-    const int32_t n = first + ChannelAt(i, kVectors * kLanes);
-    multiplier[i] = n < channels ? p.multiplier[n] : 0;
-    shift[i] = n < channels ? p.shift[n] : -1;
-    to->rescalable &= IsRescalable(multiplier[i], shift[i], zero_point);
+  // Channels keep their order within four.
+  for (int32_t i = 0; i < kWidth; i += 4) {
+    const int32_t n = first + ChannelAt(i, kWidth);
+    if (n + 4 <= channels) {
+      std::memcpy(multiplier + i, p.multiplier + n, 4 * sizeof(int32_t));
+      std::memcpy(shift + i, p.shift + n, 4 * sizeof(int32_t));
+      continue;
+    }
+    for (int32_t k = 0; k < 4; ++k) {
+      multiplier[i + k] = n + k < channels ? p.multiplier[n + k] : 0;
+      shift[i + k] = n + k < channels ? p.shift[n + k] : -1;
+    }
   }
+  to->rescalable = AreRescalable(multiplier, shift, kWidth, zero_point);
   const I32 none = Set1(0), most = Set1(31);
   for (int v = 0; v < kVectors; ++v) {
     const I32 m = Load(multiplier + v * kLanes), left = Load(shift + v * kLanes), right = none - left;

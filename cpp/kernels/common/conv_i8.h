@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/common/bytes_i8.h"
+#include "kernels/common/elementwise_i8.h"
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/rescale_i8.h"
@@ -231,16 +232,21 @@ struct LineBlocks {
   int32_t columns;  // of a completed line
   ptrdiff_t line_bytes;
   int32_t lines;  // output lines of a block; 0 where rows are gathered
+  bool by_taps;   // the taps of a line are segments of their own
   int32_t InputLines(const ConvShape& s, int32_t out_lines) const {
     return (out_lines - 1) * s.stride_h + (s.kernel_height - 1) * s.dilation_h + 1;
   }
-  LineBlocks(const ConvShape& s, const Depth& k) : columns(0), line_bytes(0), lines(0) {
-    const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + s.kernel_width, depth = s.in_channels;
+  LineBlocks(const ConvShape& s, const Depth& k) : columns(0), line_bytes(0), lines(0), by_taps(s.dilation_w > 1) {
+    const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + static_cast<int64_t>(s.kernel_width - 1) * s.dilation_w + 1;
+    const int64_t depth = s.in_channels;
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
-    const bool side_by_side = k.segments == s.kernel_height && s.groups == 1 && s.dilation_w == 1;
+    // Nothing completes the taps of a single line that are whole groups, so that they can be taken from anywhere.
+    const bool apart = s.kernel_height == 1 && s.in_channels % kDepthUnit == 0;
+    const bool side_by_side = k.segments == s.kernel_height && s.groups == 1 && (apart || !by_taps);
     // To gather a few bytes takes as long as many.
     const int32_t least = k.segment_k < 32 ? kLeastLine / 2 : kLeastLine;
-    if (!side_by_side || s.taps() == 1 || s.out_width < least || s.pad_left < 0 || s.stride_h > s.kernel_height) return;
+    const bool overlap = s.stride_h <= s.kernel_height || s.out_height == 1;
+    if (!side_by_side || s.taps() == 1 || s.out_width < least || s.pad_left < 0 || !overlap) return;
     const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;
     if (bytes * height > static_cast<int64_t>(kBlockBytes)) return;
     columns = static_cast<int32_t>(width);
@@ -453,9 +459,10 @@ Block MakeLineBlock(const ConvShape& s, const LineBlocks& blocks, const Source& 
           end - rows.begin,
           s.out_width,
           rows.begin % s.out_width,
-          depth.segment_groups,
-          depth.segments,
-          s.dilation_h * blocks.line_bytes};
+          blocks.by_taps ? s.in_channels / kGroup : depth.segment_groups,
+          blocks.by_taps ? s.kernel_width : depth.segments,
+          blocks.by_taps ? static_cast<ptrdiff_t>(s.dilation_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation))
+                         : s.dilation_h * blocks.line_bytes};
 }
 
 // f(first row in the block, rows, what to multiply but the weights) for every tile.
@@ -526,6 +533,30 @@ void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t ro
   }
 }
 
+// The panels of a group over a single row, whose sums are taken many at once: epilogue.Row(row of output, channel, channels, sums).
+template <class Epilogue>
+void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::byte* panel, const Epilogue& epilogue) {
+  constexpr int32_t kMost = 16 * kPanel;
+  alignas(64) int32_t sums[kMost];
+  TileRun run{};
+  run.a = block.data + block.offset * block.stride;
+  run.a_stride = block.stride;
+  run.k_groups = block.k_groups;
+  run.segments = block.segments;
+  run.segment_step = block.segment_step;
+  for (int32_t n = 0; n < s.out_channels; n += kMost) {
+    const int32_t end = s.out_channels - n < kMost ? s.out_channels : n + kMost;
+    for (int32_t at = n; at < end; at += kPanel) {
+      const PanelLayout layout(block.k_groups * block.segments, s.out_channels - at);
+      run.bias = reinterpret_cast<const int32_t*>(panel);
+      run.weights = run.ahead = reinterpret_cast<const int8_t*>(panel + layout.weights);
+      RunTile(run, 1, layout.width, sums + (at - n));
+      panel += layout.bytes;
+    }
+    epilogue.Row(block.first, group * s.out_channels + n, end - n, sums);
+  }
+}
+
 // Every panel of a group over every tile of the block: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
 // epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile, unless epilogue.EndsInTile(row, run) says that the tile
 // makes them bytes.
@@ -543,6 +574,7 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
   const int32_t line_tiles = (block.line_rows + kMostRows - 1) / kMostRows;
   const int32_t tiles = block.rows == block.line_rows ? line_tiles : line_tiles * ((block.rows + block.line_rows - 1) / block.line_rows);
   const std::byte* panel = weights + 64;
+  if (block.rows == 1 && weight_zero_point == 0 && epilogue.TakesRow()) return RunRow(s, block, group, panel, epilogue);
   for (int32_t n = 0; n < s.out_channels; n += kPanel) {
     const int32_t left = s.out_channels - n;
     const PanelLayout layout(block.k_groups * block.segments, left);
@@ -593,6 +625,7 @@ struct RequantizeEpilogue {
   ptrdiff_t output_stride;
   const RequantizeParams& params;
   ByteOutput bytes = MakeByteOutput(params);
+  ByteOutput added = params.add != nullptr ? MakeByteOutput(params.add->output_offset, params.add->min, params.add->max) : bytes;
   int32_t channel = 0, channels = 0;
   bool rescalable = false, ends_in_tile = false;
   TileEnd end;
@@ -616,21 +649,40 @@ struct RequantizeEpilogue {
     }
     multiplier = whole ? params.multiplier + first : Complete(params.multiplier + first, completed.multiplier);
     shift = whole ? params.shift + first : Complete(params.shift + first, completed.shift);
-    rescalable = bytes.fits;
-    for (int32_t i = 0; i < n; ++i) rescalable &= IsRescalable(multiplier[i], shift[i], bytes.zero_point);
-    ends_in_tile = kTilesEnd && rescalable;
+    rescalable = bytes.fits && AreRescalable(multiplier, shift, n, bytes.zero_point);
+    ends_in_tile = kTilesEnd && rescalable && (params.add == nullptr || (params.add->linear.holds && added.fits));
     if (!ends_in_tile) return;
-    end.bytes = bytes;
+    end.bytes = added;
     end.out_stride = output_stride;
     end.channels = n;
+    if (params.add != nullptr) {
+      end.min = Set1(params.min);
+      end.max = Set1(params.max);
+      end.linear = MakeLinear(params.add->linear);
+    }
     for (int32_t i = 0; i < n; i += kLanes) {
       end.rescale[i / kLanes] = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), bytes.zero_point);
     }
   }
   SIGRUN_INLINE bool EndsInTile(int32_t row, TileRun* run) const {
     run->end = ends_in_tile ? &end : nullptr;
-    run->out = output + row * output_stride + channel;
+    const ptrdiff_t at = row * output_stride + channel;
+    run->out = output + at;
+    run->residual = ends_in_tile && params.add != nullptr ? params.residual + at : nullptr;
     return ends_in_tile;
+  }
+  SIGRUN_INLINE bool TakesRow() const { return params.scale != nullptr && bytes.fits && params.add == nullptr; }
+  void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
+    const I32 zero_point = Set1(bytes.zero_point);
+    const ByteOutput to = bytes;
+    uint8_t* out = output + row * output_stride + first;
+    const double* from = params.scale + first;
+    int32_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, ToBytes(RoundScaled(Load(sums + i), from + i) + zero_point, to));
+    if (i == n) return;
+    double last[kLanes] = {};
+    for (int32_t k = i; k < n; ++k) last[k - i] = from[k];
+    StoreLanes(out + i, ToBytes(RoundScaled(Load(sums + i), last) + zero_point, to), n - i);
   }
   template <class T>
   const T* Complete(const T* from, T (&to)[kPanel]) const {
@@ -640,8 +692,8 @@ struct RequantizeEpilogue {
 
   /// One vector of channels of every row: n of its lanes.
   template <class ToOutput>
-  SIGRUN_INLINE void Column(uint8_t* out, int32_t n, int32_t rows, int32_t width, const int32_t* sums, ToOutput to_output) const {
-    const ptrdiff_t stride = output_stride;
+  SIGRUN_INLINE void Column(uint8_t* out, ptrdiff_t stride, int32_t n, int32_t rows, int32_t width, const int32_t* sums,
+                            ToOutput to_output) const {
     if (n >= kLanes) {
       for (int32_t row = 0; row < rows; ++row, out += stride, sums += width) StoreLanes(out, to_output(Load(sums)));
     } else {
@@ -652,12 +704,12 @@ struct RequantizeEpilogue {
     const I32 s = Load(shift + i), none = Set1(0), most = Set1(31);
     return Requantize(x, Load(multiplier + i), Clamp(s, none, most), Clamp(none - s, none, most));
   }
-  SIGRUN_INLINE void GeneralColumn(uint8_t* out, int32_t i, int32_t rows, int32_t width, const int32_t* sums) const {
+  SIGRUN_INLINE void GeneralColumn(uint8_t* out, ptrdiff_t stride, int32_t i, int32_t rows, int32_t width, const int32_t* sums) const {
     const I32 zero_point = Set1(params.zero_point), min = Set1(params.min), max = Set1(params.max);
     for (int32_t row = 0; row < rows; ++row) {
       const I32 x = Load(sums + row * width);
       const I32 y = Clamp((params.scale != nullptr ? RoundScaled(x, scale + i) : Requantized(x, i)) + zero_point, min, max);
-      uint8_t* to = out + row * output_stride;
+      uint8_t* to = out + row * stride;
       if (channels - i >= kLanes) {
         StoreLow8(to, y);
       } else {
@@ -666,22 +718,35 @@ struct RequantizeEpilogue {
     }
   }
   void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
-    uint8_t* out = output + static_cast<ptrdiff_t>(first) * output_stride + channel;
+    const ptrdiff_t at = static_cast<ptrdiff_t>(first) * output_stride + channel;
+    if (params.add == nullptr) return StoreBytes(output + at, output_stride, rows, width, sums);
+    // The residual may stand where the sum is stored.
+    alignas(64) uint8_t before[kMostRows * kPanel];
+    StoreBytes(before, kPanel, rows, width, sums);
+    for (int32_t row = 0; row < rows; ++row) {
+      const ptrdiff_t to = at + row * output_stride;
+      AddElements(reinterpret_cast<const int8_t*>(before + row * kPanel), params.residual + to, reinterpret_cast<int8_t*>(output + to),
+                  static_cast<size_t>(channels), *params.add, Operands::kVectorVector);
+    }
+  }
+  void StoreBytes(uint8_t* out, ptrdiff_t stride, int32_t rows, int32_t width, const int32_t* sums) const {
     const ByteOutput to = bytes;  // in registers: a store of bytes may change any memory
     for (int32_t i = 0; i < channels; i += kLanes, out += kLanes, sums += kLanes) {
       if (params.scale != nullptr && bytes.fits) {
         const I32 zero_point = Set1(to.zero_point);
-        Column(out, channels - i, rows, width, sums,
+        Column(out, stride, channels - i, rows, width, sums,
                [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(RoundScaled(x, from) + zero_point, to); });
       } else if (rescalable && params.scale == nullptr) {
         const Rescale rescale = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), to.zero_point);
         if (to.whole) {
-          Column(out, channels - i, rows, width, sums, [=](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(Rescaled(x, rescale)); });
+          Column(out, stride, channels - i, rows, width, sums,
+                 [=](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(Rescaled(x, rescale)); });
         } else {
-          Column(out, channels - i, rows, width, sums, [=](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(Rescaled(x, rescale), to); });
+          Column(out, stride, channels - i, rows, width, sums,
+                 [=](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(Rescaled(x, rescale), to); });
         }
       } else {
-        GeneralColumn(out, i, rows, width, sums);
+        GeneralColumn(out, stride, i, rows, width, sums);
       }
     }
   }
@@ -703,6 +768,8 @@ struct FloatEpilogue {
   alignas(64) float addend[kPanel] = {};
 
   SIGRUN_INLINE bool EndsInTile(int32_t, TileRun*) const { return false; }
+  SIGRUN_INLINE bool TakesRow() const { return false; }
+  void Row(int32_t, int32_t, int32_t, const int32_t*) const {}
   void Panel(int32_t first, int32_t n, const int32_t* sums) {
     channel = first;
     channels = n;

@@ -11,12 +11,24 @@
 namespace sigrun::kernels {
 namespace {
 
-/// True if Rescaled(x, MakeRescale(multiplier, -shift, zero_point)) is MultiplyByQuantizedMultiplier(x, multiplier, shift) + zero_point for
-/// every x, maybe saturated to 16 bits. The high product is at most `multiplier` in magnitude, so that nothing overflows before the last shift.
+/// 0 only if Rescaled(x, MakeRescale(multiplier, -shift, zero_point)) is MultiplyByQuantizedMultiplier(x, multiplier, shift) + zero_point
+/// for every x, maybe saturated to 16 bits, where |zero_point| <= 512. The high product is at most `multiplier` in magnitude, so that
+/// nothing overflows before the last shift. Without branches and in 32 bits, so that compilers ask about many channels at once; larger shifts are left to the long way.
+SIGRUN_INLINE uint32_t NotRescalable(int32_t multiplier, int32_t shift, int32_t zero_point) {
+  constexpr uint32_t kMostShift = 21;
+  const uint32_t right = 0u - static_cast<uint32_t>(shift), in_range = right & 31;
+  const uint32_t half = (1u << in_range) >> 1, offset = static_cast<uint32_t>(zero_point < 0 ? -zero_point : zero_point) << in_range;
+  const uint32_t sum = static_cast<uint32_t>(multiplier) + half + offset;
+  return static_cast<uint32_t>(right - 1 >= kMostShift) | static_cast<uint32_t>(multiplier) >> 31 |
+         static_cast<uint32_t>(sum >= static_cast<uint32_t>(INT32_MAX));
+}
 SIGRUN_INLINE bool IsRescalable(int32_t multiplier, int32_t shift, int32_t zero_point) {
-  if (multiplier < 0 || shift >= 0 || shift < -31) return false;
-  const int64_t half = int64_t{1} << (-shift - 1), offset = static_cast<int64_t>(zero_point < 0 ? -zero_point : zero_point) << -shift;
-  return multiplier + half + offset < INT32_MAX;
+  return NotRescalable(multiplier, shift, zero_point) == 0;
+}
+SIGRUN_INLINE bool AreRescalable(const int32_t* multiplier, const int32_t* shift, int32_t n, int32_t zero_point) {
+  uint32_t any = 0;
+  for (int32_t i = 0; i < n; ++i) any |= NotRescalable(multiplier[i], shift[i], zero_point);
+  return any == 0;
 }
 
 /// Outputs as int8 that saturate: uint8 ones are 128 lower until they are stored.

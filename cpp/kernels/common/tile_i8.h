@@ -11,6 +11,78 @@
 namespace sigrun::kernels {
 namespace {
 
+// Vector i: all of its lanes or `left`.
+template <int i>
+SIGRUN_INLINE void StoreOne(uint8_t* out, FourBytes x, bool all, int32_t left) {
+  if (all) {
+    StoreLanes(out, One<i>(x));
+  } else {
+    StoreLanes(out, One<i>(x), left);
+  }
+}
+
+// Rows of `ends` as bytes: four vectors are narrowed, clamped and flipped together, those of two rows or of four.
+template <bool kWhole, int kRows, int kVectors>
+SIGRUN_INLINE void StoreFours(const TileRun& run, const I32 (&ends)[kRows][kVectors]) {
+  constexpr int kStep = 4 / kVectors;
+  const ByteOutput bytes = run.end->bytes;
+  const ptrdiff_t stride = run.end->out_stride;
+  const int32_t last = run.end->channels - (kVectors - 1) * kLanes;
+  uint8_t* out = run.out;
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; r += kStep, out += kStep * stride) {
+    const int rows = kRows - r < kStep ? kRows - r : kStep;
+    FourBytes four;
+    if constexpr (kVectors == 2) {
+      const int second = rows > 1 ? r + 1 : r;
+      four = SaturateFour(ends[r][0], ends[r][1], ends[second][0], ends[second][1]);
+    } else {
+      four = SaturateFour(ends[r][0], ends[rows > 1 ? r + 1 : r][0], ends[rows > 2 ? r + 2 : r][0], ends[rows > 3 ? r + 3 : r][0]);
+    }
+    if (!kWhole && !bytes.whole) four = Limit(four, bytes.min, bytes.max, bytes.flip);
+    const bool all = kWhole || last >= kLanes;
+    if constexpr (kVectors == 1) {
+      StoreOne<0>(out, four, all, last);
+      if (rows > 1) StoreOne<1>(out + stride, four, all, last);
+      if (rows > 2) StoreOne<2>(out + 2 * stride, four, all, last);
+      if (rows > 3) StoreOne<3>(out + 3 * stride, four, all, last);
+    } else if (all) {
+      StoreTwo<0>(out, four);
+      if (rows > 1) StoreTwo<2>(out + stride, four);
+    } else {
+      StoreLanes(out, One<0>(four));
+      StoreLanes(out + kLanes, One<1>(four), last);
+      if (rows == 1) continue;
+      StoreLanes(out + stride, One<2>(four));
+      StoreLanes(out + stride + kLanes, One<3>(four), last);
+    }
+  }
+}
+
+// The ends of a tile whose sums are offset.
+template <int kRows, int kVectors>
+SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
+  static_assert(kVectors <= 2);
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const Rescale rescale = run.end->rescale[v];
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) sums[r][v] = RescaledUnsigned(sums[r][v], rescale);
+  }
+  if (run.residual != nullptr) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const int8_t* residual = run.residual + v * kLanes;
+      SIGRUN_UNROLL
+      for (int r = 0; r < kRows; ++r, residual += run.end->out_stride) {
+        sums[r][v] = AddResidual(sums[r][v], residual, run.end->channels - v * kLanes, *run.end);
+      }
+    }
+  }
+  if (run.end->bytes.whole && run.end->channels == kVectors * kLanes) return StoreFours<true>(run, sums);
+  StoreFours<false>(run, sums);
+}
+
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
 template <int kRows, int kVectors>
@@ -22,11 +94,12 @@ void Tile(const TileRun& run, int32_t* sums) {
   const int8_t *weights = run.weights, *ahead = run.ahead;
   const int32_t k_groups = run.k_groups;
   I32 acc[kSplit][kRows][kVectors];
+  const I32 offset = Set1(run.end != nullptr ? INT32_MIN : 0);  // as RescaledUnsigned wants it
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      acc[0][r][v] = Load(run.bias + v * kLanes);
+      acc[0][r][v] = Load(run.bias + v * kLanes) + offset;
       SIGRUN_UNROLL
       for (int i = 1; i < kSplit; ++i) acc[i][r][v] = Set1(0);
     }
@@ -61,13 +134,7 @@ void Tile(const TileRun& run, int32_t* sums) {
       for (int i = 1; i < kSplit; ++i) acc[0][r][v] = acc[0][r][v] + acc[i][r][v];
     }
   }
-  if (run.end != nullptr) {
-    SIGRUN_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      StoreEnds<kRows>(
-          run, v, [&](int r) __attribute__((always_inline)) { return acc[0][r][v]; });
-    return;
-  }
+  if (run.end != nullptr) return EndTile(run, acc[0]);
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL

@@ -24,6 +24,7 @@ struct TileRun {
   /// If not null, how a tile that can makes bytes of its sums, which are then not stored, and where.
   const TileEnd* end = nullptr;
   uint8_t* out = nullptr;
+  const int8_t* residual = nullptr;  // what `end` adds to the bytes, laid out as `out`
 };
 
 }  // namespace

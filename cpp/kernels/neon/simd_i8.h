@@ -81,6 +81,7 @@ SIGRUN_INLINE int16x8_t Rescaled(I32 x, const Rescale& s) {
   const int16x4_t low = vqmovn_s32(Rescaled(x.lo, s.multiplier.lo, s.shift.lo));
   return vqaddq_s16(vqmovn_high_s32(low, Rescaled(x.hi, s.multiplier.hi, s.shift.hi)), s.zero_point);
 }
+SIGRUN_INLINE I32 Lanes(int16x8_t x) { return {vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x)}; }
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20.
 struct SmallScale {

@@ -1,6 +1,7 @@
 // The specification of the 8-bit kernels: plain loops that every other tier equals exactly.
 
 #include "kernels/common/fixed_point.h"
+#include "kernels/common/lines_i8.h"
 #include "kernels/common/row_params_i8.h"
 #include "kernels/kernels.h"
 
@@ -80,6 +81,24 @@ int32_t ConvSum(const ConvShape& s, const uint8_t* input, bool flip, int32_t zer
   return sum;
 }
 
+// f(a scaled, b scaled), scaled to the output.
+template <class T, class F>
+void ScaledElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands, F f) {
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t x0 = WrapShiftLeft(WrapAdd(a[operands == Operands::kScalarVector ? 0 : i], p.a_offset), p.left_shift);
+    const int32_t x1 = WrapShiftLeft(WrapAdd(b[operands == Operands::kVectorScalar ? 0 : i], p.b_offset), p.left_shift);
+    const int32_t result =
+        f(MultiplyByQuantizedMultiplier(x0, p.a_multiplier, p.a_shift), MultiplyByQuantizedMultiplier(x1, p.b_multiplier, p.b_shift));
+    const int32_t scaled = WrapAdd(MultiplyByQuantizedMultiplier(result, p.output_multiplier, p.output_shift), p.output_offset);
+    y[i] = static_cast<T>(ClampI32(scaled, p.min, p.max));
+  }
+}
+
+template <class T>
+void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
+  ScaledElements(a, b, y, n, p, operands, WrapAdd);
+}
+
 void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, std::byte*,
           Range rows) {
   const size_t group_bytes = PackBytes(s);
@@ -91,12 +110,19 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
       const int32_t group = i / s.out_channels;
       const int32_t sum =
           ConvSum(s, in, input.is_unsigned, input.zero_point, packed + group * group_bytes, PixelOf(s, row), group, i % s.out_channels);
+      int32_t y = 0;
       if (requantize.scale != nullptr) {
-        const int32_t scaled = RoundScaled(sum, requantize.scale[i]);
-        *out++ = static_cast<uint8_t>(ClampI32(WrapAdd(scaled, requantize.zero_point), requantize.min, requantize.max));
+        y = ClampI32(WrapAdd(RoundScaled(sum, requantize.scale[i]), requantize.zero_point), requantize.min, requantize.max);
       } else {
-        *out++ = static_cast<uint8_t>(Requantized(sum, requantize, i));
+        y = Requantized(sum, requantize, i);
       }
+      if (requantize.add != nullptr) {
+        const int8_t a = static_cast<int8_t>(y), b = requantize.residual[row * s.output_stride() + i];
+        int8_t added = 0;
+        AddElements(&a, &b, &added, 1, *requantize.add, Operands::kVectorVector);
+        y = added;
+      }
+      *out++ = static_cast<uint8_t>(y);
     }
   }
 }
@@ -234,24 +260,6 @@ void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = table[x[i]];
 }
 
-// f(a scaled, b scaled), scaled to the output.
-template <class T, class F>
-void ScaledElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands, F f) {
-  for (size_t i = 0; i < n; ++i) {
-    const int32_t x0 = WrapShiftLeft(WrapAdd(a[operands == Operands::kScalarVector ? 0 : i], p.a_offset), p.left_shift);
-    const int32_t x1 = WrapShiftLeft(WrapAdd(b[operands == Operands::kVectorScalar ? 0 : i], p.b_offset), p.left_shift);
-    const int32_t result =
-        f(MultiplyByQuantizedMultiplier(x0, p.a_multiplier, p.a_shift), MultiplyByQuantizedMultiplier(x1, p.b_multiplier, p.b_shift));
-    const int32_t scaled = WrapAdd(MultiplyByQuantizedMultiplier(result, p.output_multiplier, p.output_shift), p.output_offset);
-    y[i] = static_cast<T>(ClampI32(scaled, p.min, p.max));
-  }
-}
-
-template <class T>
-void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, Operands operands) {
-  ScaledElements(a, b, y, n, p, operands, WrapAdd);
-}
-
 void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands) {
   ScaledElements(a, b, y, n, p, operands, [](int32_t x0, int32_t x1) { return WrapMul(WrapSub(x0, x1), WrapSub(x0, x1)); });
 }
@@ -343,6 +351,7 @@ void OverlayI8(Kernels& table) {
   table.dequantize_u8 = Dequantize<uint8_t>;
   table.quantize_row_symmetric = QuantizeRowSymmetric;
   table.quantize_row_asymmetric = QuantizeRowAsymmetric;
+  OverlayLinesI8(table);
 }
 
 }  // namespace scalar

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ops/support/float_product.h"
+#include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
 
 namespace sigrun::ops {
@@ -206,8 +207,9 @@ WeightScales ReadSymmetricWeightScales(const Prepare& p, int i, int32_t dimensio
 
 Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels,
                                      ScaleProduct product) {
-  const Prepare::Affine output = CheckedOutputAffine(p, 0);
-  const QuantizedRange range = QuantizedActivationRange(p, 0);
+  const bool has_residual = p.node().residual >= 0;
+  const Prepare::Affine output = has_residual ? p.intermediate_affine(0) : CheckedOutputAffine(p, 0);
+  const QuantizedRange range = ActivationRange(p, has_residual ? p.node().inner_activation : p.activation(), p.output_type(0), output);
   Requantization r;
   r.zero_point = output.zero_point;
   r.min = range.min;
@@ -283,6 +285,18 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
 // --- the end of a float convolution
 // ---------------------------------------------------------------------------------------------------------
 
+namespace {
+
+// The sums of other elements may still need what is also the input.
+void OverwriteResidual(Prepare& p) {
+  const Node& node = p.node();
+  if (std::count(node.inputs.begin(), node.inputs.end(), node.inputs[static_cast<size_t>(node.residual)]) == 1) {
+    p.MayOverwrite(0, node.residual);
+  }
+}
+
+}  // namespace
+
 Epilogue PrepareEpilogue(Prepare& p) {
   const Node& node = p.node();
   Epilogue e{ActivationClamp(p), node.function, node.alpha, p.in(node.slope), p.in(node.residual)};
@@ -291,12 +305,25 @@ Epilogue PrepareEpilogue(Prepare& p) {
   if (node.residual < 0) return e;
   p.Check(p.shape(node.residual) == p.output_shape(0), "a residual ", ToString(p.shape(node.residual)), " for the output ",
           ToString(p.output_shape(0)));
-  // The sums of other elements may still need what is also the input.
-  if (std::count(node.inputs.begin(), node.inputs.end(), node.inputs[static_cast<size_t>(node.residual)]) == 1) {
-    p.MayOverwrite(0, node.residual);
-  }
+  OverwriteResidual(p);
   return e;
 }
+
+namespace {
+
+// Call when the output has its shape, and before p.out(0).
+ResidualSum PrepareResidualSum(Prepare& p) {
+  const int at = p.node().residual;
+  if (at < 0) return {};
+  p.Check(p.shape(at) == p.output_shape(0), "a residual ", ToString(p.shape(at)), " for the output ", ToString(p.output_shape(0)));
+  kernels::AddI8Params add =
+      QuantizedSum(p.intermediate_affine(0), CheckedAffine(p, at), CheckedOutputAffine(p, 0), 20, QuantizedActivationRange(p, 0));
+  add.linear = FindLinearSum(add, false, false);
+  OverwriteResidual(p);
+  return {p.in(at), add, true};
+}
+
+}  // namespace
 
 // --- products
 // -------------------------------------------------------------------------------------------------------------------------------
@@ -382,19 +409,24 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   const bool is_unsigned = type == TensorType::kUInt8;
   const Slot scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()));
+  const ResidualSum sum = PrepareResidualSum(p);
   p.Emit([=, conv = k.conv_i8, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
-                conv(piece, x, w, run.get<std::byte>(out) + first, requantize.params(first), own, rows);
+                kernels::RequantizeParams params = requantize.params(first);
+                sum.Attach(run, first, &params);
+                conv(piece, x, w, run.get<std::byte>(out) + first, params, own, rows);
               });
   });
   if (s.out_height == 1 || packed.pieces.count > 1) return;
   p.AlsoByLines(g.input, LinesOf(s, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
                   std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
-                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, requantize.params(), own, RowsOf(s, lines));
+                  kernels::RequantizeParams params = requantize.params();
+                  sum.Attach(run, 0, &params);
+                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, own, RowsOf(s, lines));
                 });
 }
 

@@ -83,6 +83,19 @@ struct Requantization {
 Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels,
                                      ScaleProduct product);
 
+/// What is added to an 8-bit result that a residual has been fused into.
+struct ResidualSum {
+  Slot residual = {};
+  kernels::AddI8Params add = {};
+  bool exists = false;
+  /// `to` adds for the output channels from `first` on. This must outlive it.
+  void Attach(const RunContext& run, ptrdiff_t first, kernels::RequantizeParams* to) const {
+    if (!exists) return;
+    to->add = &add;
+    to->residual = run.get<int8_t>(residual) + first;
+  }
+};
+
 inline bool Is8Bit(TensorType type) { return type == TensorType::kInt8 || type == TensorType::kUInt8; }
 /// A zero point in the int8 domain of the kernels.
 inline int32_t ToInt8Domain(int32_t zero_point, TensorType type) { return type == TensorType::kUInt8 ? zero_point - 128 : zero_point; }

@@ -9,6 +9,15 @@ namespace sigrun::ops {
 
 using namespace kernels;
 
+AddI8Params QuantizedSum(Prepare::Affine a, Prepare::Affine b, Prepare::Affine y, int32_t left_shift, QuantizedRange range) {
+  const double twice_max_scale = 2 * std::max(a.scale, b.scale);
+  const FixedPoint ma = QuantizeMultiplier(a.scale / twice_max_scale);
+  const FixedPoint mb = QuantizeMultiplier(b.scale / twice_max_scale);
+  const FixedPoint my = QuantizeMultiplier(twice_max_scale / (static_cast<float>(1 << left_shift) * y.scale));
+  return {left_shift, -a.zero_point, ma.multiplier, ma.shift, -b.zero_point, mb.multiplier,
+          mb.shift,   y.zero_point,  my.multiplier, my.shift, range.min,     range.max};
+}
+
 LinearI8 FindLinearSum(const AddI8Params& p, bool is_unsigned, bool subtract) {
   constexpr int32_t kLowBits = 15, kBytes = 256;
   const int32_t first = is_unsigned ? 0 : -128;

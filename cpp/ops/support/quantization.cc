@@ -41,20 +41,23 @@ QuantizedRange TypeRange(TensorType type) {
 }
 
 QuantizedRange QuantizedActivationRange(const Prepare& p, int o) {
-  QuantizedRange range = TypeRange(p.output_type(o));
-  const Prepare::Affine affine = p.output_affine(o);
+  return ActivationRange(p, p.activation(), p.output_type(o), p.output_affine(o));
+}
+
+QuantizedRange ActivationRange(const Prepare& p, Activation activation, TensorType type, Prepare::Affine affine) {
+  QuantizedRange range = TypeRange(type);
   const auto quantize = [&](float f) {
     const double q = affine.zero_point + std::round(static_cast<double>(f / affine.scale));
     return q > range.max ? range.max + 1 : q < range.min ? range.min - 1 : static_cast<int32_t>(q);
   };
   const auto at_least = [&](float f) { range.min = std::max(range.min, std::min(quantize(f), range.max)); };
   const auto at_most = [&](float f) { range.max = std::min(range.max, std::max(quantize(f), range.min)); };
-  switch (p.activation()) {
+  switch (activation) {
     case Activation::kNone: break;
     case Activation::kRelu: at_least(0.0f); break;
     case Activation::kRelu6: at_least(0.0f), at_most(6.0f); break;
     case Activation::kReluN1To1: at_least(-1.0f), at_most(1.0f); break;
-    default: p.Refuse(StatusCode::kUnimplemented, Concat("fused activation ", static_cast<int>(p.activation())));
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("fused activation ", static_cast<int>(activation)));
   }
   return range;
 }

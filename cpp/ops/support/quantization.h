@@ -26,6 +26,8 @@ struct QuantizedRange {
   int32_t max;
 };
 QuantizedRange QuantizedActivationRange(const Prepare& p, int o);
+/// The same of an activation on numbers of a type.
+QuantizedRange ActivationRange(const Prepare& p, schema::Activation activation, TensorType type, Prepare::Affine affine);
 
 /// Numeric limits of an 8- or 16-bit quantised type.
 QuantizedRange TypeRange(TensorType type);

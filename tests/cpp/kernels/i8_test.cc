@@ -91,6 +91,10 @@ std::vector<Geometry> ConvGeometries() {
       {1, 5, 14, 64, 36, 3, 3, 1, 1, 1, 1, 1, 1, 1},
       {1, 6, 45, 48, 16, 3, 3, 2, 1, 1, 1, 1, 1, 1},
       {1, 4, 20, 64, 40, 3, 3, 1, 2, 1, 2, 2, 2, 2},
+      // Single lines whose taps lie apart, of whole units of k and of parts.
+      {2, 1, 40, 64, 35, 1, 5, 1, 3, 1, 0, 6, 0, 6},
+      {1, 1, 33, 6, 8, 1, 3, 1, 4, 1, 0, 8, 0, 0},
+      {1, 1, 50, 12, 40, 1, 4, 2, 2, 1, 0, 0, 0, 0},
   };
   for (int32_t rows = 1; rows <= 14; ++rows) all.push_back({1, 1, rows, 20 + 3 * rows, 1 + 5 * rows});
   for (int32_t k = 1; k <= 18; ++k) all.push_back({1, 1, 3, k, 18 - k + 1});
@@ -110,6 +114,8 @@ struct Mode {
   int32_t max = 127;
   bool in_double = false;
   bool narrow_weights = false;  // none is -128
+  bool adds = false;            // a residual, which stands where the output is stored
+  bool linear = false;          // and has a linear form
 };
 
 std::vector<Mode> Modes() {
@@ -153,7 +159,16 @@ std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, c
                     packed.data() + group_bytes * g);
   }
   std::vector<uint8_t> output(static_cast<size_t>(s.rows()) * n * s.groups, 0xcd);
-  const Requantization requantize(s.out_channels * s.groups, mode, 4);
+  Requantization requantize(s.out_channels * s.groups, mode, 4);
+  AddI8Params add{20, 5, 1503238554, -1, -9, 1889785610, 0, 3, 1518500250, -18, -128, 127};
+  if (mode.linear) add.linear = ops::FindLinearSum(add, false, false);
+  EXPECT_EQ(add.linear.holds, mode.linear);
+  if (mode.adds) {
+    const auto residual = RandomInts<uint8_t>(output.size(), 5);
+    output = residual;
+    requantize.params.add = &add;
+    requantize.params.residual = reinterpret_cast<const int8_t*>(output.data());
+  }
   std::vector<Range> ranges = whole ? std::vector<Range>{{0, s.rows()}} : UnevenRanges(s.rows());
   for (size_t i = ranges.size(); i-- > 0;) {
     kernels.conv_i8(s, {input.data(), mode.input_zero_point, mode.unsigned_input}, packed.data(), output.data(), requantize.params,
@@ -180,6 +195,20 @@ TEST(ConvI8, ScalesInDouble) {
     for (const Geometry& g : ConvGeometries()) {
       const auto expected = RunConv(Scalar(), g, mode, true);
       for (const Kernels* tier : TiersToTest()) ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier);
+    }
+  }
+}
+
+TEST(ConvI8, AddsInPlace) {
+  for (Mode mode : Modes()) {
+    if (mode.max > 127) continue;
+    mode.adds = true;
+    for (const bool linear : {false, true}) {
+      mode.linear = linear;
+      for (const Geometry& g : ConvGeometries()) {
+        const auto expected = RunConv(Scalar(), g, mode, true);
+        for (const Kernels* tier : TiersToTest()) ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier);
+      }
     }
   }
 }
@@ -516,6 +545,29 @@ TEST(ElementwiseI8, RequantizeRows) {
         };
         for (const Kernels* tier : TiersToTest()) ASSERT_EQ(run(*tier), run(Scalar())) << tier->tier << ' ' << n << ' ' << right << ' ' << multiplier;
       }
+    }
+  }
+}
+
+TEST(ElementwiseI8, MixAndAccumulate) {
+  const auto a = RandomInts<int8_t>(77, 1), b = RandomInts<int8_t>(77, 2);
+  for (const Kernels* tier : TiersToTest()) {
+    for (size_t n = 0; n <= a.size(); ++n) {
+      std::vector<int16_t> between(n), expected_between(n);
+      std::vector<int8_t> y(n), expected_y(n);
+      std::vector<int32_t> sums(n, 7), expected_sums(n);
+      const int16_t weights[] = {3, 5};
+      tier->mix_i8(a.data(), b.data(), weights, between.data(), n);
+      for (size_t i = 0; i < n; ++i) expected_between[i] = static_cast<int16_t>(3 * a[i] + 5 * b[i]);
+      EXPECT_EQ(between, expected_between) << tier->tier;
+      const int16_t halves[] = {1, 1};
+      tier->mix_i16(between.data(), expected_between.data(), halves, 4, y.data(), n);
+      for (size_t i = 0; i < n; ++i) expected_y[i] = static_cast<int8_t>(std::lround(between[i] / 8.0));
+      EXPECT_EQ(y, expected_y) << tier->tier;
+      tier->accumulate_i8(a.data(), sums.data(), n);
+      tier->accumulate_u8(reinterpret_cast<const uint8_t*>(b.data()), sums.data(), n);
+      for (size_t i = 0; i < n; ++i) expected_sums[i] = 7 + a[i] + static_cast<uint8_t>(b[i]);
+      EXPECT_EQ(sums, expected_sums) << tier->tier;
     }
   }
 }
