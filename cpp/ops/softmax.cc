@@ -155,17 +155,28 @@ Extremes<T> FindExtremes(const T* x, int64_t depth) {
   return {static_cast<T>(min ^ kFlip<T>), static_cast<T>(max ^ kFlip<T>)};
 }
 
-// What a row makes of the distances to its maximum. Where they fall, all that follows a 0 is 0.
+// What a row makes of a distance to its maximum, above the least value.
+int32_t ShareOf(const ExpTable& exps, int32_t inverse, int shift, int32_t distance) {
+  if (shift > 31) return 0;
+  return RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(inverse, exps.exact[static_cast<size_t>(distance)]), shift);
+}
+
+template <class Y>
+Y FromShare(int32_t share) {
+  constexpr int32_t kMin = std::numeric_limits<Y>::min(), kMax = std::numeric_limits<Y>::max();
+  return static_cast<Y>(kernels::ClampI32(share + kMin, kMin, kMax));
+}
+
+// All distances of a row. Where they fall, all that follows a 0 is 0.
 template <class Y>
 void FillShares(const ExpTable& exps, int32_t inverse, int shift, int32_t distances, Y* shares) {
-  constexpr int32_t kMin = std::numeric_limits<Y>::min(), kMax = std::numeric_limits<Y>::max();
   int32_t d = 0;
-  for (; d < distances && shift <= 31; ++d) {
-    const int32_t share = RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(inverse, exps.exact[static_cast<size_t>(d)]), shift);
+  for (; d < distances; ++d) {
+    const int32_t share = ShareOf(exps, inverse, shift, d);
     if (share == 0 && exps.falls) break;
-    shares[d] = static_cast<Y>(kernels::ClampI32(share + kMin, kMin, kMax));
+    shares[d] = FromShare<Y>(share);
   }
-  std::fill(shares + d, shares + distances, static_cast<Y>(kMin));
+  std::fill(shares + d, shares + distances, FromShare<Y>(0));
 }
 
 // The same as bytes, looked up by the values themselves: the table holds the share of each pattern of bits.
@@ -195,6 +206,10 @@ void EmitSoftmax(Prepare& p, float beta) {
       int bits_over_unit = 0;
       const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max), &bits_over_unit);
       const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
+      if (8 * depth < max - min) {
+        for (int64_t c = 0; c < depth; ++c) y[c] = FromShare<Y>(ShareOf(exps, inverse, shift, max - x[c]));
+        continue;
+      }
       if constexpr (sizeof(Y) == 1) {
         TakeShares(*k, exps, inverse, shift, x, min, max, reinterpret_cast<uint8_t*>(y), static_cast<size_t>(depth));
         continue;

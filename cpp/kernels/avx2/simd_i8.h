@@ -183,6 +183,22 @@ SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterp
 struct FourBytes {
   __m256i v;
 };
+SIGRUN_INLINE void Store(uint8_t* p, FourBytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v); }
+SIGRUN_INLINE __m256i WidenHalf(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+SIGRUN_INLINE __m256i WidenHalf(const uint8_t* p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+/// LinearSum of four vectors, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
+template <class T>
+SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
+  const auto sum = [&](__m256i pairs) __attribute__((always_inline)) {
+    const __m256i low = _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, f.low), f.addend_low), 15);
+    return _mm256_sra_epi32(_mm256_add_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, f.high), f.addend_high), low), f.shift);
+  };
+  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) {
+    const __m256i wide = WidenHalf(x), other = WidenHalf(y);
+    return _mm256_packs_epi32(sum(_mm256_unpacklo_epi16(wide, other)), sum(_mm256_unpackhi_epi16(wide, other)));
+  };
+  return {_mm256_permute4x64_epi64(_mm256_packs_epi16(half(a, b), half(a + 16, b + 16)), 0xd8)};
+}
 SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) {
   const __m256i fours = _mm256_packs_epi16(_mm256_packs_epi32(a.v, b.v), _mm256_packs_epi32(c.v, d.v));
   return {_mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};

@@ -176,6 +176,23 @@ SIGRUN_INLINE void StoreWide(int16_t* p, Bytes x) { _mm256_storeu_si256(reinterp
 struct FourBytes {
   __m512i v;
 };
+SIGRUN_INLINE void Store(uint8_t* p, FourBytes x) { _mm512_storeu_si512(p, x.v); }
+SIGRUN_INLINE __m512i WidenHalf(const int8_t* p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+SIGRUN_INLINE __m512i WidenHalf(const uint8_t* p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+/// LinearSum of four vectors, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
+template <class T>
+SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
+  const auto sum = [&](__m512i pairs) __attribute__((always_inline)) {
+    const __m512i low = _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, f.low), f.addend_low), 15);
+    return _mm512_sra_epi32(_mm512_add_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, f.high), f.addend_high), low), f.shift);
+  };
+  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) {
+    const __m512i wide = WidenHalf(x), other = WidenHalf(y);
+    return _mm512_packs_epi32(sum(_mm512_unpacklo_epi16(wide, other)), sum(_mm512_unpackhi_epi16(wide, other)));
+  };
+  const __m512i bytes = _mm512_packs_epi16(half(a, b), half(a + 32, b + 32));
+  return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes)};
+}
 SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) {
   const __m512i fours = _mm512_packs_epi16(_mm512_packs_epi32(a.v, b.v), _mm512_packs_epi32(c.v, d.v));
   return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), fours)};

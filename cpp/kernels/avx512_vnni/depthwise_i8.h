@@ -17,14 +17,23 @@ namespace {
 // Packed: what the kernel below packs; from `parts`, int32 how many int8 numbers sum up to a weight less its zero point; then blocks of
 // channels. A block is int32 bias[width] for unsigned activations 2^31 higher, as Rescale wants them, and the first and the second parts as
 // int8 [tap of a line][group of lines][width][4], all in the order of ChannelAt.
+// A window of a single line is a column of four pixels apart by its dilation, and a quarter as wide.
+SIGRUN_INLINE bool IsLine(const ConvShape& s) { return s.kernel_height == 1 && s.kernel_width > 2; }
+SIGRUN_INLINE ConvShape AsColumns(ConvShape s) {
+  if (!IsLine(s)) return s;
+  s.kernel_width = (s.kernel_width + 3) / 4;
+  s.dilation_w *= 4;
+  return s;
+}
+
 struct ColumnLayout {
   size_t parts, blocks, bytes;
-  int32_t groups;
-  explicit ColumnLayout(const ConvShape& s) : groups((s.kernel_height + 3) / 4) {
+  int32_t groups, taps;
+  explicit ColumnLayout(const ConvShape& s) : groups((s.kernel_height + 3) / 4), taps(AsColumns(s).kernel_width) {
     parts = DepthwiseLayout(s).bytes;
     blocks = parts + 64;
     bytes = blocks;
-    for (int32_t c = 0; c < s.out_channels; c += Width(s, c)) bytes += BlockBytes(s, Width(s, c));
+    for (int32_t c = 0; c < s.out_channels; c += Width(s, c)) bytes += BlockBytes(Width(s, c));
   }
   // Channels from c on are taken by blocks of 64, and the rest by one of 16, 32 or 64.
   static int32_t Width(const ConvShape& s, int32_t c) {
@@ -36,8 +45,8 @@ struct ColumnLayout {
     const int32_t width = Width(s, c);
     return c + width <= s.out_channels ? c : s.out_channels < width ? 0 : s.out_channels - width;
   }
-  size_t BlockBytes(const ConvShape& s, int32_t width) const { return static_cast<size_t>(width) * 4 + 2 * PartBytes(s, width); }
-  size_t PartBytes(const ConvShape& s, int32_t width) const { return static_cast<size_t>(width) * 4 * groups * s.kernel_width; }
+  size_t BlockBytes(int32_t width) const { return static_cast<size_t>(width) * 4 + 2 * PartBytes(width); }
+  size_t PartBytes(int32_t width) const { return static_cast<size_t>(width) * 4 * groups * taps; }
 };
 
 // The channel at a position of a block: unpacking takes four of every 16 channels into a vector.
@@ -52,7 +61,8 @@ SIGRUN_INLINE ptrdiff_t Columns(const ConvShape& s, ptrdiff_t n) {
   return (n - 1) * s.stride_w + static_cast<ptrdiff_t>(s.kernel_width - 1) * s.dilation_w + 1;
 }
 
-SIGRUN_INLINE bool HasColumns(const ConvShape& s) {
+SIGRUN_INLINE bool HasColumns(const ConvShape& window) {
+  const ConvShape s = AsColumns(window);
   return s.in_channels == s.out_channels && s.kernel_height <= 8 && s.kernel_width <= 64 && s.stride_w <= 64 && s.dilation_w <= 64 &&
          static_cast<size_t>(Columns(s, 4)) * ((s.kernel_height + 3) / 4) * 256 <= kColumnBytes;
 }
@@ -67,7 +77,7 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
   std::memset(packed + layout.parts, 0, layout.bytes - layout.parts);
   int32_t parts = 1;
   std::byte* block = packed + layout.blocks;
-  for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(s, width)) {
+  for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(width)) {
     width = ColumnLayout::Width(s, c);
     int32_t* sums = reinterpret_cast<int32_t*>(block);
     int8_t* weights = reinterpret_cast<int8_t*>(sums + width);
@@ -78,10 +88,10 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
       for (int32_t tap = 0; tap < s.taps(); ++tap) {
         const int8_t raw = static_cast<int8_t>(static_cast<uint8_t>(filter[tap * s.out_channels + n]) ^ (flip_weights ? 0x80 : 0));
         const int32_t w = raw - weight_zero_point, first = ClampI32(w, -128, 127);
-        const int32_t y = tap / s.kernel_width, x = tap % s.kernel_width;
+        const int32_t y = IsLine(s) ? tap % 4 : tap / s.kernel_width, x = IsLine(s) ? tap / 4 : tap % s.kernel_width;
         int8_t* to = weights + ((static_cast<ptrdiff_t>(x) * layout.groups + y / 4) * width + i) * 4 + y % 4;
         to[0] = static_cast<int8_t>(first);
-        to[layout.PartBytes(s, width)] = static_cast<int8_t>(w - first);
+        to[layout.PartBytes(width)] = static_cast<int8_t>(w - first);
         if (w != first) parts = 2;
         sum = WrapSub(sum, WrapMul(input_zero_point + 128, w));
       }
@@ -97,6 +107,8 @@ struct ColumnLines {
   ptrdiff_t steps[8];
   int32_t in_width;
   int32_t groups;
+  int32_t apart;         // pixels from one line to the next where they are one, else 0
+  const uint8_t* zeros;  // a row of zero points
   uint8_t flip;     // what makes a byte unsigned
   uint8_t padding;  // an unsigned zero point
   __mmask64 mask;   // the block's channels
@@ -136,12 +148,27 @@ SIGRUN_INLINE void TransposeFour(const uint8_t* const (&lines)[4], uint8_t flip,
   }
 }
 
+// A column of pixels of one line, of which some may be beside the image.
+template <int kVectors>
+void TransposeSides(const ColumnLines& t, ptrdiff_t x, uint8_t* to) {
+  const uint8_t* four[4];
+  for (int i = 0; i < 4; ++i) {
+    const ptrdiff_t at = x + i * t.apart;
+    four[i] = at >= 0 && at < t.in_width ? t.lines[0] + at * t.steps[0] : t.zeros;
+  }
+  TransposeFour<kVectors>(four, t.flip, t.mask, to);
+}
+
 /// `count` columns from x on, as [column][group of lines][width][4].
 template <int kVectors, int kGroups>
 void TransposeColumns(const ColumnLines& t, ptrdiff_t x, ptrdiff_t count, uint8_t* to) {
   constexpr ptrdiff_t kBytesOfColumn = kGroups * kVectors * 64;
-  const ptrdiff_t end = x + count, inside = end < t.in_width ? end : t.in_width;
-  for (; x < end && x < 0; ++x, to += kBytesOfColumn) std::memset(to, t.padding, kBytesOfColumn);
+  const ptrdiff_t end = x + count, whole = t.in_width - 3 * t.apart, inside = end < whole ? end : whole;
+  const auto beside = [&] {
+    if (t.apart > 0) return TransposeSides<kVectors>(t, x, to);
+    std::memset(to, t.padding, kBytesOfColumn);
+  };
+  for (; x < end && (x < 0 || inside <= 0); ++x, to += kBytesOfColumn) beside();
   // In registers: a store of bytes may change any memory.
   const uint8_t* from[kGroups][4];
   ptrdiff_t steps[kGroups][4];
@@ -160,7 +187,7 @@ void TransposeColumns(const ColumnLines& t, ptrdiff_t x, ptrdiff_t count, uint8_
       for (int i = 0; i < 4; ++i) from[g][i] += steps[g][i];
     }
   }
-  for (; x < end; ++x, to += kBytesOfColumn) std::memset(to, t.padding, kBytesOfColumn);
+  for (; x < end; ++x, to += kBytesOfColumn) beside();
 }
 
 /// The bytes of a block from its sums.
@@ -308,11 +335,14 @@ SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t
 }
 
 template <int kVectors, int kParts>
-void ColumnBlockLines(const ConvShape& s, InputI8 input, const uint8_t* zeros, const std::byte* block, int32_t first,
+void ColumnBlockLines(const ConvShape& window, InputI8 input, const uint8_t* zeros, const std::byte* block, int32_t first,
                       const RequantizeParams& requantize, const ByteOutput& bytes, uint8_t* output, Range lines) {
+  const ConvShape s = AsColumns(window);
   const int32_t channels = s.out_channels;
   ColumnLines t;
   t.in_width = s.in_width;
+  t.apart = IsLine(window) ? window.dilation_w : 0;
+  t.zeros = zeros + first;
   t.groups = (s.kernel_height + 3) / 4;
   t.flip = input.is_unsigned ? 0 : 0x80;
   t.padding = static_cast<uint8_t>(input.zero_point + 128);
@@ -337,6 +367,10 @@ void ColumnBlockLines(const ConvShape& s, InputI8 input, const uint8_t* zeros, c
       t.lines[i] = inside ? image + y * line_bytes : zeros + first;
       t.steps[i] = inside ? channels : 0;
     }
+    for (int32_t i = 1; i < 4 && t.apart > 0; ++i) {
+      t.lines[i] = t.lines[0] + i * t.apart * t.steps[0];
+      t.steps[i] = t.steps[0];
+    }
     ColumnLine<kVectors, kParts>(s, b, t, bytes, out);
   }
 }
@@ -348,7 +382,7 @@ void DepthwiseBlocks(const ConvShape& s, InputI8 input, const std::byte* packed,
   const ColumnLayout layout(s);
   const uint8_t* zeros = reinterpret_cast<const uint8_t*>(packed + (input.is_unsigned ? below.flipped_zeros : below.zeros));
   const std::byte* block = packed + layout.blocks;
-  for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(s, width)) {
+  for (int32_t c = 0, width; c < s.out_channels; c += width, block += layout.BlockBytes(width)) {
     width = ColumnLayout::Width(s, c);
     const auto run = width == 4 * kLanes   ? ColumnBlockLines<4, kParts>
                      : width == 2 * kLanes ? ColumnBlockLines<2, kParts>

@@ -70,6 +70,12 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
     LinearI8 form = p.linear;
     form.addend_high -= (p.output_offset - bytes.zero_point) * (1 << form.shift);
     const Linear linear = MakeLinear(form);
+    // Where the tier adds four vectors at once.
+    if constexpr (requires { LinearSums(a, b, linear); }) {
+      for (; operands == Operands::kVectorVector && n >= 4 * kLanes; a += 4 * kLanes, b += 4 * kLanes, y += 4 * kLanes, n -= 4 * kLanes) {
+        Store(reinterpret_cast<uint8_t*>(y), Limit(LinearSums(a, b, linear), bytes.min, bytes.max, bytes.flip));
+      }
+    }
     return BinaryBytes(a, b, y, n, operands,
                        [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA { return ToBytes(LinearSum(x0, x1, linear), bytes); });
   }

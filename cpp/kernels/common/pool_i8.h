@@ -20,15 +20,23 @@ struct Window {
   int32_t count_y, count_x;
 };
 
-SIGRUN_INLINE Window WindowAt(const ConvShape& s, const uint8_t* input, int32_t line, int32_t out_x) {
-  const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top, origin_x = out_x * s.stride_w - s.pad_left;
+// The windows of a line, as if none left the image at its sides: the one of its pixel 0.
+SIGRUN_INLINE Window LineWindow(const ConvShape& s, const uint8_t* input, int32_t line) {
+  const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top;
   const Range ky = TapsInside(origin_y, s.dilation_h, s.kernel_height, s.in_height);
-  const Range kx = TapsInside(origin_x, s.dilation_w, s.kernel_width, s.in_width);
   const ptrdiff_t pixel = s.in_channels, row = pixel * s.in_width;
-  if (ky.begin == ky.end || kx.begin == kx.end) return {input, 0, 0, 0, 0};
+  if (ky.begin == ky.end) return {input, 0, 0, 0, 0};
   const ptrdiff_t first_y = static_cast<ptrdiff_t>(line / s.out_height) * s.in_height + origin_y + ky.begin * s.dilation_h;
-  const ptrdiff_t first_x = origin_x + kx.begin * s.dilation_w;
-  return {input + first_y * row + first_x * pixel, row * s.dilation_h, pixel * s.dilation_w, ky.end - ky.begin, kx.end - kx.begin};
+  return {input + first_y * row - s.pad_left * pixel, row * s.dilation_h, pixel * s.dilation_w, ky.end - ky.begin, s.kernel_width};
+}
+
+// The same of a pixel beside the image.
+SIGRUN_INLINE Window SideWindow(const ConvShape& s, Window w, int32_t out_x) {
+  const Range kx = TapsInside(out_x * s.stride_w - s.pad_left, s.dilation_w, s.kernel_width, s.in_width);
+  if (w.count_y == 0 || kx.begin == kx.end) return {w.first, 0, 0, 0, 0};
+  w.first += static_cast<ptrdiff_t>(out_x) * s.stride_w * s.in_channels + kx.begin * w.step_x;
+  w.count_x = kx.end - kx.begin;
+  return w;
 }
 
 template <class Tap>
@@ -43,8 +51,19 @@ SIGRUN_INLINE void ForEachTap(const Window& w, Tap tap) {
 template <class Pixel>
 SIGRUN_INLINE void ForEachWindow(const ConvShape& s, const uint8_t* input, uint8_t* output, Range lines, Pixel pixel) {
   uint8_t* out = output + static_cast<ptrdiff_t>(lines.begin) * s.out_width * s.in_channels;
+  // Pixels [inside.begin, inside.end) have all columns of their windows in the image.
+  const int64_t extent = static_cast<int64_t>(s.kernel_width - 1) * s.dilation_w + 1, room = s.in_width + s.pad_left - extent;
+  const int32_t first = s.pad_left <= 0 ? 0 : (s.pad_left + s.stride_w - 1) / s.stride_w;
+  const int32_t last = room < 0 ? 0 : static_cast<int32_t>(room / s.stride_w + 1);
+  const int32_t end = last < s.out_width ? last : s.out_width;
+  const ptrdiff_t step = static_cast<ptrdiff_t>(s.stride_w) * s.in_channels;
   for (int32_t line = lines.begin; line < lines.end; ++line) {
-    for (int32_t x = 0; x < s.out_width; ++x, out += s.in_channels) pixel(WindowAt(s, input, line, x), out);
+    const Window all = LineWindow(s, input, line);
+    int32_t x = 0;
+    for (; x < s.out_width && (x < first || first >= end); ++x, out += s.in_channels) pixel(SideWindow(s, all, x), out);
+    Window w = all;
+    for (w.first += x * step; x < end; ++x, out += s.in_channels, w.first += step) pixel(w, out);
+    for (; x < s.out_width; ++x, out += s.in_channels) pixel(SideWindow(s, all, x), out);
   }
 }
 

@@ -91,6 +91,24 @@ void CopyShort(const T* from, T* to, int64_t n) {
   }
 }
 
+/// `count` runs of n elements. Runs of whole 16 bytes are moved without asking how long they are.
+template <class T>
+void CopyRuns(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t n, int64_t count) {
+  const auto whole = [&]<size_t kBytes>(std::integral_constant<size_t, kBytes>) {
+    for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) std::memcpy(static_cast<void*>(to), from, kBytes);
+  };
+  if constexpr (!std::is_same_v<T, std::string>) {
+    switch (n * static_cast<int64_t>(sizeof(T))) {
+      case 16: return whole(std::integral_constant<size_t, 16>());
+      case 32: return whole(std::integral_constant<size_t, 32>());
+      case 48: return whole(std::integral_constant<size_t, 48>());
+      case 64: return whole(std::integral_constant<size_t, 64>());
+      default: break;
+    }
+  }
+  for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) CopyShort(from, to, n);
+}
+
 /// Runs the copy. Input and output must not overlap.
 template <class T>
 void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* to) {
@@ -111,7 +129,7 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
     source += rows.begin * middle.from;
     target += rows.begin * middle.to;
     if (!rows_of_runs) return CopyTile(source, target, {rows.end - rows.begin, middle.from, middle.to}, inner);
-    for (int32_t r = rows.begin; r < rows.end; ++r, source += middle.from, target += middle.to) CopyShort(source, target, inner.extent);
+    CopyRuns(source, middle.from, target, middle.to, inner.extent, rows.end - rows.begin);
   };
   const kernels::Range all_rows = {0, static_cast<int32_t>(middle.extent)};
   if (outer == 0) {

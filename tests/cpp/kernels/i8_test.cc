@@ -376,7 +376,13 @@ TEST(DepthwiseI8, EveryTierEqualsScalar) {
     all.push_back({2, 9, 8, c, c, 3, 3, 2, 1, 1, 0, 0, 1, 1});
     all.push_back({1, 6, 9, c, c, 2, 5, 1, 2, 1, 1, 4, 1, 4});
     all.push_back({1, 9, 11, c, c, 5, 5, 1, 1, 1, 2, 2, 2, 2});
+    all.push_back({2, 3, 21, c, c, 1, 9, 1, 1, 1, 0, 4, 0, 4});
   }
+  // Windows of a line: dilated, wider than the image, beside it, and in parts.
+  all.push_back({1, 1, 49, 96, 96, 1, 7, 1, 3, 1, 0, 9, 0, 9});
+  all.push_back({1, 1, 5, 40, 40, 1, 9, 1, 2, 1, 0, 8, 0, 8});
+  all.push_back({1, 2, 4, 24, 24, 1, 3, 2, 1, 1, 1, 6, 1, 3});
+  all.push_back({1, 1, 300, 64, 64, 1, 6, 2, 2, 1, 0, 0, 0, 0});
   all.push_back({1, 3, 150, 80, 80, 3, 3, 1, 1, 1, 1, 1, 1, 1});
   all.push_back({1, 6, 170, 64, 64, 5, 5, 2, 1, 1, 1, 1, 2, 2});
   for (int32_t multiplier : {2, 3, 8, 70}) {
