@@ -7,8 +7,8 @@
 #include "ops/support/elements.h"
 #include "ops/support/flexbuffer.h"
 
-// STABLEHLO_CUSTOM_CALL, by its target, and the custom operators that converters make of such calls: functions that StableHLO has no operator
-// for, the largest elements of rows, and what only tells compilers something.
+// STABLEHLO_CUSTOM_CALL, by its target, and the custom operators that converters make of such calls: functions that StableHLO has no
+// operator for, the largest elements of rows, and what only tells compilers something.
 namespace sigrun::ops {
 namespace {
 

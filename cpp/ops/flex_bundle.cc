@@ -77,7 +77,8 @@ Index ReadIndex(const std::string& prefix) {
   for (ProtoField field; reader.Next(&field);) {
     if (field.number == kShards) index.shards = field.value;
   }
-  if (index.shards < 1 || index.shards > 99999) Fail(StatusCode::kDataError, kCheckpoint, " '", prefix, "' has ", index.shards, " files of data");
+  if (index.shards < 1 || index.shards > 99999)
+    Fail(StatusCode::kDataError, kCheckpoint, " '", prefix, "' has ", index.shards, " files of data");
   index.entries.erase(header);
   return index;
 }
@@ -198,9 +199,11 @@ void Restore(const std::string& prefix, const Index& index, const std::string& n
   const auto found = index.entries.find(name);
   if (found == index.entries.end()) Fail(StatusCode::kDataError, kCheckpoint, " has no tensor '", name, "'");
   const Entry entry = ReadEntry(found->second);
-  if (entry.is_sliced || entry.shard >= index.shards) Fail(StatusCode::kDataError, "tensor '", name, "' of '", prefix, "' is stored in parts");
+  if (entry.is_sliced || entry.shard >= index.shards)
+    Fail(StatusCode::kDataError, "tensor '", name, "' of '", prefix, "' is stored in parts");
   if (entry.type != TensorFlowType(type)) {
-    Fail(StatusCode::kDataError, "tensor '", name, "' of '", prefix, "' is of TensorFlow's type ", entry.type, ", expected ", TensorTypeName(type));
+    Fail(StatusCode::kDataError, "tensor '", name, "' of '", prefix, "' is of TensorFlow's type ", entry.type, ", expected ",
+         TensorTypeName(type));
   }
   if (data.count(entry.shard) == 0) data[entry.shard] = ReadFile(DataPath(prefix, entry.shard, index.shards));
   const std::string& file = data[entry.shard];
@@ -272,7 +275,8 @@ void Merge(const std::string* prefixes, int64_t n, const std::string& destinatio
     }
   }
   for (const auto& [from, to] : renamed) {
-    if (from != to && std::rename(from.c_str(), to.c_str()) != 0) Fail(StatusCode::kDataError, "'", from, "' cannot be renamed to '", to, "'");
+    if (from != to && std::rename(from.c_str(), to.c_str()) != 0)
+      Fail(StatusCode::kDataError, "'", from, "' cannot be renamed to '", to, "'");
   }
   WriteIndex(destination, std::move(entries), shards);
   for (int64_t i = 0; i < n; ++i) {

@@ -121,7 +121,8 @@ void PrepareDepthwiseFilterGradient(Prepare& p) {
   p.CheckCounts(3, 3, 1);
   CheckFloats(p, {0, 2});
   const Shape filter = KnownShape(p, 1, "the filter's shape");
-  p.Check(filter.size() == 4 && filter[2] == p.shape(0)[3] && filter[0] >= 1 && filter[1] >= 1 && p.shape(2)[3] == int64_t{filter[2]} * filter[3],
+  p.Check(filter.size() == 4 && filter[2] == p.shape(0)[3] && filter[0] >= 1 && filter[1] >= 1 &&
+              p.shape(2)[3] == int64_t{filter[2]} * filter[3],
           "a filter ", ToString(filter));
   const ConvShape s = PlaceWindow(p, ReadWindow(p, FlexNode(p), filter[0], filter[1]), p.shape(0));
   CheckOutput(p, s, p.shape(2)[3], 2);

@@ -6,8 +6,8 @@
 #include "ops/support/flexbuffer.h"
 #include "run/state.h"
 
-// The custom operators by which language models keep keys and values [1, tokens, heads, channels]: odml.update_external_kv_cache writes rows
-// of caches that the model hands on, odml.update_kv_cache those of caches that the Interpreter holds, one a layer, for all signatures.
+// The custom operators by which language models keep keys and values [1, tokens, heads, channels]: odml.update_external_kv_cache writes
+// rows of caches that the model hands on, odml.update_kv_cache those of caches that the Interpreter holds, one a layer, for all signatures.
 namespace sigrun::ops {
 namespace {
 
@@ -17,8 +17,8 @@ void CheckSlices(const Prepare& p, int position, int key, int value) {
   const Shape& slice = p.shape(key);
   p.Check(slice.size() == 4 && slice[0] == 1 && p.shape(value) == slice, "keys ", ToString(slice), " and values ", ToString(p.shape(value)),
           ", expected one shape [1, tokens, heads, channels]");
-  p.Check(p.shape(position).size() == 1 && p.shape(position)[0] == slice[1], "positions of shape ", ToString(p.shape(position)), " for keys ",
-          ToString(slice));
+  p.Check(p.shape(position).size() == 1 && p.shape(position)[0] == slice[1], "positions of shape ", ToString(p.shape(position)),
+          " for keys ", ToString(slice));
 }
 
 // --- caches that are operands ---
@@ -43,8 +43,8 @@ void PrepareExternal(Prepare& p) {
   const Shape &cache = p.shape(kKeyCache), &slice = p.shape(kKeySlice);
   for (const int i : {kKeyCache, kValueCache}) {
     p.CheckType(i, {TensorType::kFloat32});
-    p.Check(p.shape(i).size() == 4 && p.shape(i) == cache && cache[2] == slice[2] && cache[3] == slice[3], "caches ", ToString(cache), " and ",
-            ToString(p.shape(i)), " for keys ", ToString(slice));
+    p.Check(p.shape(i).size() == 4 && p.shape(i) == cache && cache[2] == slice[2] && cache[3] == slice[3], "caches ", ToString(cache),
+            " and ", ToString(p.shape(i)), " for keys ", ToString(slice));
     p.SetShape(i, cache);
   }
   const auto& inputs = p.node().inputs;
@@ -93,7 +93,8 @@ struct LayerCaches {
 };
 
 // Positions beyond the end push out the oldest.
-void LayerCaches::Update(RunContext& run, int64_t position, int64_t tokens, const float* const (&slices)[2], float* const (&outputs)[2]) const {
+void LayerCaches::Update(RunContext& run, int64_t position, int64_t tokens, const float* const (&slices)[2],
+                         float* const (&outputs)[2]) const {
   int64_t* first = First(run.state());
   const int64_t begin = std::clamp<int64_t>(position, 0, INT64_MAX / 2);
   const int64_t beyond = std::clamp<int64_t>(begin + tokens - (*first + capacity), 0, capacity);

@@ -5,7 +5,8 @@
 #include "ops/op.h"
 
 // Normalisation by the root of the weighted sum of squares along the last dimension, which a pass makes of the operators that a file spells
-// it with: x * scale / sqrt(weight * sum(x * x) + epsilon). The scale is one value or one a channel; a weight of 0 means one over the depth.
+// it with: x * scale / sqrt(weight * sum(x * x) + epsilon). The scale is one value or one a channel; a weight of 0 means one over the
+// depth.
 namespace sigrun::ops {
 namespace {
 

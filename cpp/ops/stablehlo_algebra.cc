@@ -228,7 +228,8 @@ void EmitConvolution(Prepare& p, const Layout& in, const Layout& kernel, const L
                   stride(x, in.second),    stride(w, kernel.first),           stride(w, kernel.second), stride(y, out.first),
                   stride(y, out.second)};
   const Ints places = OffsetsOver(y, DenseStrides(y), out.spatial);
-  const int64_t batches = extent(y, out.first), rows = batches * walk.features, per_batch_group = std::max<int64_t>(1, walk.features / batch_groups);
+  const int64_t batches = extent(y, out.first), rows = batches * walk.features,
+                per_batch_group = std::max<int64_t>(1, walk.features / batch_groups);
   p.Check(rows <= INT32_MAX, rows, " planes");
   p.Emit([=, xs = p.in(0), ws = p.in(1), ys = p.out(0)](RunContext& run) noexcept {
     run.Parallel(static_cast<int32_t>(rows), 2 * static_cast<int64_t>(taps.size()) * walk.depth, [&](kernels::Range range, int) {
@@ -344,7 +345,8 @@ Comparator MakeComparator(Prepare& p, int32_t index) {
   Comparator comparator;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const TensorType type = p.type(static_cast<int>(i / 2));
-    p.Check(graph.values[static_cast<size_t>(graph.inputs[i])].type == type, "input ", i, " of its comparator is not ", TensorTypeName(type));
+    p.Check(graph.values[static_cast<size_t>(graph.inputs[i])].type == type, "input ", i, " of its comparator is not ",
+            TensorTypeName(type));
     if (TensorTypeBits(type) < 8) p.Refuse(StatusCode::kUnimplemented, Concat("operands of type ", TensorTypeName(type)));
   }
   const Value& verdict = graph.values[static_cast<size_t>(graph.outputs[0])];
@@ -407,10 +409,11 @@ void PrepareSort(Prepare& p) {
   const Slot places = p.Scratch(static_cast<size_t>(rows * count) * sizeof(int32_t));
   if (order) {
     WithArithmetic(p, p.type(order->operand), "operands", [&]<class T>(std::type_identity<T>) {
-      EmitPlaces(p, places, rows, count, inner, [x = p.in(order->operand), falling = order->falling](const RunContext& run, int64_t a, int64_t b) {
-        const auto l = Widen(run.get<T>(x)[a]), r = Widen(run.get<T>(x)[b]);
-        return falling ? r < l : l < r;
-      });
+      EmitPlaces(p, places, rows, count, inner,
+                 [x = p.in(order->operand), falling = order->falling](const RunContext& run, int64_t a, int64_t b) {
+                   const auto l = Widen(run.get<T>(x)[a]), r = Widen(run.get<T>(x)[b]);
+                   return falling ? r < l : l < r;
+                 });
     });
   } else {
     EmitPlaces(p, places, rows, count, inner, MakeComparator(p, subgraph));

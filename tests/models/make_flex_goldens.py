@@ -41,6 +41,7 @@ GRADIENTS = {
     "TanhGrad": ("y", "dy"),
 }
 IMAGE = real(2, 7, 6, 4)
+NONE = np.zeros(0, "float32")
 CONVOLUTIONS = [
     ("SAME", (1, 1), (1, 1), (7, 6)),
     ("VALID", (2, 1), (1, 1), (3, 5)),
@@ -148,6 +149,21 @@ CASES = [
             ("Filter", {"input": IMAGE, "filter_sizes": np.array([3, 2, 4, 3], "int32"), "out_backprop": real(2, *size, 12)}),
             ("Input", {"input_sizes": np.array([2, 7, 6, 4], "int32"), "filter": real(3, 2, 4, 3), "out_backprop": real(2, *size, 12)}),
         )
+    ],
+    ("FusedBatchNormV3", {"x": IMAGE, "scale": real(4), "offset": real(4), "mean": NONE, "variance": NONE, "epsilon": 0.01}),
+    *[
+        ("FusedBatchNormV3", {"x": IMAGE, "scale": real(4), "offset": real(4), "mean": real(4), "variance": np.abs(real(4))} | more)
+        for more in ({"is_training": False}, {"exponential_avg_factor": 0.25})
+    ],
+    *[
+        (
+            "FusedBatchNormGradV3",
+            {
+                **{"y_backprop": real(2, 7, 6, 4), "x": IMAGE, "scale": real(4), "epsilon": 0.01, "is_training": trains},
+                **{"reserve_space_1": real(4), "reserve_space_2": np.abs(real(4)), "reserve_space_3": np.zeros((), "float32")},
+            },
+        )
+        for trains in (True, False)
     ],
 ]
 

@@ -8,8 +8,8 @@
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 
-// Root-mean-square and L2 normalisations, as converters and the decompositions of odml.rms_norm and odml.l2_norm spell them: x * x, its MEAN
-// or SUM along the last dimension, perhaps times a number, plus epsilon, RSQRT or SQRT, times or by that, and maybe times a scale.
+// Root-mean-square and L2 normalisations, as converters and the decompositions of odml.rms_norm and odml.l2_norm spell them: x * x, its
+// MEAN or SUM along the last dimension, perhaps times a number, plus epsilon, RSQRT or SQRT, times or by that, and maybe times a scale.
 namespace sigrun::passes {
 namespace {
 

@@ -63,8 +63,8 @@ int16_t Scale(const Requantization& by, int32_t sum, int32_t channel) {
 template <class F>
 void EmitProduct(Prepare& p, const Sizes& s, ScaleProduct product, F sum) {
   const WeightScales scales = ReadWeightScales(p, kFilter, 0, s.n);
-  p.Emit([=, by = PrepareRequantization(p, p.affine(kInput).scale, scales, s.n, product), in = p.in(kInput),
-          filter = p.in(kFilter), bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, by = PrepareRequantization(p, p.affine(kInput).scale, scales, s.n, product), in = p.in(kInput), filter = p.in(kFilter),
+          bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
     const int32_t* biases = run.get<int32_t>(bias);
     run.Parallel(s.n, int64_t{s.k} * s.rows, [&](kernels::Range range, int) {
       for (int32_t c = range.begin; c < range.end; ++c) {
