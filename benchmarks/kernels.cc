@@ -114,8 +114,9 @@ Candidate ConvF32(const Kernels& kernels, const ConvShape& s) {
   const int32_t k = s.taps() * s.in_channels;
   const auto d = std::make_shared<Data<float, float>>(s, int64_t{k} * s.out_channels, kernels.pack_f32_bytes(k, s.out_channels), 0);
   kernels.pack_f32(k, s.out_channels, {d->weights.data(), k, 1}, nullptr, d->packed);
-  return {&kernels, Identity(kernels.conv_f32),
-          [=, &kernels] { kernels.conv_f32(s, d->input.data(), d->packed, d->output.data(), kPlain, {0, s.rows()}); }};
+  return {&kernels, Identity(kernels.conv_f32), [=, &kernels] {
+            kernels.conv_f32(s, d->input.data(), d->packed, d->output.data(), kPlain, {0, s.rows()});
+          }};
 }
 
 // None in tiers without a bfloat16 unit.
@@ -149,8 +150,8 @@ struct Requantize {
 
 Candidate ConvI8(const Kernels& kernels, const ConvShape& s) {
   const int32_t k = s.taps() * s.in_channels;
-  const auto d = std::make_shared<Data<int8_t, int8_t>>(s, int64_t{k} * s.out_channels, kernels.pack_i8_bytes(s),
-                                                        kernels.conv_i8_scratch_bytes(s));
+  const auto d =
+      std::make_shared<Data<int8_t, int8_t>>(s, int64_t{k} * s.out_channels, kernels.pack_i8_bytes(s), kernels.conv_i8_scratch_bytes(s));
   kernels.pack_i8(s, {d->weights.data(), k, 1}, false, nullptr, 5, 0, d->packed);
   return {&kernels, Identity(kernels.conv_i8), [=, &kernels, requantize = Requantize(s)] {
             kernels.conv_i8(s, {d->input.data(), 5, false}, d->packed, d->output.data(), requantize.params(), d->scratch, {0, s.rows()});
@@ -160,10 +161,10 @@ Candidate ConvI8(const Kernels& kernels, const ConvShape& s) {
 Candidate DepthwiseI8(const Kernels& kernels, const ConvShape& s) {
   const auto d = std::make_shared<Data<int8_t, int8_t>>(s, int64_t{s.taps()} * s.out_channels, kernels.pack_depthwise_i8_bytes(s), 0);
   kernels.pack_depthwise_i8(s, d->weights.data(), false, nullptr, 5, 0, d->packed);
-  return {&kernels, Identity(kernels.depthwise_i8), [=, &kernels, requantize = Requantize(s)] {
-            kernels.depthwise_i8(s, {d->input.data(), 5, false}, d->packed, d->output.data(), requantize.params(),
-                                 {0, s.batch * s.out_height});
-          }};
+  return {
+      &kernels, Identity(kernels.depthwise_i8), [=, &kernels, requantize = Requantize(s)] {
+        kernels.depthwise_i8(s, {d->input.data(), 5, false}, d->packed, d->output.data(), requantize.params(), {0, s.batch * s.out_height});
+      }};
 }
 
 // Same padding, square images and windows.
@@ -222,10 +223,9 @@ struct Kind {
   Candidate (*make)(const Kernels&, const ConvShape&);
 };
 
-constexpr Kind kKinds[] = {
-    {"f32", Product::kF32, false, 1, ConvF32},     {"f32", Product::kF32, true, 1, DepthwiseF32},
-    {"bf16", Product::kBf16, false, 1, ConvBf16<1>}, {"x3", Product::kBf16, false, 3, ConvBf16<2>},
-    {"int8", Product::kI8, false, 1, ConvI8},      {"int8", Product::kI8, true, 1, DepthwiseI8}};
+constexpr Kind kKinds[] = {{"f32", Product::kF32, false, 1, ConvF32},       {"f32", Product::kF32, true, 1, DepthwiseF32},
+                           {"bf16", Product::kBf16, false, 1, ConvBf16<1>}, {"x3", Product::kBf16, false, 3, ConvBf16<2>},
+                           {"int8", Product::kI8, false, 1, ConvI8},        {"int8", Product::kI8, true, 1, DepthwiseI8}};
 
 // Operations a second of the fastest loop that this machine can run; 0 if there is none.
 double LimitOf(Product product) {

@@ -36,6 +36,8 @@ LINES = {
     "7 taps by 2": conv((1, 1, 61, 48), (40, 1, 7, 48), stride=2),
     "dilated": conv((1, 1, 136, 32), (33, 1, 3, 32), dilation=4, padding=mm.VALID, activation="relu"),
     "of a column": conv((1, 80, 1, 32), (64, 5, 1, 32)),
+    "columns": conv((2, 30, 11, 32), (40, 7, 1, 32), activation="relu"),
+    "columns by 2": conv((1, 40, 9, 32), (48, 5, 1, 32), stride=2),
 }
 COLUMNS = {
     "9x9 to an image": conv((2, 24, 20, 16), (3, 9, 9, 16), activation="relu6"),

@@ -19,9 +19,7 @@ static_assert(kMaxDepth % kDepthUnit == 0 && kDepthUnit % kGroupBf16 == 0);
 
 SIGRUN_INLINE int32_t RoundUp(int32_t x, int32_t unit) { return (x + unit - 1) / unit * unit; }
 
-SIGRUN_INLINE int32_t PanelWidthBf16(int32_t channels) {
-  return channels >= kPanelBf16 ? kPanelBf16 : RoundUp(channels, kLeastPanelBf16);
-}
+SIGRUN_INLINE int32_t PanelWidthBf16(int32_t channels) { return channels >= kPanelBf16 ? kPanelBf16 : RoundUp(channels, kLeastPanelBf16); }
 
 // Bytes of a panel, its bias included.
 SIGRUN_INLINE ptrdiff_t PanelBytes(int32_t depth, int32_t width, int32_t parts) {
@@ -88,7 +86,8 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
   }
 }
 
-/// One group of the input. Its rows of A are lines, runs of floats that lie contiguous in the input: a whole line of the window, or one tap.
+/// One group of the input. Its rows of A are lines, runs of floats that lie contiguous in the input: a whole line of the window, or one
+/// tap.
 struct Lines {
   const ConvShape& shape;
   const float* input;  // at the group's first channel
@@ -218,7 +217,8 @@ void FillBlock(const Lines& lines, int32_t row, int32_t rows, int32_t first, int
     return;
   }
   const int32_t k = s.taps() * s.in_channels;
-  const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h, last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
+  const int32_t last_y = s.in_height - 1 - (s.kernel_height - 1) * s.dilation_h,
+                last_x = s.in_width - 1 - (s.kernel_width - 1) * s.dilation_w;
   RowOrigin at = OriginOf(s, row);
   for (int32_t i = 0; i < rows; ++i, Next(s, at)) {
     Bf16* to = block.data + i * block.row_stride;
@@ -248,16 +248,7 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     t.weights_panel_stride = panel_bytes / static_cast<ptrdiff_t>(sizeof(Bf16));
     t.parts = block.parts;
     t.depth = RoundUp(count, kDepthUnit);
-    t.sums = {panel,
-              panel_bytes,
-              nullptr,
-              g.output_stride,
-              channels,
-              first == 0,
-              first + count == k,
-              g.epilogue,
-              g.residual,
-              g.first + n};
+    t.sums = {panel, panel_bytes, nullptr, g.output_stride, channels, first == 0, first + count == k, g.epilogue, g.residual, g.first + n};
     t.ahead = reinterpret_cast<const std::byte*>(t.weights);
     if (n + channels < s.out_channels) {  // the tiles of these panels fetch the next, each its part
       t.ahead += panel_bytes * panels;

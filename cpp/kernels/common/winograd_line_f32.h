@@ -3,9 +3,9 @@
 #include "kernels/common/winograd_f32.h"
 #include "kernels/winograd_lines.h"
 
-// Winograd's F(7 - taps, taps) along lines: six products for 4, 3 or 2 pixels where the window has 3, 4 or 5 taps, or parts of so many. Planes
-// are those of the transform over squares, and so is the trick. On one core of a Zen 5, counted as the direct convolution, whose limit is 268
-// GFLOP/s: 1x128x64 with 3 taps 400, 1x98x64 with 5 taps 330.
+// Winograd's F(7 - taps, taps) along lines: six products for 4, 3 or 2 pixels where the window has 3, 4 or 5 taps, or parts of so many.
+// Planes are those of the transform over squares, and so is the trick. On one core of a Zen 5, counted as the direct convolution, whose
+// limit is 268 GFLOP/s: 1x128x64 with 3 taps 400, 1x98x64 with 5 taps 330.
 namespace sigrun::kernels {
 namespace {
 
@@ -22,7 +22,7 @@ void PackWinogradLinePart(const ConvShape& s, const WinogradLines& lines, int32_
     F32 g[kTaps], u[kWinogradLinePoints];
     for (int32_t i = 0; i < kTaps; ++i) {
       const int32_t tap = lines.Tap(part, i);
-      g[i] = tap < s.kernel_width ? LoadChannels(filter + static_cast<ptrdiff_t>(tap) * s.in_channels + c, rest) : Set1(0.0f);
+      g[i] = tap < lines.window ? LoadChannels(filter + static_cast<ptrdiff_t>(tap) * s.in_channels + c, rest) : Set1(0.0f);
     }
     WinogradTransformFilter(g, u);
     for (int32_t point = 0; point < kWinogradLinePoints; ++point) {
@@ -44,17 +44,21 @@ void PackWinogradLine(const ConvShape& s, const float* filters, float* packed) {
     const int32_t first = n / kPanel * kPanel, width = PanelWidth(s.out_channels - first);
     float* to = packed + first * (k + 1) + width + n - first;  // behind the bias, which stays 0
     for (int32_t part = 0; part < lines.parts; ++part, to += static_cast<ptrdiff_t>(s.in_channels) * width) {
-      PackWinogradLinePart<kTaps>(s, lines, part, filters + static_cast<ptrdiff_t>(n) * s.kernel_width * s.in_channels, to, width, point_floats);
+      PackWinogradLinePart<kTaps>(s, lines, part, filters + static_cast<ptrdiff_t>(n) * lines.window * s.in_channels, to, width,
+                                  point_floats);
     }
   }
 }
 
 void PackWinogradLineF32(const ConvShape& s, int32_t taps, const float* filters, std::byte* packed) {
   float* to = reinterpret_cast<float*>(packed);
-  return taps == 3 ? PackWinogradLine<3>(s, filters, to) : taps == 4 ? PackWinogradLine<4>(s, filters, to) : PackWinogradLine<5>(s, filters, to);
+  return taps == 3   ? PackWinogradLine<3>(s, filters, to)
+         : taps == 4 ? PackWinogradLine<4>(s, filters, to)
+                     : PackWinogradLine<5>(s, filters, to);
 }
 
-SIGRUN_INLINE void WinogradLineInputVector(const float* const (&pixels)[kWinogradLinePoints], ptrdiff_t c, int rest, float* to, ptrdiff_t plane) {
+SIGRUN_INLINE void WinogradLineInputVector(const float* const (&pixels)[kWinogradLinePoints], ptrdiff_t c, int rest, float* to,
+                                           ptrdiff_t plane) {
   F32 d[kWinogradLinePoints], t[kWinogradLinePoints];
   SIGRUN_UNROLL
   for (int i = 0; i < kWinogradLinePoints; ++i) d[i] = LoadChannels(pixels[i] + c, rest);
@@ -67,15 +71,15 @@ void WinogradLineInputF32(const ConvShape& s, int32_t taps, const float* input, 
   const WinogradLines lines(s, taps);
   const ptrdiff_t channels = s.in_channels;
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const int32_t line = tile / lines.line_tiles, image = line / s.out_height, y = line % s.out_height * s.stride_h - s.pad_top;
-    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * s.stride_w - s.pad_left;
-    const bool line_inside = y >= 0 && y < s.in_height;
-    const ptrdiff_t position = (static_cast<ptrdiff_t>(image) * s.in_height + y) * s.in_width;
+    const int32_t line = tile / lines.line_tiles, image = line / lines.out_lines;
+    const int32_t y = line % lines.out_lines * lines.across_stride - lines.across_pad;
+    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * lines.stride - lines.pad;
+    const bool line_inside = y >= 0 && y < lines.in_lines;
     for (int32_t part = 0; part < lines.parts; ++part, to += channels) {
       const float* pixels[kWinogradLinePoints];
       for (int32_t i = 0; i < kWinogradLinePoints; ++i) {
         const int32_t x = left + lines.Offset(part) + i * lines.input_step;
-        pixels[i] = line_inside && x >= 0 && x < s.in_width ? input + (position + x) * channels : kZeroPixel;
+        pixels[i] = line_inside && x >= 0 && x < lines.in_length ? input + lines.InputPixel(image, y, x) * channels : kZeroPixel;
       }
       ptrdiff_t c = 0;
       for (; c + F32::lanes <= channels; c += F32::lanes) WinogradLineInputVector(pixels, c, F32::lanes, to, plane);
@@ -85,8 +89,8 @@ void WinogradLineInputF32(const ConvShape& s, int32_t taps, const float* input, 
 }
 
 template <int kPixels>
-SIGRUN_INLINE void WinogradLineOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kPixels>& pixels, ptrdiff_t c,
-                                            int rest) {
+SIGRUN_INLINE void WinogradLineOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kPixels>& pixels,
+                                            ptrdiff_t c, int rest) {
   F32 sums[kWinogradLinePoints], y[kPixels];
   SIGRUN_UNROLL
   for (int i = 0; i < kWinogradLinePoints; ++i) sums[i] = LoadChannels(from + i * plane, rest);
@@ -105,7 +109,7 @@ void WinogradLineOutput(const ConvShape& s, const float* from, ptrdiff_t plane, 
     const int32_t line = tile / lines.line_tiles, first = lines.FirstPixel(tile % lines.line_tiles);
     for (int32_t i = 0; i < kPixels; ++i) {
       const int32_t x = first + i * lines.output_step;
-      pixels.at[i] = x < s.out_width ? output + (static_cast<ptrdiff_t>(line) * s.out_width + x) * channels : nullptr;
+      pixels.at[i] = x < lines.out_length ? output + lines.OutputPixel(line, x) * channels : nullptr;
     }
     ptrdiff_t c = 0;
     for (; c + F32::lanes <= channels; c += F32::lanes) WinogradLineOutputVector(from + c, plane, Load(bias + c), pixels, c, F32::lanes);

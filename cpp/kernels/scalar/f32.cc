@@ -345,7 +345,7 @@ void WinogradLineFilters(const ConvShape& s, const float* filters, float* to) {
     float g[kTaps], u[kWinogradLinePoints];
     for (int32_t j = 0; j < kTaps; ++j) {
       const int32_t tap = lines.Tap(part, j);
-      g[j] = tap < s.kernel_width ? filters[(i / k * s.kernel_width + tap) * s.in_channels + c] : 0.0f;
+      g[j] = tap < lines.window ? filters[(i / k * lines.window + tap) * s.in_channels + c] : 0.0f;
     }
     WinogradTransformFilter(g, u);
     for (int point = 0; point < kWinogradLinePoints; ++point) to[point * plane] = u[point];
@@ -362,14 +362,15 @@ void PackWinogradLineF32(const ConvShape& s, int32_t taps, const float* filters,
 void WinogradLineInputF32(const ConvShape& s, int32_t taps, const float* input, float* to, ptrdiff_t plane, Range tiles) {
   const WinogradLines lines(s, taps);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const int32_t line = tile / lines.line_tiles, y = line % s.out_height * s.stride_h - s.pad_top;
-    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * s.stride_w - s.pad_left;
+    const int32_t line = tile / lines.line_tiles, y = line % lines.out_lines * lines.across_stride - lines.across_pad;
+    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * lines.stride - lines.pad;
     for (int32_t part = 0; part < lines.parts; ++part) {
       for (int32_t c = 0; c < s.in_channels; ++c, ++to) {
         float d[kWinogradLinePoints], t[kWinogradLinePoints];
         for (int32_t i = 0; i < kWinogradLinePoints; ++i) {
-          const float* pixel = InputPixel(s, input, line / s.out_height, y, left + lines.Offset(part) + i * lines.input_step);
-          d[i] = pixel == nullptr ? 0.0f : pixel[c];
+          const int32_t x = left + lines.Offset(part) + i * lines.input_step;
+          const bool inside = y >= 0 && y < lines.in_lines && x >= 0 && x < lines.in_length;
+          d[i] = inside ? input[lines.InputPixel(line / lines.out_lines, y, x) * s.in_channels + c] : 0.0f;
         }
         WinogradTransformInput(d, t);
         for (int32_t i = 0; i < kWinogradLinePoints; ++i) to[i * plane] = t[i];
@@ -390,8 +391,8 @@ void WinogradLineOutput(const ConvShape& s, const float* from, ptrdiff_t plane, 
       WinogradTransformOutput(sums, pixels);
       for (int32_t i = 0; i < kPixels; ++i) {
         const int32_t x = first + i * lines.output_step;
-        if (x >= s.out_width) continue;
-        const ptrdiff_t position = (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels + c;
+        if (x >= lines.out_length) continue;
+        const ptrdiff_t position = lines.OutputPixel(line, x) * s.out_channels + c;
         output[position] = Finish(epilogue, pixels[i] + bias[c], position, c);
       }
     }

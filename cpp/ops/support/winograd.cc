@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "kernels/winograd_lines.h"
 #include "ops/support/float_product.h"
@@ -43,7 +42,7 @@ WinogradForm Lines(const ConvShape& s, int32_t taps) {
   return {.shape = s,
           .taps = taps,
           .points = kernels::kWinogradLinePoints,
-          .tiles = s.batch * s.out_height * lines.line_tiles,
+          .tiles = s.batch * lines.out_lines * lines.line_tiles,
           .depth = lines.parts * s.in_channels};
 }
 
@@ -64,18 +63,6 @@ bool SavesTime(const Prepare& p, const WinogradForm& f) {
   return p.kernels().bf16_parts == 1 && 2 * (cost + kWeightRows * f.points) < direct;
 }
 
-// A window of one column over images of one column is one of a line.
-ConvShape LaidAcross(ConvShape s) {
-  if (s.kernel_width != 1 || s.in_width != 1 || s.out_width != 1 || s.pad_left != 0) return s;
-  std::swap(s.in_height, s.in_width);
-  std::swap(s.out_height, s.out_width);
-  std::swap(s.kernel_height, s.kernel_width);
-  std::swap(s.stride_h, s.stride_w);
-  std::swap(s.dilation_h, s.dilation_w);
-  std::swap(s.pad_top, s.pad_left);
-  return s;
-}
-
 /// The kernels of a form.
 struct Transforms {
   const kernels::Kernels* kernels;
@@ -93,14 +80,22 @@ struct Transforms {
     if (form.taps > 0) return kernels->winograd_line_input_f32(form.shape, form.taps, input, to, plane, tiles);
     kernels->winograd_input_f32(form.shape, form.m, input, to, plane, tiles);
   }
-  void Multiply(int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed, float* to, ptrdiff_t to_plane, Range points) const {
+  void Multiply(int32_t tiles, const float* from, ptrdiff_t from_plane, const std::byte* packed, float* to, ptrdiff_t to_plane,
+                Range points) const {
     kernels->winograd_multiply_f32(form.depth, form.shape.out_channels, tiles, from, from_plane, packed, to, to_plane, points);
   }
-  void Output(const float* from, ptrdiff_t plane, const float* bias, float* output, const kernels::EpilogueF32& epilogue, Range tiles) const {
+  void Output(const float* from, ptrdiff_t plane, const float* bias, float* output, const kernels::EpilogueF32& epilogue,
+              Range tiles) const {
     if (form.taps > 0) return kernels->winograd_line_output_f32(form.shape, form.taps, from, plane, bias, output, epilogue, tiles);
     kernels->winograd_output_f32(form.shape, form.m, from, plane, bias, output, epilogue, tiles);
   }
 };
+
+// Of three taps or more, in one direction.
+bool IsLine(const ConvShape& s) {
+  const bool line = s.kernel_height == 1 && s.kernel_width >= 3 && (s.stride_w == 1 || s.dilation_w == 1);
+  return line || (s.kernel_width == 1 && s.kernel_height >= 3 && (s.stride_h == 1 || s.dilation_h == 1));
+}
 
 struct WinogradBand {
   int32_t tiles;
@@ -116,14 +111,13 @@ void EmitOneBand(Prepare& p, const Gemm& g, const Transforms& t, const WinogradB
   p.Emit([=, epilogue = PrepareEpilogue(p), in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const std::byte* weights = w.packed.get(run);
     float *inputs = run.get<float>(scratch), *products = inputs + points * w.in_plane;
-    run.Parallel(w.tiles, MacCost(int64_t{points} * depth * 8), [&](Range tiles, int) {
-      t.Input(run.get<float>(in), inputs + ptrdiff_t{tiles.begin} * depth, w.in_plane, tiles);
-    });
+    run.Parallel(w.tiles, MacCost(int64_t{points} * depth * 8),
+                 [&](Range tiles, int) { t.Input(run.get<float>(in), inputs + ptrdiff_t{tiles.begin} * depth, w.in_plane, tiles); });
     run.Parallel(points, MacCost(int64_t{w.tiles} * depth * n),
                  [&](Range range, int) { t.Multiply(w.tiles, inputs, w.in_plane, weights, products, w.out_plane, range); });
     run.Parallel(w.tiles, MacCost(int64_t{points} * n * 8), [&](Range tiles, int) {
-      t.Output(products + ptrdiff_t{tiles.begin} * n, w.out_plane, reinterpret_cast<const float*>(weights + w.bias_offset), run.get<float>(out),
-               epilogue.at(run), tiles);
+      t.Output(products + ptrdiff_t{tiles.begin} * n, w.out_plane, reinterpret_cast<const float*>(weights + w.bias_offset),
+               run.get<float>(out), epilogue.at(run), tiles);
     });
   });
 }
@@ -136,10 +130,10 @@ std::string NameOf(const WinogradForm& f) {
 }  // namespace
 
 std::optional<WinogradForm> ChooseWinograd(const Prepare& p, const Gemm& g) {
-  const ConvShape s = LaidAcross(g.shape);
+  const ConvShape& s = g.shape;
   const bool constant = p.constant(g.weights) != nullptr && (!p.has_input(g.bias) || p.constant(g.bias) != nullptr);
-  if (!constant || s.groups != 1 || std::min(s.in_channels, s.out_channels) < kLeastChannels || s.in_channels > kernels::kMaxWinogradChannels ||
-      g.stride_k != 1 || g.stride_n != ptrdiff_t{s.taps()} * s.in_channels) {
+  if (!constant || s.groups != 1 || std::min(s.in_channels, s.out_channels) < kLeastChannels ||
+      s.in_channels > kernels::kMaxWinogradChannels || g.stride_k != 1 || g.stride_n != ptrdiff_t{s.taps()} * s.in_channels) {
     return std::nullopt;
   }
   std::optional<WinogradForm> best;
@@ -149,8 +143,7 @@ std::optional<WinogradForm> ChooseWinograd(const Prepare& p, const Gemm& g) {
   if (s.kernel_height == 3 && s.kernel_width == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1) {
     consider(Squares(s, 2));
     consider(Squares(s, 4));
-  } else if (s.kernel_height == 1 && s.kernel_width >= 3 && (s.stride_w == 1 || s.dilation_w == 1) &&
-             std::min(s.in_channels, s.out_channels) >= kLeastLineChannels) {
+  } else if (IsLine(s) && std::min(s.in_channels, s.out_channels) >= kLeastLineChannels) {
     for (const int32_t taps : {5, 4, 3}) consider(Lines(s, taps));
   }
   return best.has_value() && SavesTime(p, *best) ? best : std::nullopt;
@@ -160,16 +153,17 @@ void EmitWinogradF32(Prepare& p, const Gemm& g, const WinogradForm& form) {
   const Transforms t = {&p.kernels(), form};
   const int32_t n = form.shape.out_channels, points = form.points, tiles = form.tiles;
   const size_t filter_bytes = t.PackBytes(), bias_bytes = static_cast<size_t>(n) * sizeof(float);
-  const Packed packed = PackWeights(p, g.weights, g.bias,
-                                    Concat(NameOf(form), " ", form.shape.kernel_width, "/", form.shape.stride_w, " ", form.depth, "x", n),
-                                    filter_bytes + bias_bytes, 0, [=](const void* w, const void* b, std::byte* to, std::byte*) {
-                                      t.Pack(static_cast<const float*>(w), to);
-                                      if (b != nullptr) {
-                                        std::memcpy(to + filter_bytes, b, bias_bytes);
-                                      } else {
-                                        std::memset(to + filter_bytes, 0, bias_bytes);
-                                      }
-                                    });
+  const Packed packed =
+      PackWeights(p, g.weights, g.bias,
+                  Concat(NameOf(form), " ", form.shape.taps(), "/", form.shape.stride_h, "/", form.shape.stride_w, " ", form.depth, "x", n),
+                  filter_bytes + bias_bytes, 0, [=](const void* w, const void* b, std::byte* to, std::byte*) {
+                    t.Pack(static_cast<const float*>(w), to);
+                    if (b != nullptr) {
+                      std::memcpy(to + filter_bytes, b, bias_bytes);
+                    } else {
+                      std::memset(to + filter_bytes, 0, bias_bytes);
+                    }
+                  });
   p.Explain(Concat(NameOf(form), ", float32, ", p.kernels().tier));
   const int32_t band = std::min(BandTiles(form, p.workers()), tiles);
   const ptrdiff_t in_plane = ptrdiff_t{band} * form.depth + kSkew, out_plane = ptrdiff_t{band} * n + kSkew;

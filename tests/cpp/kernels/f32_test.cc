@@ -350,7 +350,7 @@ TEST(WinogradF32, EqualsTheConvolution) {
 std::vector<float> RunWinogradLine(const Kernels& t, const ConvShape& s, int32_t taps, const ConvData& data, const EpilogueF32& epilogue,
                                    bool cut) {
   const WinogradLines lines(s, taps);
-  const int32_t points = kWinogradLinePoints, tiles = s.batch * s.out_height * lines.line_tiles, k = lines.parts * s.in_channels;
+  const int32_t points = kWinogradLinePoints, tiles = s.batch * lines.out_lines * lines.line_tiles, k = lines.parts * s.in_channels;
   const ptrdiff_t in_plane = ptrdiff_t{tiles} * k + 3, out_plane = ptrdiff_t{tiles} * s.out_channels + 5;
   AlignedBytes packed(t.pack_winograd_line_f32_bytes(s, taps));
   t.pack_winograd_line_f32(s, taps, data.weights.data(), packed.data());
@@ -369,7 +369,9 @@ TEST(WinogradF32, LinesEqualTheConvolution) {
   for (const Axis axis : {Axis{21, 3}, Axis{20, 4}, Axis{9, 5}, Axis{30, 7}, Axis{40, 11}, Axis{24, 5, 2}, Axis{31, 7, 2}, Axis{33, 8, 3}, Axis{23, 3, 1, 4},
                           Axis{29, 5, 1, 2, false}, Axis{3, 5}}) {
     for (int32_t channels : {5, 16, 37}) {
-      const ConvShape s = Shape({3, 1, 2, 1, false}, axis, channels, channels + 30, 1, 2);
+      const Axis other = {3, 1, 2, 1, false};
+      const bool columns = seed % 2 == 0;
+      const ConvShape s = Shape(columns ? axis : other, columns ? other : axis, channels, channels + 30, 1, 2);
       SCOPED_TRACE(Describe(s));
       const ConvData data = MakeConvData(s, seed++);
       const End end(Size(s.batch, s.out_height, s.out_width, s.out_channels), static_cast<size_t>(s.out_channels), seed);
