@@ -95,15 +95,39 @@ bool IsMatrix(const Reduction& r) {
   return r.run == 1 && r.blocks == 1 && r.inner.size() == 1 && r.inner[0].stride == r.columns && r.columns > 0;
 }
 
+// Sums of bytes.
+template <class T>
+struct SumBytes {
+  void (*accumulate)(const T*, int32_t*, size_t);
+  int32_t Initial() const { return 0; }
+  void Run(int32_t& s, const T* x, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) s = kernels::WrapAdd(s, x[i]);
+  }
+  void Columns(int32_t* sums, const T* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
+  void Columns(int32_t* sums, const int32_t* x, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) sums[i] = kernels::WrapAdd(sums[i], x[i]);
+  }
+};
+
 /// Reduces rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums; they are folded last.
-template <class T, class Op>
-void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, T (&sums)[kWide]) {
+template <class T, class Op, class Sum>
+void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, Sum (&sums)[kWide]) {
   const int64_t side_by_side = std::clamp<int64_t>(kWide / columns, 1, std::max<int64_t>(rows, 1)), wide = side_by_side * columns;
   std::fill_n(sums, wide, op.Initial());
   int64_t row = 0;
   for (; row + side_by_side <= rows; row += side_by_side) op.Columns(sums, x + row * columns, wide);
   op.Columns(sums, x + row * columns, (rows - row) * columns);
   for (int64_t i = 1; i < side_by_side; ++i) op.Columns(sums, sums + i * columns, columns);
+}
+
+// y[i] = finish(sums[i]), which may spoil the sums.
+template <class Finish, class Sum, class Y>
+void FinishAll(const Finish& finish, Sum* sums, Y* y, int64_t n) {
+  if constexpr (requires { finish.All(sums, y, n); }) {
+    finish.All(sums, y, n);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = finish(sums[i]);
+  }
 }
 
 /// Runs a reduction of at least one element: accumulators begin at op.Initial(); op.Run(sum, x, n) takes n elements into one of them,
@@ -118,11 +142,11 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
     const int64_t steps = r.inner_steps();
     const bool is_matrix = IsMatrix(r);
     run.Parallel(static_cast<int32_t>(r.units), r.count * std::min(r.columns, kColumns), [&](kernels::Range units, int) {
-      if constexpr (std::is_same_v<T, Sum>) {
-        T wide[kWide];
+      if constexpr (std::is_same_v<T, Sum> || std::is_same_v<Op, SumBytes<T>>) {
+        Sum wide[kWide];
         for (int64_t unit = units.begin; is_matrix && unit < units.end; ++unit) {
           ReduceMatrix(op, x + OffsetOf(r.outer, unit), steps, r.columns, wide);
-          for (int64_t c = 0; c < r.columns; ++c) y[unit * r.columns + c] = finish(wide[c]);
+          FinishAll(finish, wide, y + unit * r.columns, r.columns);
         }
         if (is_matrix) return;
       }
@@ -139,7 +163,7 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
             op.Columns(sums.data(), at, n);
           }
         }
-        for (int64_t c = 0; c < n; ++c) y[outer * r.columns + first + c] = finish(sums[static_cast<size_t>(c)]);
+        FinishAll(finish, sums.data(), y + outer * r.columns + first, n);
       }
     });
   });
@@ -180,17 +204,6 @@ struct SumF32 {
   float Initial() const { return 0; }
   void Run(float& s, const float* x, int64_t n) const { s += sum(x, static_cast<size_t>(n)); }
   void Columns(float* sums, const float* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
-};
-
-// Sums of bytes.
-template <class T>
-struct SumBytes {
-  void (*accumulate)(const T*, int32_t*, size_t);
-  int32_t Initial() const { return 0; }
-  void Run(int32_t& s, const T* x, int64_t n) const {
-    for (int64_t i = 0; i < n; ++i) s = kernels::WrapAdd(s, x[i]);
-  }
-  void Columns(int32_t* sums, const T* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
 };
 
 template <class Sum>
@@ -235,6 +248,30 @@ void EmitSumInFloat(Prepare& p, const Reduction& r) {
   });
 }
 
+// What becomes of a sum of quantised numbers.
+template <class T>
+struct ScaledSum {
+  static constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+  FixedPoint factor;
+  int32_t zeros, zero_point;  // what the zero points sum up to, and that of the output
+  decltype(kernels::Kernels::requantize_8) kernel;
+
+  T operator()(int32_t sum) const {
+    const int32_t y = kernels::WrapAdd(ScaleBy(kernels::WrapSub(sum, zeros), factor.multiplier, factor.shift), zero_point);
+    return static_cast<T>(kernels::ClampI32(y, kMin, kMax));
+  }
+  void All(int32_t* sums, T* y, int64_t n) const
+    requires(sizeof(T) == 1)
+  {
+    if (factor.shift > 0 || factor.shift < -31) {
+      for (int64_t i = 0; i < n; ++i) y[i] = (*this)(sums[i]);
+      return;
+    }
+    for (int64_t i = 0; i < n; ++i) sums[i] = kernels::WrapSub(sums[i], zeros);
+    kernel(sums, reinterpret_cast<uint8_t*>(y), static_cast<size_t>(n), factor.multiplier, -factor.shift, zero_point, kMin, kMax);
+  }
+};
+
 // A quantised sum or mean; the mean's division is part of the multiplier.
 template <class T>
 void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
@@ -247,10 +284,7 @@ void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
     m.shift -= shift;
   }
   const int32_t zeros = static_cast<int32_t>(static_cast<uint32_t>(input.zero_point) * static_cast<uint32_t>(r.count));
-  const auto finish = [m, zeros, output](int32_t sum) {
-    const int32_t y = kernels::WrapAdd(ScaleBy(kernels::WrapSub(sum, zeros), m.multiplier, m.shift), output.zero_point);
-    return static_cast<T>(kernels::ClampI32(y, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
-  };
+  const ScaledSum<T> finish{m, zeros, output.zero_point, p.kernels().requantize_8};
   if constexpr (std::is_same_v<T, int8_t>) {
     EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_i8}, finish);
   } else if constexpr (std::is_same_v<T, uint8_t>) {

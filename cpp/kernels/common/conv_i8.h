@@ -207,6 +207,12 @@ SIGRUN_INLINE bool IsPointwise(const ConvShape& s) {
          s.out_width == s.in_width;
 }
 
+// True where every row is a pixel of the input.
+SIGRUN_INLINE bool IsSparsePointwise(const ConvShape& s) {
+  return s.taps() == 1 && s.pad_top == 0 && s.pad_left == 0 && static_cast<int64_t>(s.out_height - 1) * s.stride_h < s.in_height &&
+         static_cast<int64_t>(s.out_width - 1) * s.stride_w < s.in_width;
+}
+
 // True where the input is copied as it stands, without a gap between rows.
 SIGRUN_INLINE bool IsOneRun(const ConvShape& s) {
   return IsPointwise(s) && s.groups == 1 && s.in_channels % kDepthUnit == 0 && s.in_channels * sizeof(Activation) % 512 != 0;
@@ -326,6 +332,14 @@ SIGRUN_INLINE OutputPixel PixelOf(const ConvShape& s, int32_t row) {
   return {row / (s.out_height * s.out_width), row / s.out_width % s.out_height, row % s.out_width};
 }
 
+SIGRUN_INLINE void NextPixel(const ConvShape& s, OutputPixel* p) {
+  if (++p->x < s.out_width) return;
+  p->x = 0;
+  if (++p->y < s.out_height) return;
+  p->y = 0;
+  ++p->batch;
+}
+
 // One line of taps of one output pixel; `line` is the group's channel 0 of the input line.
 SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, int32_t origin, uint8_t mask, int32_t zero_point,
                                      Activation* dst) {
@@ -392,13 +406,20 @@ void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range r
     return;
   }
   OutputPixel p = PixelOf(s, rows.begin);
+  if (IsSparsePointwise(s)) {
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups, padding = Depth(s).groups() * kGroup - s.in_channels;
+    for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
+      const ptrdiff_t line = static_cast<ptrdiff_t>(p.batch) * s.in_height + p.y * s.stride_h;
+      const uint8_t* src = source.data + (line * s.in_width + p.x * s.stride_w) * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
+      Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
+      if (padding > 0) std::memset(end, 0, static_cast<size_t>(padding) * sizeof(Activation));
+      NextPixel(s, &p);
+    }
+    return;
+  }
   for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
     GatherRow(s, source, p, group, source.ZeroPoint(row, p.batch), reinterpret_cast<Activation*>(scratch));
-    if (++p.x < s.out_width) continue;
-    p.x = 0;
-    if (++p.y < s.out_height) continue;
-    p.y = 0;
-    ++p.batch;
+    NextPixel(s, &p);
   }
 }
 
@@ -768,8 +789,26 @@ struct FloatEpilogue {
   alignas(64) float addend[kPanel] = {};
 
   SIGRUN_INLINE bool EndsInTile(int32_t, TileRun*) const { return false; }
-  SIGRUN_INLINE bool TakesRow() const { return false; }
-  void Row(int32_t, int32_t, int32_t, const int32_t*) const {}
+  // A zero point would need the sums of the weights of every panel.
+  SIGRUN_INLINE bool TakesRow() const { return source.row_zero_point == nullptr && source.zero_point == 0; }
+  void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
+    const F32 factor = Set1(row_scale[source.per_batch ? row / (shape.out_height * shape.out_width) : row]);
+    const F32 min = Set1(clamp.min), max = Set1(clamp.max), none = Set1(0.0f);
+    float* out = output + row * output_stride + first;
+    const float *scales = channel_scale + first, *addends = bias != nullptr ? bias + first : nullptr;
+    const auto end = [=](const int32_t* sum, const float* by, F32 with)
+                         SIGRUN_INLINE_LAMBDA { return Min(max, Max(min, ToFloat(Load(sum)) * (factor * Load(by)) + with)); };
+    int32_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) Store(out + i, end(sums + i, scales + i, addends != nullptr ? Load(addends + i) : none));
+    if (i == n) return;
+    float few[3][kLanes] = {};
+    for (int32_t k = i; k < n; ++k) {
+      few[0][k - i] = scales[k];
+      few[1][k - i] = addends != nullptr ? addends[k] : 0.0f;
+    }
+    Store(few[2], end(sums + i, few[0], Load(few[1])));
+    std::memcpy(out + i, few[2], static_cast<size_t>(n - i) * sizeof(float));
+  }
   void Panel(int32_t first, int32_t n, const int32_t* sums) {
     channel = first;
     channels = n;
