@@ -12,19 +12,19 @@ namespace {
 
 constexpr int kInput = 0, kScale = 1, kNumbers = 2;
 
-// Sixteen sums side by side, in one order on every processor.
+// Sixteen sums side by side, in doubles and in one order on every processor: what follows may be rounded to 8 bits.
 float SumOfSquares(const float* x, int32_t n) {
   constexpr int32_t kLanes = 16;
-  std::array<float, kLanes> sums = {};
+  std::array<double, kLanes> sums = {};
   int32_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (int32_t lane = 0; lane < kLanes; ++lane) sums[static_cast<size_t>(lane)] += x[i + lane] * x[i + lane];
+    for (int32_t lane = 0; lane < kLanes; ++lane) sums[static_cast<size_t>(lane)] += double{x[i + lane]} * x[i + lane];
   }
-  for (int32_t lane = 0; i + lane < n; ++lane) sums[static_cast<size_t>(lane)] += x[i + lane] * x[i + lane];
+  for (int32_t lane = 0; i + lane < n; ++lane) sums[static_cast<size_t>(lane)] += double{x[i + lane]} * x[i + lane];
   for (size_t half = kLanes / 2; half > 0; half /= 2) {
     for (size_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
   }
-  return sums[0];
+  return static_cast<float>(sums[0]);
 }
 
 void PrepareRmsNorm(Prepare& p) {
