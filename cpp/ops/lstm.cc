@@ -32,7 +32,8 @@ LstmOperands OneDirection(const Prepare& p) {
   return o;
 }
 
-void PrepareOneDirection(Prepare& p, const LstmOptions& options) {
+// `rounds` is whether products may be rounded to int8, as LSTM's may be.
+void PrepareOneDirection(Prepare& p, const LstmOptions& options, bool rounds) {
   p.Check(p.inputs() == 20 || p.inputs() == 24, "it has ", p.inputs(), " inputs, expected 20 or 24");
   p.Check(p.outputs() == 1, "it has ", p.outputs(), " outputs, expected 1");
   CheckClips(p, options);
@@ -40,8 +41,11 @@ void PrepareOneDirection(Prepare& p, const LstmOptions& options) {
   p.SetShape(0, OutputShape(p, 0, ReadLstmSizes(p, operands, options.time_major).output));
   p.CheckType(0, {TensorType::kFloat32, TensorType::kInt8});
   if (p.type(0) == TensorType::kFloat32) return EmitLstmFloat(p, operands, options, 0, 0);
-  if (p.node().intermediates.size() != 5) {
-    p.Refuse(StatusCode::kUnimplemented, Concat("INT8 with ", p.node().intermediates.size(), " intermediate tensors, supported here: 5"));
+  const size_t intermediates = p.node().intermediates.size();
+  if (intermediates == 12 && rounds) return EmitRoundedLstmInt8(p, operands, options);
+  if (intermediates != 5) {
+    p.Refuse(StatusCode::kUnimplemented,
+             Concat("INT8 with ", intermediates, " intermediate tensors, supported here: ", rounds ? "5 and 12" : "5"));
   }
   EmitLstmInt8(p, operands, options);
 }
@@ -49,11 +53,13 @@ void PrepareOneDirection(Prepare& p, const LstmOptions& options) {
 void PrepareUnidirectional(Prepare& p) {
   enum Field : int { kActivation, kCellClip, kProjectionClip, kTimeMajor, kAsymmetric };
   const auto& f = p.options();
-  PrepareOneDirection(p, {.activation = f.Scalar<int8_t>(kActivation),
-                          .cell_clip = f.Scalar<float>(kCellClip),
-                          .projection_clip = f.Scalar<float>(kProjectionClip),
-                          .time_major = f.Bool(kTimeMajor),
-                          .asymmetric = f.Bool(kAsymmetric)});
+  PrepareOneDirection(p,
+                      {.activation = f.Scalar<int8_t>(kActivation),
+                       .cell_clip = f.Scalar<float>(kCellClip),
+                       .projection_clip = f.Scalar<float>(kProjectionClip),
+                       .time_major = f.Bool(kTimeMajor),
+                       .asymmetric = f.Bool(kAsymmetric)},
+                      false);
 }
 
 // --- the basic LSTM: one product over input and state, side by side
@@ -195,7 +201,7 @@ void PrepareLstm(Prepare& p) {
                             .cell_clip = f.Scalar<float>(kCellClip),
                             .projection_clip = f.Scalar<float>(kProjectionClip),
                             .asymmetric = f.Bool(kAsymmetric)};
-  return f.Scalar<int8_t>(kKernel) == 1 ? PrepareBasic(p, options) : PrepareOneDirection(p, options);
+  return f.Scalar<int8_t>(kKernel) == 1 ? PrepareBasic(p, options) : PrepareOneDirection(p, options, true);
 }
 
 // --- two directions

@@ -135,6 +135,38 @@ def int8_lstm(projection=False, norm=False, cifg=False, peephole=False):
     )
 
 
+def rounded_lstm(clip=0.0):
+    """An int8 LSTM with three intermediate tensors a gate."""
+    net = Net(hybrid=True)
+    x = net.graph.add(mm.Tensor("x", [BATCH, INPUT], "int8", None, quant(0.02, 5)))
+    net.graph.inputs = [x]
+    operands, _ = lstm_operands(net, False, False, True, False)
+
+    def vector(dtype, scale, n, low, high):
+        data = net.rng.integers(low, high, n).astype(dtype)
+        return net.graph.add(mm.Tensor(f"v{len(net.graph.tensors)}", [n], dtype, data, quant(scale)))
+
+    for i in range(4):
+        operands[11 + i] = vector("int32", 1e-4, CELLS, -4000, 4000)
+    operands[16] = vector("int32", 1e-4, OUTPUTS, -100, 100)
+    norms = [vector("int16", 3e-5, CELLS, 5000, 30000) for _ in range(4)]
+    states = [net.state(BATCH, OUTPUTS, dtype="int8", scale=0.01, zero=-3), net.state(BATCH, CELLS, dtype="int16", scale=2.0**-15)]
+    between = [
+        net.graph.add(mm.Tensor(f"t{i}", [], "int8", None, quant(float(net.rng.uniform(0.01, 0.04)), int(net.rng.integers(-20, 20)))))
+        for i in range(12)
+    ]
+    return net.built(
+        "LSTM",
+        [x, *operands, *states, *norms],
+        [mm.Tensor("y", [BATCH, OUTPUTS], "int8", None, quant(0.01, -3))],
+        "LSTMOptions",
+        between,
+        fusedActivationFunction=TANH,
+        cellClip=clip,
+        projClip=clip,
+    )
+
+
 def rnn(hybrid=False, time_major=False, activation=TANH):
     net = Net(hybrid)
     shape = [TIME, BATCH] if time_major else [BATCH, TIME]
@@ -180,6 +212,8 @@ CASES = {
     "lstm-int8-norm": int8_lstm(norm=True),
     "lstm-int8-cifg-peephole": int8_lstm(cifg=True, peephole=True),
     "lstm-int8-all": int8_lstm(projection=True, norm=True, peephole=True),
+    "lstm-int8-rounded": rounded_lstm(),
+    "lstm-int8-rounded-clip": rounded_lstm(clip=0.3),
     "bilstm": bidirectional_lstm(False),
     "bilstm-merged": bidirectional_lstm(True),
     "rnn": rnn(),

@@ -40,4 +40,7 @@ void EmitLstmFloat(Prepare& p, const LstmOperands& operands, const LstmOptions& 
 /// INT8 input, output and weights, an INT16 cell state, and five intermediate tensors of which the scales matter.
 void EmitLstmInt8(Prepare& p, const LstmOperands& operands, const LstmOptions& options);
 
+/// The same with twelve intermediate tensors: three a gate, to which its products and their sum are rounded. The cell state is below 1.
+void EmitRoundedLstmInt8(Prepare& p, const LstmOperands& operands, const LstmOptions& options);
+
 }  // namespace sigrun::ops

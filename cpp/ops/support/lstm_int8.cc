@@ -232,6 +232,146 @@ IntegerGate MakeIntegerGate(Prepare& p, const LstmOperands& o, const LstmSizes& 
   return gate;
 }
 
+// --- twelve intermediate tensors: what the products and their sum are rounded to, gate by gate ---
+// LiteRT's kernel couples the gates whether or not there are weights of an input gate, and knows no peepholes.
+
+constexpr float kGateScale = 1.0f / 4096, kUnitScale = 1.0f / 32768;
+
+// Floats between one rounding and the next. `weight` is what the coefficients' scale is as fixed point.
+struct RoundedNorm {
+  Slot weights, bias;
+  float weight = 0;
+
+  void operator()(const RunContext& run, int16_t* x, int32_t n) const {
+    const int16_t* w = run.get<int16_t>(weights);
+    const int32_t* b = run.get<int32_t>(bias);
+    float sum = 0, squares = 0;
+    for (int32_t i = 0; i < n; ++i) {
+      const float value = x[i];
+      sum += value;
+      squares += value * value;
+    }
+    const float mean = sum / static_cast<float>(n), variance = squares / static_cast<float>(n) - mean * mean;
+    const float inverse = static_cast<float>(1.0 / std::sqrt(variance == 0 ? 1e-8 : static_cast<double>(variance)));
+    const float bias_weight = weight / 1024;
+    for (int32_t i = 0; i < n; ++i) {
+      const float normal = (x[i] - mean) * inverse * w[i] * weight + static_cast<float>(b[i]) * bias_weight;
+      x[i] = static_cast<int16_t>(std::clamp(std::round(normal / kGateScale), -32768.0f, 32767.0f));
+    }
+  }
+};
+
+int16_t RoundUnit(float x) { return fixed16::Saturate(static_cast<int32_t>(x / kUnitScale)); }
+
+struct RoundedGate {
+  IntegerProduct input, recurrent;
+  FixedPoint input_scale{}, recurrent_scale{};
+  int32_t input_zero_point = 0, recurrent_zero_point = 0;
+  RoundedNorm norm;
+
+  static int32_t Rounded(int32_t sum, int32_t zero_point, const FixedPoint& scale) {
+    const int32_t byte = std::clamp(kernels::WrapAdd(sum, zero_point), -128, 127);
+    return Scale(byte - zero_point, scale);
+  }
+  void operator()(const RunContext& run, const int8_t* x, const int8_t* state, int16_t* to) const {
+    for (int32_t i = 0; i < input.n; ++i) {
+      const int32_t own = Rounded(input.at(x, i), input_zero_point, input_scale);
+      const int32_t before = recurrent ? Rounded(recurrent.at(state, i), recurrent_zero_point, recurrent_scale) : 0;
+      to[i] = fixed16::Saturate(kernels::WrapAdd(own, before));
+    }
+    norm(run, to, input.n);
+  }
+};
+
+struct RoundedLstm {
+  LstmSizes sizes;
+  std::array<RoundedGate, kGates> gates;
+  FixedPoint projection_scale{};
+  int32_t state_zero_point;
+  int16_t cell_clip;
+  int8_t projection_clip;
+  Slot input, output, output_state, cell_state, gate_values, projection, projection_bias;
+
+  void operator()(RunContext& run) const noexcept {
+    const Sequences& s = sizes.sequences;
+    for (int32_t sequence = 0; sequence < s.count; ++sequence) {
+      for (int32_t i = 0; i < s.steps; ++i) {
+        for (int32_t r = 0; r < s.rows; ++r) {
+          const ptrdiff_t row = (static_cast<ptrdiff_t>(sequence) * s.steps + i) * s.rows + r, lane = sequence * s.rows + r;
+          int8_t* state = run.get<int8_t>(output_state) + lane * sizes.output;
+          Step(run, run.get<int8_t>(input) + row * sizes.input, state, run.get<int16_t>(cell_state) + lane * sizes.cell);
+          std::copy_n(state, sizes.output, run.get<int8_t>(output) + row * sizes.output);
+        }
+      }
+    }
+  }
+
+ private:
+  void Step(const RunContext& run, const int8_t* x, int8_t* state, int16_t* cell) const {
+    int16_t* values = run.get<int16_t>(gate_values);
+    for (int g = kForgetGate; g < kGates; ++g) gates[static_cast<size_t>(g)](run, x, state, values + ptrdiff_t{g} * sizes.cell);
+    const int16_t *forget = values + sizes.cell, *update = forget + sizes.cell, *out = update + sizes.cell;
+    for (int32_t i = 0; i < sizes.cell; ++i) {
+      const int16_t kept_part = Logistic(forget[i]);
+      const int32_t kept = static_cast<int16_t>(kernels::RoundingDivideByPOT(int32_t{kept_part} * cell[i], 15));
+      const int32_t change = (INT16_MAX - kept_part) * RoundUnit(std::tanh(update[i] * kGateScale));
+      cell[i] = fixed16::Saturate(kept + static_cast<int16_t>(kernels::RoundingDivideByPOT(change, 15)));
+      if (cell_clip > 0) cell[i] = std::clamp<int16_t>(cell[i], static_cast<int16_t>(-cell_clip), cell_clip);
+      const int32_t hidden = Logistic(out[i]) * RoundUnit(std::tanh(cell[i] * kUnitScale));
+      values[i] = static_cast<int16_t>(kernels::RoundingDivideByPOT(hidden, 15));
+    }
+    Project(run, values, state);
+  }
+
+  static int16_t Logistic(int16_t x) { return RoundUnit(1.0f / (1.0f + std::exp(-(x * kGateScale)))); }
+
+  void Project(const RunContext& run, const int16_t* hidden, int8_t* state) const {
+    const int8_t* w = run.get<int8_t>(projection);
+    for (int32_t i = 0; i < sizes.output; ++i, w += sizes.cell) {
+      int64_t sum = run.get<int32_t>(projection_bias)[i];
+      for (int32_t c = 0; c < sizes.cell; ++c) sum += int32_t{hidden[c]} * w[c];
+      const int64_t scaled = ScaleBy64(sum, projection_scale) + state_zero_point;
+      state[i] = static_cast<int8_t>(std::clamp<int64_t>(scaled, -128, 127));
+      if (projection_clip > 0) state[i] = std::clamp<int8_t>(state[i], static_cast<int8_t>(-projection_clip), projection_clip);
+    }
+  }
+
+  // LiteRT multiplies sums of 64 bits by the upper half of the multiplier.
+  static int32_t ScaleBy64(int64_t x, const FixedPoint& by) {
+    const int64_t narrow = by.multiplier < 0x7FFF0000 ? (by.multiplier + (1 << 15)) >> 16 : 0x7FFF;
+    const int shift = 15 - by.shift;
+    return static_cast<int32_t>((x * narrow + (int64_t{1} << (shift - 1))) >> shift);
+  }
+};
+
+RoundedGate MakeRoundedGate(Prepare& p, const LstmOperands& o, const LstmSizes& s, int g) {
+  const size_t at = static_cast<size_t>(g);
+  const Prepare::Affine input = p.affine(o.input), state = p.affine(o.output_state);
+  const Prepare::Affine sum = Intermediate(p, 3 * at), own = Intermediate(p, 3 * at + 1), before = Intermediate(p, 3 * at + 2);
+  RoundedGate gate;
+  gate.input_scale = QuantizeMultiplier(own.scale / sum.scale);
+  gate.input_zero_point = own.zero_point;
+  gate.input = MakeProduct(p, o.input_weights[at], -1, s.cell, s.input, -input.zero_point,
+                           ScaleOf(p, o.input_weights[at]) * input.scale / own.scale, "input weights");
+  // LiteRT scales what the output gate has of the state by a number that it never sets, which is 0.
+  if (g != kOutputGate) {
+    gate.recurrent_scale = QuantizeMultiplier(before.scale / sum.scale);
+    gate.recurrent_zero_point = before.zero_point;
+    gate.recurrent = MakeProduct(p, o.recurrent_weights[at], -1, s.cell, s.output, -state.zero_point,
+                                 ScaleOf(p, o.recurrent_weights[at]) * state.scale / before.scale, "recurrent weights");
+  }
+  p.Check(p.has_input(o.norm[at]) && p.has_input(o.bias[at]), "it has twelve intermediate tensors and does not normalise gate ", g);
+  CheckOperand(p, o.norm[at], TensorType::kInt16, {s.cell}, "layer normalisation coefficients");
+  CheckOperand(p, o.bias[at], TensorType::kInt32, {s.cell}, "biases");
+  const FixedPoint scale = QuantizeMultiplier(ScaleOf(p, o.norm[at]));
+  gate.norm = {p.in(o.norm[at]), p.in(o.bias[at]), static_cast<float>(std::ldexp(scale.multiplier, scale.shift - 31))};
+  return gate;
+}
+
+int8_t ProjectionClip(const Prepare& p, float limit) {
+  return static_cast<int8_t>(limit > 0 ? std::clamp(limit / p.output_affine(0).scale, -128.0f, 127.0f) : 0.0f);
+}
+
 }  // namespace
 
 void EmitLstmInt8(Prepare& p, const LstmOperands& o, const LstmOptions& options) {
@@ -256,15 +396,45 @@ void EmitLstmInt8(Prepare& p, const LstmOperands& o, const LstmOptions& options)
   lstm.hidden_zero_point = hidden.zero_point;
   lstm.state_zero_point = state.zero_point;
   lstm.cell_log_scale = scales.cell_log_scale;
-  const auto clip = [](float limit, float scale, float most) { return limit > 0 ? std::clamp(limit / scale, -most - 1, most) : 0.0f; };
-  lstm.cell_clip = static_cast<int16_t>(clip(options.cell_clip, ScaleOf(p, o.cell_state), 32767));
-  lstm.projection_clip = static_cast<int8_t>(clip(options.projection_clip, p.output_affine(0).scale, 127));
+  lstm.cell_clip =
+      static_cast<int16_t>(options.cell_clip > 0 ? std::clamp(options.cell_clip / ScaleOf(p, o.cell_state), -32768.0f, 32767.0f) : 0.0f);
+  lstm.projection_clip = ProjectionClip(p, options.projection_clip);
   if (p.has_input(o.projection)) {
     const float scale = ScaleOf(p, o.projection) * hidden.scale / state.scale;
     lstm.projection = MakeProduct(p, o.projection, o.projection_bias, s.output, s.cell, hidden.zero_point, scale, "projection weights");
     lstm.hidden = p.Scratch(static_cast<size_t>(s.sequences.rows) * static_cast<size_t>(s.cell));
   }
   lstm.gate_values = p.Scratch(kGates * static_cast<size_t>(s.sequences.rows) * static_cast<size_t>(s.cell) * sizeof(int16_t));
+  lstm.input = p.in(o.input);
+  lstm.output = p.out(0);
+  p.Emit(std::move(lstm));
+}
+
+void EmitRoundedLstmInt8(Prepare& p, const LstmOperands& o, const LstmOptions& options) {
+  const LstmSizes s = ReadLstmSizes(p, o, options.time_major);
+  const int32_t batch = s.sequences.count * s.sequences.rows;
+  p.CheckOutputType(0, {TensorType::kInt8});
+  p.CheckType(o.output_state, {TensorType::kInt8});
+  p.Check(p.has_input(o.projection) && p.has_input(o.projection_bias), "it has twelve intermediate tensors and no projection with a bias");
+  CheckOperand(p, o.projection, TensorType::kInt8, {s.output, s.cell}, "projection weights");
+  CheckOperand(p, o.projection_bias, TensorType::kInt32, {s.output}, "biases");
+  p.Check(ScaleOf(p, o.cell_state) == kUnitScale, "its cell state (input ", o.cell_state, ") has the scale ", ScaleOf(p, o.cell_state),
+          ", expected 2^-15");
+  RoundedLstm lstm{};
+  lstm.sizes = s;
+  lstm.output_state = StateSlot(p, o.output_state, TensorType::kInt8, {batch, s.output}, "output state");
+  lstm.cell_state = StateSlot(p, o.cell_state, TensorType::kInt16, {batch, s.cell}, "cell state");
+  for (int g = kForgetGate; g < kGates; ++g) lstm.gates[static_cast<size_t>(g)] = MakeRoundedGate(p, o, s, g);
+  const Prepare::Affine state = p.affine(o.output_state);
+  lstm.projection_scale = QuantizeMultiplier(static_cast<float>(ScaleOf(p, o.projection) * std::ldexp(1.0, -15) / state.scale));
+  p.Check(lstm.projection_scale.shift < 15, "its projection (input ", o.projection, ") has the scale ", ScaleOf(p, o.projection));
+  lstm.state_zero_point = state.zero_point;
+  const float clip = options.cell_clip;
+  lstm.cell_clip = static_cast<int16_t>(clip > 0 && clip < 1 ? clip / kUnitScale : 0);
+  lstm.projection_clip = ProjectionClip(p, options.projection_clip);
+  lstm.gate_values = p.Scratch(kGates * static_cast<size_t>(s.cell) * sizeof(int16_t));
+  lstm.projection = p.in(o.projection);
+  lstm.projection_bias = p.in(o.projection_bias);
   lstm.input = p.in(o.input);
   lstm.output = p.out(0);
   p.Emit(std::move(lstm));
