@@ -6,6 +6,7 @@
 
 #include "graph/graph.h"
 #include "model/error.h"
+#include "model/warn.h"
 #include "ops/op.h"
 
 namespace sigrun {
@@ -196,8 +197,7 @@ class Builder {
         Inline(node, *CompositeOf(model_, info));
         continue;
       }
-      if (node.op->activation_field >= 0)
-        node.activation = static_cast<schema::Activation>(info.options.Scalar<int8_t>(node.op->activation_field));
+      node.activation = ActivationOf(node, info);
       MakeInputsDense(node);
       if (KnowsOnlyBytes(node)) {
         AddWithBytes(std::move(node));
@@ -205,6 +205,19 @@ class Builder {
         AddNode(std::move(node));
       }
     }
+  }
+
+  // The arithmetic of LiteRT passes over a fused function that is no bound, other operators are refused.
+  schema::Activation ActivationOf(const Node& node, const OperatorInfo& info) const {
+    using schema::Activation;
+    if (node.op->activation_field < 0) return Activation::kNone;
+    const Activation activation = static_cast<Activation>(info.options.Scalar<int8_t>(node.op->activation_field));
+    if (activation != Activation::kTanh && activation != Activation::kSignBit) return activation;
+    static constexpr std::string_view kArithmetic[] = {"ADD", "DIV", "MUL", "SUB"};
+    if (!std::ranges::binary_search(kArithmetic, std::string_view(node.op->name))) return activation;
+    WarnOnce(Concat(graph_.Describe(node), ": its fused activation ", activation == Activation::kTanh ? "TANH" : "SIGN_BIT",
+                    " is passed over, as in LiteRT"));
+    return Activation::kNone;
   }
 
   static bool IsPacked(TensorType type) { return type == TensorType::kInt4 || type == TensorType::kInt2; }

@@ -98,3 +98,15 @@ def test_four_bits_are_moved(op, fixed, rng):
     got = sigrun.Interpreter(model_content=content).get_signature_runner()(**inputs)["y"]
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "DIV"])
+@pytest.mark.parametrize(("activation", "function"), [(4, "TANH"), (5, "SIGN_BIT")])
+def test_functions_fused_into_arithmetic_are_passed_over_and_not_silently(op, activation, function, caplog):
+    options = {"options": f"{op.title()}Options", "fusedActivationFunction": activation}
+    for a, b in ((real(2, 5), real(2, 5)), (ints("int32", 2, 5, low=-99, high=99), ints("int32", 2, 5, low=1, high=9))):
+        check_against_litert(case(op, [a, b], (str(a.dtype), (2, 5)), **options))
+    a, b = ints("uint8", 2, 5, low=128), ints("uint8", 2, 5, low=1)
+    check_against_litert(case(op, [a, b], ("uint8", (2, 5)), quant=[(0.1, 0), (0.1, 0), (0.2, 0)], **options))
+    [record] = caplog.records
+    assert f"{op} #0 'o0': its fused activation {function} is passed over, as in LiteRT" in record.getMessage()
