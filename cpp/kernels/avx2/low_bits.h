@@ -20,7 +20,6 @@ SIGRUN_INLINE LowBytes Part(LowBytes x) {
   const __m256i mask = _mm256_set1_epi8((1 << kBits) - 1);
   return {_mm256_and_si256(kIndex == 0 ? x.v : _mm256_srli_epi16(x.v, kBits * kIndex), mask)};
 }
-SIGRUN_INLINE LowBytes Add(LowBytes a, LowBytes b) { return {_mm256_add_epi8(a.v, b.v)}; }
 SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 SIGRUN_INLINE __m256i BroadcastFour(const int8_t* p) {
   int32_t four;
@@ -29,9 +28,6 @@ SIGRUN_INLINE __m256i BroadcastFour(const int8_t* p) {
 }
 #if defined(__AVXVNNI__)
 constexpr int kLowBitParts = 8;
-SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
-  return {_mm256_dpbusd_avx_epi32(sum.v, x.v, _mm256_set1_epi8(static_cast<char>(factor)))};
-}
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   SIGRUN_UNROLL
@@ -39,10 +35,6 @@ SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int
 }
 #else
 constexpr int kLowBitParts = 1;
-SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
-  const __m256i pairs = _mm256_maddubs_epi16(x.v, _mm256_set1_epi8(static_cast<char>(factor)));
-  return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
-}
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   const auto pairs = [&](int i) __attribute__((always_inline)) { return _mm256_maddubs_epi16(w[i].v, BroadcastFour(a + 4 * i)); };

@@ -10,7 +10,7 @@
 namespace sigrun::kernels {
 namespace {
 
-constexpr int kLowBitRows = 8;
+constexpr int kLowBitRows = 12;
 struct LowBytes {
   __m512i v;
 };
@@ -20,7 +20,6 @@ SIGRUN_INLINE LowBytes Part(LowBytes x) {
   const __m512i mask = _mm512_set1_epi8((1 << kBits) - 1);
   return {_mm512_and_si512(kIndex == 0 ? x.v : _mm512_srli_epi16(x.v, kBits * kIndex), mask)};
 }
-SIGRUN_INLINE LowBytes Add(LowBytes a, LowBytes b) { return {_mm512_add_epi8(a.v, b.v)}; }
 SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 SIGRUN_INLINE __m512i BroadcastFour(const int8_t* p) {
   int32_t four;
@@ -29,9 +28,6 @@ SIGRUN_INLINE __m512i BroadcastFour(const int8_t* p) {
 }
 #if defined(__AVX512VNNI__)
 constexpr int kLowBitParts = 8;
-SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
-  return {_mm512_dpbusd_epi32(sum.v, x.v, _mm512_set1_epi8(static_cast<char>(factor)))};
-}
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   SIGRUN_UNROLL
@@ -39,10 +35,6 @@ SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int
 }
 #else
 constexpr int kLowBitParts = 1;
-SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) {
-  const __m512i pairs = _mm512_maddubs_epi16(x.v, _mm512_set1_epi8(static_cast<char>(factor)));
-  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
-}
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   const auto pairs = [&](int i) __attribute__((always_inline)) { return _mm512_maddubs_epi16(w[i].v, BroadcastFour(a + 4 * i)); };

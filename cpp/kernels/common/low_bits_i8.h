@@ -6,18 +6,19 @@
 
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/inline.h"
+#include "kernels/common/low_bit_sums.h"
 #include "kernels/kernels.h"
 
 // Hybrid products with weights of 4 or 2 bits, over a tier's low_bits.h, included before, which says
-//   LowBytes, LoadLow, Part<bits, i>, Add   kLanes * 4 bytes, of which Part takes the i-th few bits of each,
+//   LowBytes, LoadLow, Part<bits, i>        kLanes * 4 bytes, of which Part takes the i-th few bits of each,
 //   LoadHalf(p)                             kLanes binary16 as floats,
-//   DotEach(sum, bytes, factor)             sum + factor * the four bytes of each lane, which are at most 60,
 //   DotUnit(sums, w, a)                     sums + products of a unit: w[4], sixteen k of kLanes channels, all unsigned, by sixteen int8,
 //   kLowBitRows, kLowBitParts               the most rows of a tile; parts of a single row's sums that hide the latency of DotUnit.
-// Packed: a header, then panels of kLanes channels, each its scales [block][lane], in binary16 if that loses nothing, and its weights, above
-// their least value, [block][unit], 16 k of all lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
+// Packed: a header, then panels of kLanes channels, each its scales [block][lane], in binary16 if that loses nothing, the sum of weights of
+// each lane (int32 if there is one block, else kernels.h's weight_sum), and its weights, above their least value, [block][unit], 16 k of all
+// lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
 // Trick: the weights stay unsigned, since the first operand of vpdpbusd and vpmaddubsw is; what that adds is taken off by the sums of the
-// activations. The sums of the weights, which the zero points need, are made of the bytes in registers. The next panel is asked for ahead:
+// activations. Zero points take one product with the sum of the weights. The next panel is asked for ahead:
 // the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 90 GB/s (AVX-512; 40 with AVX2) of the 125 that a plain
 // read from L3 reaches; eight rows at 550 to 800 GOP/s.
 namespace sigrun::kernels {
@@ -31,16 +32,17 @@ struct LowBitHeader {
 };
 
 struct LowBitLayout {
-  int32_t blocks, units;  // units of a block
-  size_t scales, unit, weights, panel;  // bytes
-  size_t ahead;                         // as far away are the weights that memory is asked for: whole panels
+  int32_t blocks, units;                      // units of a block
+  size_t scales, sums, unit, weights, panel;  // bytes
+  size_t ahead;                               // as far away are the weights that memory is asked for: whole panels
   LowBitLayout(const LowBitShape& s, bool half)
       : blocks(s.k / s.block),
         units((s.block + kLowBitUnit - 1) / kLowBitUnit),
         scales((static_cast<size_t>(blocks) * kLanes * (half ? sizeof(uint16_t) : sizeof(float)) + 63) / 64 * 64),
+        sums((kLanes * sizeof(float) + 63) / 64 * 64),
         unit(static_cast<size_t>(kLanes) * kLowBitUnit * static_cast<size_t>(s.bits) / 8),
         weights((static_cast<size_t>(blocks) * static_cast<size_t>(units) * unit + 63) / 64 * 64),
-        panel(scales + weights),
+        panel(scales + sums + weights),
         ahead((4096 + panel - 1) / panel * panel) {}
 };
 
@@ -87,7 +89,13 @@ void PackLowBits(const LowBitShape& s, const int8_t* weights, const float* scale
         reinterpret_cast<float*>(panel)[b * kLanes + lane] = scale[b];
       }
     }
-    PackLowBitChannel(s, layout, weights + static_cast<ptrdiff_t>(n) * s.k, lane, reinterpret_cast<uint8_t*>(panel + layout.scales));
+    const int8_t* channel = weights + static_cast<ptrdiff_t>(n) * s.k;
+    if (layout.blocks > 1) {
+      reinterpret_cast<float*>(panel + layout.scales)[lane] = WeightedSum(s, channel, scale);
+    } else {
+      for (int32_t i = 0; i < s.k; ++i) reinterpret_cast<int32_t*>(panel + layout.scales)[lane] += channel[i];
+    }
+    PackLowBitChannel(s, layout, channel, lane, reinterpret_cast<uint8_t*>(panel + layout.scales + layout.sums));
   }
 }
 
@@ -128,16 +136,14 @@ SIGRUN_INLINE F32 LoadSome(const float* from, int32_t n) {
 }
 
 // The sums of one block: of every row in several parts, since a dot product takes longer than the few of a small tile need to issue.
-template <int kBits, int kRows, int kParts, bool kZeroPoints>
+template <int kBits, int kRows, int kParts>
 struct LowBitSums {
   static constexpr int kWithin = kParts < 4 ? kParts : 4, kHalves = kParts / kWithin;
   I32 sum[kHalves][kRows][kWithin];
-  I32 ones[kHalves];  // sums of the weights; of a single row times its zero point
 
   SIGRUN_INLINE void Clear() {
     SIGRUN_UNROLL
     for (int h = 0; h < kHalves; ++h) {
-      ones[h] = Set1(0);
       SIGRUN_UNROLL
       for (int r = 0; r < kRows; ++r) {
         SIGRUN_UNROLL
@@ -146,54 +152,56 @@ struct LowBitSums {
     }
   }
   template <int kHalf>
-  SIGRUN_INLINE const uint8_t* Unit(const uint8_t* weights, const int8_t* a, ptrdiff_t row_bytes, int32_t factor, size_t ahead) {
+  SIGRUN_INLINE const uint8_t* Unit(const uint8_t* weights, const int8_t* a, ptrdiff_t row_bytes, size_t ahead) {
     SIGRUN_UNROLL
     for (int i = 0; i < kLanes * kBits * 2; i += 64) __builtin_prefetch(weights + ahead + i, 0, 2);
     LowBytes w[kLowBitGroups];
     weights = LoadUnit<kBits>(weights, w);
-    if constexpr (kZeroPoints) ones[kHalf] = DotEach(ones[kHalf], Add(Add(w[0], w[1]), Add(w[2], w[3])), kRows == 1 ? factor : 1);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) DotUnit(sum[kHalf][r], w, a + r * row_bytes);
     return weights;
   }
-  SIGRUN_INLINE I32 Of(int row, int32_t zero_point) const {
-    I32 total = sum[0][row][0], of_weights = ones[0];
+  SIGRUN_INLINE I32 Of(int row) const {
+    I32 total = sum[0][row][0];
     SIGRUN_UNROLL
-    for (int i = 1; i < kWithin; ++i) total = total + sum[0][row][i];
-    SIGRUN_UNROLL
-    for (int h = 1; h < kHalves; ++h) {
-      of_weights = of_weights + ones[h];
+    for (int h = 0; h < kHalves; ++h) {
       SIGRUN_UNROLL
-      for (int i = 0; i < kWithin; ++i) total = total + sum[h][row][i];
+      for (int i = h == 0 ? 1 : 0; i < kWithin; ++i) total = total + sum[h][row][i];
     }
-    if constexpr (!kZeroPoints) return total;
-    return kRows == 1 ? total - of_weights : total - of_weights * Set1(zero_point);
+    return total;
   }
 };
 
-template <int kBits, int kRows, int kParts, bool kZeroPoints>
+template <int kBits, int kRows, int kParts>
 void RunLowBits(const LowBitTile& t) {
-  using Sums = LowBitSums<kBits, kRows, kParts, kZeroPoints>;
+  using Sums = LowBitSums<kBits, kRows, kParts>;
   const ptrdiff_t row_bytes = static_cast<ptrdiff_t>(t.layout.units) * kLowBitUnit * t.layout.blocks;
-  const uint8_t* weights = reinterpret_cast<const uint8_t*>(t.panel + t.layout.scales);
+  const uint8_t* weights = reinterpret_cast<const uint8_t*>(t.panel + t.layout.scales + t.layout.sums);
   const int8_t* a = t.rows.data;
-  const int32_t factor = kZeroPoints ? t.rows.zero_point[0] : 0, blocks = t.layout.blocks, units = t.layout.units;
+  const int32_t blocks = t.layout.blocks, units = t.layout.units;
+  const bool apart = blocks > 1 && t.rows.zero_point != nullptr, exact = blocks == 1 && t.rows.zero_point != nullptr;
+  const std::byte* weight_sums = t.panel + t.layout.scales;
   F32 y[kRows];
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) y[r] = t.bias != nullptr ? LoadSome(t.bias, t.channels) : Set1(0.0f);
+  for (int r = 0; r < kRows; ++r) {
+    y[r] = t.bias != nullptr ? LoadSome(t.bias, t.channels) : Set1(0.0f);
+    if (!apart) continue;
+    const float shift = t.rows.scale[r] * static_cast<float>(t.rows.zero_point[r]);
+    y[r] = y[r] + Set1(-shift) * Load(reinterpret_cast<const float*>(weight_sums));
+  }
   for (int32_t block = 0; block < blocks; ++block) {
     Sums sums;
     sums.Clear();
     int32_t unit = 0;
     for (; unit + Sums::kHalves <= units; unit += Sums::kHalves) {
-      weights = sums.template Unit<0>(weights, a, row_bytes, factor, t.layout.ahead);
+      weights = sums.template Unit<0>(weights, a, row_bytes, t.layout.ahead);
       a += kLowBitUnit;
       if constexpr (Sums::kHalves == 1) continue;
-      weights = sums.template Unit<Sums::kHalves - 1>(weights, a, row_bytes, factor, t.layout.ahead);
+      weights = sums.template Unit<Sums::kHalves - 1>(weights, a, row_bytes, t.layout.ahead);
       a += kLowBitUnit;
     }
     if (Sums::kHalves > 1 && unit < units) {
-      weights = sums.template Unit<0>(weights, a, row_bytes, factor, t.layout.ahead);
+      weights = sums.template Unit<0>(weights, a, row_bytes, t.layout.ahead);
       a += kLowBitUnit;
     }
     const std::byte* scales = t.panel + static_cast<ptrdiff_t>(block) * kLanes * (t.half ? 2 : 4);
@@ -202,7 +210,8 @@ void RunLowBits(const LowBitTile& t) {
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const int32_t excess = t.rows.block_sums[static_cast<ptrdiff_t>(r) * blocks + block] * (1 << (kBits - 1));
-      const I32 sum = sums.Of(r, kZeroPoints && kRows > 1 ? t.rows.zero_point[r] : 0) - Set1(excess);
+      I32 sum = sums.Of(r) - Set1(excess);
+      if (exact) sum = sum - Set1(t.rows.zero_point[r]) * Load(reinterpret_cast<const int32_t*>(weight_sums));
       y[r] = ToFloat(sum) * (Set1(t.rows.scale[r]) * scale) + y[r];
     }
   }
@@ -225,11 +234,7 @@ void RunLowBits(const LowBitTile& t) {
 template <int kBits, int kRows>
 SIGRUN_INLINE void RunLowBitRows(const LowBitTile& t) {
   constexpr int kLong = kRows == 1 ? kLowBitParts : 1, kShort = kLong < 2 ? kLong : 2;
-  if (t.layout.units < 4) {
-    t.rows.zero_point != nullptr ? RunLowBits<kBits, kRows, kShort, true>(t) : RunLowBits<kBits, kRows, kShort, false>(t);
-  } else {
-    t.rows.zero_point != nullptr ? RunLowBits<kBits, kRows, kLong, true>(t) : RunLowBits<kBits, kRows, kLong, false>(t);
-  }
+  t.layout.units < 4 ? RunLowBits<kBits, kRows, kShort>(t) : RunLowBits<kBits, kRows, kLong>(t);
 }
 
 // All rows over one panel, as many at a time as there are.
@@ -245,6 +250,9 @@ void RunLowBitPanel(LowBitTile t) {
     t.output += static_cast<ptrdiff_t>(rows) * t.shape.n;
   };
   for (; t.rows.count >= kLowBitRows; advance(kLowBitRows)) RunLowBitRows<kBits, kLowBitRows>(t);
+  if constexpr (kLowBitRows > 8) {
+    for (; t.rows.count >= 8; advance(8)) RunLowBitRows<kBits, 8>(t);
+  }
   if constexpr (kLowBitRows > 4) {
     for (; t.rows.count >= 4; advance(4)) RunLowBitRows<kBits, 4>(t);
   }

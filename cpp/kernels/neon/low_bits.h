@@ -26,15 +26,10 @@ template <int kBits, int kIndex>
 SIGRUN_INLINE LowBytes Part(LowBytes x) {
   return {Part<kBits, kIndex>(x.lo), Part<kBits, kIndex>(x.hi)};
 }
-SIGRUN_INLINE LowBytes Add(LowBytes a, LowBytes b) { return {vaddq_u8(a.lo, b.lo), vaddq_u8(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) {
   const float16x8_t x = vreinterpretq_f16_u16(vld1q_u16(p));
   return {vcvt_f32_f16(vget_low_f16(x)), vcvt_high_f32_f16(x)};
 }
-SIGRUN_INLINE int32x4_t AddFours(int32x4_t sum, uint8x16_t x, int32_t factor) {
-  return vmlaq_n_s32(sum, vreinterpretq_s32_u32(vpaddlq_u16(vpaddlq_u8(x))), factor);
-}
-SIGRUN_INLINE I32 DotEach(I32 sum, LowBytes x, int32_t factor) { return {AddFours(sum.lo, x.lo, factor), AddFours(sum.hi, x.hi, factor)}; }
 #if defined(__ARM_FEATURE_DOTPROD)
 constexpr int kLowBitParts = 4;
 template <int kLane>

@@ -2,6 +2,7 @@
 
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/lines_i8.h"
+#include "kernels/common/low_bit_sums.h"
 #include "kernels/common/row_params_i8.h"
 #include "kernels/kernels.h"
 
@@ -147,26 +148,36 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
   }
 }
 
-// Packed weights of few bits: float scale[n][blocks], then int8 weights [n][k].
+// Packed weights of few bits: float scale[n][blocks], float weight_sum[n], then int8 weights [n][k].
 size_t LowBitScaleBytes(const LowBitShape& s) { return RoundUp64(static_cast<size_t>(s.n) * (s.k / s.block) * sizeof(float)); }
-size_t PackLowBitsBytes(const LowBitShape& s) { return LowBitScaleBytes(s) + RoundUp64(static_cast<size_t>(s.n) * s.k); }
+size_t LowBitSumBytes(const LowBitShape& s) { return RoundUp64(static_cast<size_t>(s.n) * sizeof(float)); }
+size_t PackLowBitsBytes(const LowBitShape& s) {
+  return LowBitScaleBytes(s) + LowBitSumBytes(s) + RoundUp64(static_cast<size_t>(s.n) * s.k);
+}
 
 void PackLowBits(const LowBitShape& s, const int8_t* weights, const float* scale, std::byte* packed) {
   const size_t n = static_cast<size_t>(s.n);
   __builtin_memcpy(packed, scale, n * (s.k / s.block) * sizeof(float));
-  __builtin_memcpy(packed + LowBitScaleBytes(s), weights, n * s.k);
+  float* sums = reinterpret_cast<float*>(packed + LowBitScaleBytes(s));
+  for (int32_t i = 0; i < s.n; ++i) {
+    sums[i] = WeightedSum(s, weights + static_cast<ptrdiff_t>(i) * s.k, scale + static_cast<ptrdiff_t>(i) * (s.k / s.block));
+  }
+  __builtin_memcpy(packed + LowBitScaleBytes(s) + LowBitSumBytes(s), weights, n * s.k);
 }
 
 void LowBitsF32(const LowBitShape& s, const LowBitRows& rows, const std::byte* packed, const float* bias, ClampF32 clamp, float* output,
                 Range channels) {
   const int32_t blocks = s.k / s.block, stride = (s.block + kLowBitUnit - 1) / kLowBitUnit * kLowBitUnit;
   const float* scale = reinterpret_cast<const float*>(packed);
-  const int8_t* weights = reinterpret_cast<const int8_t*>(packed + LowBitScaleBytes(s));
+  const float* weight_sum = reinterpret_cast<const float*>(packed + LowBitScaleBytes(s));
+  const int8_t* weights = reinterpret_cast<const int8_t*>(packed + LowBitScaleBytes(s) + LowBitSumBytes(s));
   const int32_t end = channels.end * kLowBitChannels < s.n ? channels.end * kLowBitChannels : s.n;
   for (int32_t r = 0; r < rows.count; ++r) {
-    const int32_t zero_point = rows.zero_point != nullptr ? rows.zero_point[r] : 0;
+    const int32_t zero_point = blocks == 1 && rows.zero_point != nullptr ? rows.zero_point[r] : 0;
+    const float shift = blocks > 1 && rows.zero_point != nullptr ? rows.scale[r] * static_cast<float>(rows.zero_point[r]) : 0.0f;
     for (int32_t n = channels.begin * kLowBitChannels; n < end; ++n) {
       float y = bias != nullptr ? bias[n] : 0.0f;
+      if (blocks > 1 && rows.zero_point != nullptr) y = y + -shift * weight_sum[n];
       for (int32_t b = 0; b < blocks; ++b) {
         const int8_t* a = rows.data + (static_cast<ptrdiff_t>(r) * blocks + b) * stride;
         const int8_t* w = weights + static_cast<ptrdiff_t>(n) * s.k + static_cast<ptrdiff_t>(b) * s.block;
