@@ -188,3 +188,60 @@ def test_normalisation_becomes_one_step(spelling, rank, scale, rng):
     got, want = runner(**inputs)["y"], theirs(content).get_signature_runner()(**inputs)["y"]
     np.testing.assert_allclose(got, want, atol=1e-6 * np.abs(want).max())
     assert [step.op for step in runner.plan.steps] == ["sigrun.rms_norm"]
+
+
+GROUPS = {  # shapes of what is normalised, axes, and shapes of what comes of it and of its scale
+    "channels-first": ((2, 3, 4, 30), (2, 3), (2, 12, 5, 6), (1, 12, 1, 1)),
+    "flat": ((2, 3, 120), (2,), (2, 12, 5, 6), (1, 12, 1, 1)),
+    "channels-last": ((2, 10, 3, 8), (1, 3), (2, 5, 2, 24), (24,)),
+    "scaled-in-groups": ((2, 3, 4, 30), (2, 3), None, (1, 3, 4, 1)),
+    "positions-of-single-channels": ((2, 3, 1, 30), (-2, -1), (2, 3, 5, 6), (1, 3, 1, 1)),
+    "unlike": ((2, 3, 40), (2,), (2, 5, 24), (24,)),
+}
+
+
+def grouped(spelling, name):
+    """Groups of x less their mean over their deviation, times a scale and plus a shift."""
+    shape, axes, made, channels = GROUPS[name]
+    row = [1 if d in [a % len(shape) for a in axes] else n for d, n in enumerate(shape)]
+    count = int(np.prod([shape[a] for a in axes]))
+    g = mm.Graph()
+    x = tensor(g, "x", "float32", *(made or shape))
+    of = g.op("RESHAPE", [x, g.const(list(shape), "int32")], list(shape)) if made else x
+    along = g.const(list(axes), "int32")
+    number = lambda v: g.const(np.float32(v))  # noqa: E731
+
+    def mean(v):
+        if spelling == "mean":
+            return g.op("MEAN", [v, along], row, "ReducerOptions", keepDims=True)
+        kept = [n for d, n in enumerate(shape) if d not in [a % len(shape) for a in axes]]
+        total = g.op("SUM", [v, along], kept, "ReducerOptions", keepDims=False)
+        total = (
+            g.op("DIV", [total, number(count)], kept, "DivOptions") if spelling == "div" else g.op("MUL", [number(1 / count), total], kept)
+        )
+        return g.op("RESHAPE", [total, g.const(row, "int32")], row)
+
+    less = g.op("SUB", [of, mean(of)], list(shape), "SubOptions")
+    variance = mean(g.op("MUL", [less, less], list(shape), "MulOptions"))
+    stable = g.op("ADD", [variance, number(1e-3)], row, "AddOptions")
+    if spelling == "div":
+        y = g.op("DIV", [less, g.op("SQRT", [stable], row)], list(shape), "DivOptions")
+    else:
+        y = g.op("MUL", [less, g.op("RSQRT", [stable], row)], list(shape), "MulOptions")
+    if made:
+        y = g.op("RESHAPE", [y, g.const(list(made), "int32")], list(made))
+    numbers = np.linspace(-1, 2, int(np.prod(channels)), dtype="float32").reshape(channels)
+    y = g.op("MUL", [y, g.const(numbers)], list(made or shape), "MulOptions")
+    y = g.op("ADD", [g.const(numbers[::-1].copy()), y], list(made or shape), "AddOptions")
+    return mm.served(g, y=y).tobytes()
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("spelling", ["mean", "sum", "div"])
+def test_normalisation_of_groups_becomes_one_step(spelling, name, rng):
+    content = grouped(spelling, name)
+    runner = sigrun.Interpreter(model_content=content, num_threads=2).get_signature_runner()
+    inputs = {"x": rng.normal(1, 2, runner.get_input_details()["x"]["shape"]).astype("float32")}
+    got, want = runner(**inputs)["y"], theirs(content).get_signature_runner()(**inputs)["y"]
+    np.testing.assert_allclose(got, want, atol=2e-6 * np.abs(want).max())
+    assert [step.op for step in runner.plan.steps if step.op != "RESHAPE"] == ["sigrun.group_norm"]

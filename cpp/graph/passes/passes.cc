@@ -7,6 +7,7 @@ void Run(Graph& graph, const kernels::Kernels& kernels) {
   FoldConstants(graph, kernels);
   ReduceUntransposed(graph);
   FuseListUpdates(graph);
+  FuseGroupNorms(graph);
   FuseLayerNorms(graph);
   FuseRmsNorms(graph);
   FuseAttention(graph);

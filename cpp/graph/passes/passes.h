@@ -28,6 +28,9 @@ bool FuseLayerNorms(Graph& graph);
 /// The same of a float32 normalisation by the root of the mean or sum of squares along the last dimension.
 bool FuseRmsNorms(Graph& graph);
 
+/// The same of a float32 normalisation of groups, along the last dimension and others, with a scale and a shift for each channel.
+bool FuseGroupNorms(Graph& graph);
+
 /// A float32 MEAN of a transposed tensor takes the mean of the tensor itself, where the kept dimensions are in the same order.
 bool ReduceUntransposed(Graph& graph);
 
