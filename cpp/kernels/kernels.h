@@ -324,6 +324,9 @@ struct Kernels {
   /// y[i] += x[i], wrapping
   void (*accumulate_i8)(const int8_t* x, int32_t* y, size_t n);
   void (*accumulate_u8)(const uint8_t* x, int32_t* y, size_t n);
+  /// The sum of x[0, n), wrapping.
+  int32_t (*sum_i8)(const int8_t* x, size_t n);
+  int32_t (*sum_u8)(const uint8_t* x, size_t n);
 };
 
 /// One instruction-set tier, lowest first. `supported` says whether this machine has every feature that the tier's code uses.

@@ -39,6 +39,7 @@ struct Reduction {
 };
 
 int64_t OffsetOf(const std::vector<Loop>& loops, int64_t index) {
+  if (loops.size() == 1) return index * loops[0].stride;
   int64_t offset = 0;
   for (size_t d = loops.size(); d-- > 0; index /= loops[d].extent) offset += index % loops[d].extent * loops[d].stride;
   return offset;
@@ -99,10 +100,9 @@ bool IsMatrix(const Reduction& r) {
 template <class T>
 struct SumBytes {
   void (*accumulate)(const T*, int32_t*, size_t);
+  int32_t (*sum)(const T*, size_t);
   int32_t Initial() const { return 0; }
-  void Run(int32_t& s, const T* x, int64_t n) const {
-    for (int64_t i = 0; i < n; ++i) s = kernels::WrapAdd(s, x[i]);
-  }
+  void Run(int32_t& s, const T* x, int64_t n) const { s = kernels::WrapAdd(s, sum(x, static_cast<size_t>(n))); }
   void Columns(int32_t* sums, const T* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
   void Columns(int32_t* sums, const int32_t* x, int64_t n) const {
     for (int64_t i = 0; i < n; ++i) sums[i] = kernels::WrapAdd(sums[i], x[i]);
@@ -151,17 +151,24 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
         if (is_matrix) return;
       }
       std::array<Sum, kColumns> sums;
+      if (r.run > 1) {
+        for (int64_t first = units.begin; first < units.end; first += kColumns) {
+          const int64_t n = std::min<int64_t>(kColumns, units.end - first);
+          for (int64_t i = 0; i < n; ++i) {
+            const T* from = x + OffsetOf(r.outer, first + i);
+            Sum& sum = sums[static_cast<size_t>(i)] = op.Initial();
+            for (int64_t step = 0; step < steps; ++step) op.Run(sum, from + OffsetOf(r.inner, step), r.run);
+          }
+          FinishAll(finish, sums.data(), y + first, n);
+        }
+        return;
+      }
       for (int64_t unit = units.begin; unit < units.end; ++unit) {
         const int64_t outer = unit / r.blocks, first = unit % r.blocks * kColumns, n = std::min(kColumns, r.columns - first);
         const T* from = x + OffsetOf(r.outer, outer) + first;
         std::fill_n(sums.begin(), n, op.Initial());
         for (int64_t step = 0; step < steps; ++step) {
-          const T* at = from + OffsetOf(r.inner, step);
-          if (r.run > 1) {
-            op.Run(sums[0], at, r.run);
-          } else {
-            op.Columns(sums.data(), at, n);
-          }
+          op.Columns(sums.data(), from + OffsetOf(r.inner, step), n);
         }
         FinishAll(finish, sums.data(), y + outer * r.columns + first, n);
       }
@@ -286,9 +293,9 @@ void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
   const int32_t zeros = static_cast<int32_t>(static_cast<uint32_t>(input.zero_point) * static_cast<uint32_t>(r.count));
   const ScaledSum<T> finish{m, zeros, output.zero_point, p.kernels().requantize_8};
   if constexpr (std::is_same_v<T, int8_t>) {
-    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_i8}, finish);
+    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_i8, p.kernels().sum_i8}, finish);
   } else if constexpr (std::is_same_v<T, uint8_t>) {
-    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_u8}, finish);
+    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_u8, p.kernels().sum_u8}, finish);
   } else {
     EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), finish);
   }

@@ -126,15 +126,19 @@ SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) {
   return {_mm256_sra_epi32(_mm256_add_epi32(high, low), f.shift)};
 }
 
-/// common/fixed_point.h's RoundScaled.
+/// common/fixed_point.h's RoundScaled; kBounded: nothing is beyond its bounds.
+template <bool kBounded>
 SIGRUN_INLINE __m128i RoundScaled(__m128i x, const double* scale) {
   const __m256d most = _mm256_set1_pd(1 << 30), half = _mm256_set1_pd(0x1.fffffffffffffp-2);
   const __m256d y = _mm256_mul_pd(_mm256_cvtepi32_pd(x), _mm256_loadu_pd(scale));
   const __m256d rounded = _mm256_add_pd(y, _mm256_or_pd(half, _mm256_and_pd(y, _mm256_set1_pd(-0.0))));
+  if (kBounded) return _mm256_cvttpd_epi32(rounded);
   return _mm256_cvttpd_epi32(_mm256_min_pd(_mm256_max_pd(rounded, _mm256_set1_pd(-(1 << 30))), most));
 }
+template <bool kBounded = false>
 SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
-  const __m128i low = RoundScaled(_mm256_castsi256_si128(x.v), scale), high = RoundScaled(_mm256_extracti128_si256(x.v, 1), scale + 4);
+  const __m128i low = RoundScaled<kBounded>(_mm256_castsi256_si128(x.v), scale);
+  const __m128i high = RoundScaled<kBounded>(_mm256_extracti128_si256(x.v, 1), scale + 4);
   return {_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)};
 }
 

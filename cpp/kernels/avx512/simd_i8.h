@@ -125,15 +125,19 @@ SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) {
   return {_mm512_sra_epi32(_mm512_add_epi32(high, low), f.shift)};
 }
 
-/// common/fixed_point.h's RoundScaled.
+/// common/fixed_point.h's RoundScaled; kBounded: nothing is beyond its bounds.
+template <bool kBounded>
 SIGRUN_INLINE __m256i RoundScaled(__m256i x, const double* scale) {
   const __m512d most = _mm512_set1_pd(1 << 30), half = _mm512_set1_pd(0x1.fffffffffffffp-2);
   const __m512d y = _mm512_mul_pd(_mm512_cvtepi32_pd(x), _mm512_loadu_pd(scale));
   const __m512d rounded = _mm512_add_pd(y, _mm512_or_pd(half, _mm512_and_pd(y, _mm512_set1_pd(-0.0))));
+  if (kBounded) return _mm512_cvttpd_epi32(rounded);
   return _mm512_cvttpd_epi32(_mm512_min_pd(_mm512_max_pd(rounded, _mm512_set1_pd(-(1 << 30))), most));
 }
+template <bool kBounded = false>
 SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
-  const __m256i low = RoundScaled(_mm512_castsi512_si256(x.v), scale), high = RoundScaled(_mm512_extracti64x4_epi64(x.v, 1), scale + 8);
+  const __m256i low = RoundScaled<kBounded>(_mm512_castsi512_si256(x.v), scale);
+  const __m256i high = RoundScaled<kBounded>(_mm512_extracti64x4_epi64(x.v, 1), scale + 8);
   return {_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)};
 }
 

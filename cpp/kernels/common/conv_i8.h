@@ -649,6 +649,7 @@ struct RequantizeEpilogue {
   ByteOutput added = params.add != nullptr ? MakeByteOutput(params.add->output_offset, params.add->min, params.add->max) : bytes;
   int32_t channel = 0, channels = 0;
   bool rescalable = false, ends_in_tile = false;
+  bool bounded = false;  // no sum times its scale is beyond RoundScaled's bounds
   TileEnd end;
   const int32_t *multiplier = nullptr, *shift = nullptr;
   const double* scale = nullptr;
@@ -666,6 +667,8 @@ struct RequantizeEpilogue {
     ends_in_tile = false;
     if (params.scale != nullptr) {
       scale = whole ? params.scale + first : Complete(params.scale + first, completed.scale);
+      bounded = true;
+      for (int32_t i = 0; i < n; ++i) bounded = bounded && scale[i] <= 0.25;
       return;
     }
     multiplier = whole ? params.multiplier + first : Complete(params.multiplier + first, completed.multiplier);
@@ -755,8 +758,13 @@ struct RequantizeEpilogue {
     for (int32_t i = 0; i < channels; i += kLanes, out += kLanes, sums += kLanes) {
       if (params.scale != nullptr && bytes.fits) {
         const I32 zero_point = Set1(to.zero_point);
-        Column(out, stride, channels - i, rows, width, sums,
-               [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(RoundScaled(x, from) + zero_point, to); });
+        if (bounded && to.whole) {
+          Column(out, stride, channels - i, rows, width, sums,
+                 [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(RoundScaled<true>(x, from) + zero_point); });
+        } else {
+          Column(out, stride, channels - i, rows, width, sums,
+                 [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(RoundScaled(x, from) + zero_point, to); });
+        }
       } else if (rescalable && params.scale == nullptr) {
         const Rescale rescale = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), to.zero_point);
         if (to.whole) {

@@ -33,11 +33,20 @@ void Accumulate(const T* __restrict x, int32_t* __restrict y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = WrapAdd(y[i], x[i]);
 }
 
+template <class T>
+int32_t Sum(const T* x, size_t n) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < n; ++i) sum = WrapAdd(sum, x[i]);
+  return sum;
+}
+
 inline void OverlayLinesI8(Kernels& table) {
   table.mix_i8 = MixBytes;
   table.mix_i16 = MixWords;
   table.accumulate_i8 = Accumulate<int8_t>;
   table.accumulate_u8 = Accumulate<uint8_t>;
+  table.sum_i8 = Sum<int8_t>;
+  table.sum_u8 = Sum<uint8_t>;
 }
 
 }  // namespace

@@ -107,16 +107,21 @@ SIGRUN_INLINE int32x4_t LinearSum(int32x4_t a, int32x4_t b, const Linear& f) {
 }
 SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) { return {LinearSum(a.lo, b.lo, f), LinearSum(a.hi, b.hi, f)}; }
 
-/// common/fixed_point.h's RoundScaled.
+/// common/fixed_point.h's RoundScaled; kBounded: nothing is beyond its bounds.
+template <bool kBounded>
 SIGRUN_INLINE int32x2_t RoundScaled(int32x2_t x, const double* scale) {
   const float64x2_t most = vdupq_n_f64(1 << 30), half = vdupq_n_f64(0x1.fffffffffffffp-2);
   const float64x2_t y = vmulq_f64(vcvtq_f64_s64(vmovl_s32(x)), vld1q_f64(scale));
   const float64x2_t rounded = vaddq_f64(y, vbslq_f64(vdupq_n_u64(uint64_t{1} << 63), y, half));
+  if (kBounded) return vmovn_s64(vcvtq_s64_f64(rounded));
   return vmovn_s64(vcvtq_s64_f64(vminq_f64(vmaxq_f64(rounded, vnegq_f64(most)), most)));
 }
+template <bool kBounded = false>
 SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
-  return {vcombine_s32(RoundScaled(vget_low_s32(x.lo), scale), RoundScaled(vget_high_s32(x.lo), scale + 2)),
-          vcombine_s32(RoundScaled(vget_low_s32(x.hi), scale + 4), RoundScaled(vget_high_s32(x.hi), scale + 6))};
+  const auto half = [](int32x4_t y, const double* from) SIGRUN_INLINE_LAMBDA {
+    return vcombine_s32(RoundScaled<kBounded>(vget_low_s32(y), from), RoundScaled<kBounded>(vget_high_s32(y), from + 2));
+  };
+  return {half(x.lo, scale), half(x.hi, scale + 4)};
 }
 
 SIGRUN_INLINE F32 Set1(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <iterator>
+#include <numeric>
 #include <string>
 
 #include "kernels/common/fixed_point.h"
@@ -139,7 +140,7 @@ struct Requantization {
         shift(RandomInts<int32_t>(static_cast<size_t>(channels), seed + 1, mode.left_shifts ? -31 : -12, mode.left_shifts ? 8 : -2)) {
     params = {multiplier.data(), shift.data(), mode.unsigned_input ? 120 : -9, mode.min, mode.max};
     if (!mode.in_double) return;
-    for (const int32_t m : multiplier) scale.push_back(std::ldexp(m, m % 2 == 0 ? -40 : -37));
+    for (const int32_t m : multiplier) scale.push_back(std::ldexp(m, (m % 2 == 0 ? -40 : -37) + (mode.left_shifts ? 20 : 0)));
     params.scale = scale.data();
   }
 };
@@ -574,6 +575,9 @@ TEST(ElementwiseI8, MixAndAccumulate) {
       tier->accumulate_u8(reinterpret_cast<const uint8_t*>(b.data()), sums.data(), n);
       for (size_t i = 0; i < n; ++i) expected_sums[i] = 7 + a[i] + static_cast<uint8_t>(b[i]);
       EXPECT_EQ(sums, expected_sums) << tier->tier;
+      EXPECT_EQ(tier->sum_i8(a.data(), n), std::accumulate(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), 0)) << tier->tier;
+      const uint8_t* unsigned_b = reinterpret_cast<const uint8_t*>(b.data());
+      EXPECT_EQ(tier->sum_u8(unsigned_b, n), std::accumulate(unsigned_b, unsigned_b + n, 0)) << tier->tier;
     }
   }
 }
