@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes flex_goldens.npz: what TensorFlow's operators give, with the NodeDef that a Flex operator carries. Needs TensorFlow.
+"""Writes flex_goldens.npz and flex_updates.npz: what TensorFlow's operators give, and what they make of variables, with the NodeDef that
+a Flex operator carries. Needs TensorFlow.
 
 Keys: <case>/node (the serialised NodeDef), <case>/in<i>, <case>/out<o>; a case is the operator's name, a point and a number.
 Strings have the dtype S. checkpoint/file is a file that TensorFlow's Save writes, checkpoint/index and checkpoint/data those of SaveV2,
@@ -168,6 +169,41 @@ CASES = [
 ]
 
 
+# Variables, then numbers and the gradient, by the names of TensorFlow's raw operators.
+SLOTS = [np.abs(real(3, 5)), np.abs(real(3, 5))]
+UPDATES = [
+    ("AssignAddVariableOp", {"resource": X}, {"value": Y}),
+    ("AssignSubVariableOp", {"resource": BITS}, {"value": BITS[::-1]}),
+    ("ResourceApplyGradientDescent", {"var": X}, {"alpha": 0.1, "delta": Y}),
+    *[
+        (f"ResourceApply{op}", {"var": X, "accum": SLOTS[0]}, {"lr": 0.1, "grad": Y, "momentum": 0.9, "use_nesterov": nesterov})
+        for op in ("Momentum", "KerasMomentum")
+        for nesterov in (False, True)
+    ],
+    *[
+        (
+            "ResourceApplyAdam",
+            {"var": X, "m": SLOTS[0], "v": SLOTS[1]},
+            {
+                **{"beta1_power": 0.81, "beta2_power": 0.998, "lr": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-3},
+                **{"grad": Y, "use_nesterov": nesterov},
+            },
+        )
+        for nesterov in (False, True)
+    ],
+    *[
+        (op, {"var": X, "accum": SLOTS[0]}, {"lr": 0.1, "grad": Y, "update_slots": updates} | more)
+        for updates in (True, False)
+        for op, more in (("ResourceApplyAdagrad", {}), ("ResourceApplyAdagradV2", {"epsilon": 0.01}))
+    ],
+    (
+        "ResourceApplyRMSProp",
+        {"var": X, "ms": SLOTS[0], "mom": SLOTS[1]},
+        {"lr": 0.1, "rho": 0.9, "momentum": 0.5, "epsilon": 0.01, "grad": Y},
+    ),
+]
+
+
 def stored(value):
     array = np.asarray(value)
     if array.dtype != object:
@@ -195,6 +231,31 @@ def run(op, arguments):
         by_name = {t.name: v for t, v in feeds.items()}
         del result
         return node.node_def.SerializeToString(), [by_name[t.name] for t in node.inputs], session.run(node.outputs, feeds)
+
+
+def update(op, variables, operands):
+    """The NodeDef, and what the variables hold afterwards."""
+    operands = {k: np.float32(v) if isinstance(v, float) else v for k, v in operands.items()}
+    with tf.Graph().as_default() as graph:
+        handles = {k: tf.compat.v1.placeholder(tf.resource, []) for k in variables}
+        values = {k: tf.constant(v) if isinstance(v, np.ndarray | np.float32) else v for k, v in operands.items()}
+        getattr(tf.raw_ops, op)(**handles, **values)
+        [node] = [n for n in graph.get_operations() if n.type == op]
+        fed = [t.op.get_attr("value") for t in node.inputs[len(variables) :]]
+    held = {k: tf.Variable(v) for k, v in variables.items()}
+    getattr(tf.raw_ops, op)(**{k: v.handle for k, v in held.items()}, **operands)
+    return node.node_def.SerializeToString(), [tf.make_ndarray(t) for t in fed], [v.numpy() for v in held.values()]
+
+
+def write_updates(path):
+    """Keys: <case>/node, <case>/variable<i> before and <case>/out<i> after it, <case>/in<i> of the other operands."""
+    arrays = {}
+    for i, (op, variables, operands) in enumerate(UPDATES):
+        node, inputs, outputs = update(op, variables, operands)
+        arrays[f"{op}.{i}/node"] = np.frombuffer(node, np.uint8)
+        for part, values in (("variable", variables.values()), ("in", inputs), ("out", outputs)):
+            arrays |= {f"{op}.{i}/{part}{k}": value for k, value in enumerate(values)}
+    np.savez_compressed(path, **arrays)
 
 
 def checkpoint():
@@ -228,7 +289,9 @@ def main():
             arrays[f"{op}.{i}/in{k}"] = stored(value)
         for k, value in enumerate(outputs):
             arrays[f"{op}.{i}/out{k}"] = stored(value)
-    np.savez_compressed(pathlib.Path(__file__).parent / "flex_goldens.npz", **arrays)
+    folder = pathlib.Path(__file__).parent
+    np.savez_compressed(folder / "flex_goldens.npz", **arrays)
+    write_updates(folder / "flex_updates.npz")
 
 
 if __name__ == "__main__":

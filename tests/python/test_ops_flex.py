@@ -46,6 +46,48 @@ def test_as_tensorflow(name):
         check(got[f"o{o}"], want)
 
 
+UPDATES = stored_cases("flex_updates")
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_variables_are_changed_as_tensorflow_does(name):
+    parts = UPDATES[name]
+    op = name.split(".")[0]
+    of = lambda kind: [parts[f"{kind}{i}"] for i in range(len(parts)) if f"{kind}{i}" in parts]  # noqa: E731
+    g = mm.Graph("main")
+    handles = [g.add(mm.Tensor(f"h{i}", [], "resource")) for i in range(len(of("variable")))]
+    for i, (handle, value) in enumerate(zip(handles, of("variable"), strict=True)):
+        g.ops.append(mm.Op("VAR_HANDLE", [], [handle], "VarHandleOptions", {"container": "", "sharedName": f"v{i}"}))
+        g.ops.append(mm.Op("ASSIGN_VARIABLE", [handle, g.const(value, str(value.dtype))], [], "AssignVariableOptions"))
+    g.inputs = [g.add(mm.Tensor(f"i{i}", list(x.shape), str(x.dtype))) for i, x in enumerate(of("in"))]
+    options = bytes(flexbuffers.Dumps([op, parts["node"].tobytes()]))
+    g.ops.append(mm.Op(f"Flex{op}", [*handles, *g.inputs], [], custom_options=options))
+    made = [g.add(mm.Tensor(f"o{i}", list(y.shape), str(y.dtype))) for i, y in enumerate(of("out"))]
+    for handle, out in zip(handles, made, strict=True):
+        read = bytes(flexbuffers.Dumps(["ReadVariableOp", b""]))
+        g.ops.append(mm.Op("FlexReadVariableOp", [handle], [out], custom_options=read))
+    content = mm.served(g, **{f"o{i}": v for i, v in enumerate(made)}).tobytes()
+    got = sigrun.Interpreter(model_content=content).get_signature_runner()(**{f"i{i}": x for i, x in enumerate(of("in"))})
+    for i, want in enumerate(of("out")):
+        check(got[f"o{i}"], want)
+
+
+@pytest.mark.parametrize(("held", "message"), [(None, "before a value was assigned"), ((3, 2), r"holds FLOAT32 \[3, 2\], its change")])
+def test_a_variable_of_another_shape_is_not_changed(held, message):
+    g = mm.Graph("main")
+    handle = g.add(mm.Tensor("h", [], "resource"))
+    g.ops.append(mm.Op("VAR_HANDLE", [], [handle], "VarHandleOptions", {"container": "", "sharedName": "v"}))
+    if held:
+        g.ops.append(mm.Op("ASSIGN_VARIABLE", [handle, g.const(np.zeros(held, "float32"))], [], "AssignVariableOptions"))
+    g.inputs = [g.add(mm.Tensor("x", [2, 3], "float32"))]
+    options = bytes(flexbuffers.Dumps(["ResourceApplyGradientDescent", b""]))
+    rate = g.const(np.float32(1))
+    g.ops.append(mm.Op("FlexResourceApplyGradientDescent", [handle, rate, *g.inputs], [], custom_options=options))
+    content = mm.served(g, y=g.op("NEG", g.inputs, [2, 3])).tobytes()
+    with pytest.raises((RuntimeError, ValueError), match=f"FlexResourceApplyGradientDescent #.*{message}"):
+        sigrun.Interpreter(model_content=content).get_signature_runner()(x=np.zeros((2, 3), "float32"))
+
+
 # The attributes dt of Restore: TensorFlow's numbers of the types.
 TYPES = {"float32": 1, "int8": 6, "string": 7, "int64": 9, "bool": 10, "float64": 2, "float16": 19}
 
