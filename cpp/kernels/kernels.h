@@ -119,7 +119,7 @@ struct LowBitShape {
   int32_t bits, n, k, block;
 };
 
-/// Rows of 8-bit activations, each block completed by zeros to whole kLowBitUnits, and the sum of each block. zero_point null: all 0.
+/// Rows of activations, each block completed by zeros to whole kLowBitUnits, and its sum times -2^(bits - 1). zero_point null: all 0.
 inline constexpr int32_t kLowBitUnit = 16;
 inline constexpr int32_t kLowBitChannels = 16;  // what threads may share
 struct LowBitRows {
@@ -255,10 +255,10 @@ struct Kernels {
   size_t (*pack_low_bits_bytes)(const LowBitShape& shape);
   /// weights are bytes [n, k], scale is [n, k / block].
   void (*pack_low_bits)(const LowBitShape& shape, const int8_t* weights, const float* scale, std::byte* packed);
-  /// out[row, n] = clamp(bias[n] - row_scale * zero_point * weight_sum[n] + sum over blocks of float(sum of a * w) * (row_scale * scale[n,
-  /// block])), summed in the order written, each operation rounded; weight_sum[n] = sum over blocks of float(sum of w) * scale. A single
-  /// block has float(sum of (a - zero_point) * w) instead. Channels [channels.begin, channels.end) * kLowBitChannels of all rows; bias may
-  /// be null.
+  /// out[row, n] = clamp((sum over blocks of float(sum of a * w) * scale[n, block] - zero_point * weight_sum[n]) * row_scale + bias[n]), each
+  /// operation rounded, summed from zero_point's term on; weight_sum[n] = sum over blocks of float(sum of w) * scale. A single block gives
+  /// float(sum of (a - zero_point) * w) * (row_scale * scale[n]) + bias[n]. Channels [channels.begin, channels.end) * kLowBitChannels of all
+  /// rows; bias may be null.
   void (*low_bits_f32)(const LowBitShape& shape, const LowBitRows& rows, const std::byte* packed, const float* bias, ClampF32 clamp,
                        float* output, Range channels);
 

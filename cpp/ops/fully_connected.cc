@@ -41,7 +41,7 @@ void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::v
     const int8_t* from = x.rounded;
     int8_t* to = run.get<int8_t>(completed);
     for (size_t i = 0; i < count; ++i, from += s.block) {
-      run.get<int32_t>(sums)[i] = std::accumulate(from, from + s.block, int32_t{0});
+      run.get<int32_t>(sums)[i] = std::accumulate(from, from + s.block, int32_t{0}) * -(1 << (s.bits - 1));
       if (to == nullptr) continue;
       int8_t* next = to + (i + 1) * static_cast<size_t>(stride);
       std::fill(std::copy_n(from, s.block, next - stride), next, int8_t{0});

@@ -15,12 +15,12 @@
 //   DotUnit(sums, w, a)                     sums + products of a unit: w[4], sixteen k of kLanes channels, all unsigned, by sixteen int8,
 //   kLowBitRows, kLowBitParts               the most rows of a tile; parts of a single row's sums that hide the latency of DotUnit.
 // Packed: a header, then panels of kLanes channels, each its scales [block][lane], in binary16 if that loses nothing, the sum of weights of
-// each lane (int32 if there is one block, else kernels.h's weight_sum), and its weights, above their least value, [block][unit], 16 k of all
+// each lane (int32 if there is one block, else weight_sum of kernels.h), and its weights, above their least, [block][unit], 16 k of all
 // lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
 // Trick: the weights stay unsigned, since the first operand of vpdpbusd and vpmaddubsw is; what that adds is taken off by the sums of the
-// activations. Zero points take one product with the sum of the weights. The next panel is asked for ahead:
-// the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 90 GB/s (AVX-512; 40 with AVX2) of the 125 that a plain
-// read from L3 reaches; eight rows at 550 to 800 GOP/s.
+// activations, from which a tile's sums start. Zero points take one product with the sum of the weights. The next panel is asked for ahead:
+// the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 110 GB/s (AVX-512; 40 with AVX2) of the 125 that a plain
+// read from L3 reaches; twelve rows at 700 to 900 GOP/s of 1050, the less the shorter the blocks.
 namespace sigrun::kernels {
 namespace {
 
@@ -141,20 +141,20 @@ struct LowBitSums {
   static constexpr int kWithin = kParts < 4 ? kParts : 4, kHalves = kParts / kWithin;
   I32 sum[kHalves][kRows][kWithin];
 
-  SIGRUN_INLINE void Clear() {
+  SIGRUN_INLINE void Start(const int32_t* block_sums, int32_t blocks) {
     SIGRUN_UNROLL
     for (int h = 0; h < kHalves; ++h) {
       SIGRUN_UNROLL
       for (int r = 0; r < kRows; ++r) {
         SIGRUN_UNROLL
-        for (int i = 0; i < kWithin; ++i) sum[h][r][i] = Set1(0);
+        for (int i = 0; i < kWithin; ++i) sum[h][r][i] = h + i == 0 ? Set1(block_sums[static_cast<ptrdiff_t>(r) * blocks]) : Set1(0);
       }
     }
   }
   template <int kHalf>
   SIGRUN_INLINE const uint8_t* Unit(const uint8_t* weights, const int8_t* a, ptrdiff_t row_bytes, size_t ahead) {
     SIGRUN_UNROLL
-    for (int i = 0; i < kLanes * kBits * 2; i += 64) __builtin_prefetch(weights + ahead + i, 0, 2);
+    for (int i = 0; i < kLanes * kBits * 2; i += 64) __builtin_prefetch(weights + ahead + i, 0, 3);
     LowBytes w[kLowBitGroups];
     weights = LoadUnit<kBits>(weights, w);
     SIGRUN_UNROLL
@@ -179,19 +179,17 @@ void RunLowBits(const LowBitTile& t) {
   const uint8_t* weights = reinterpret_cast<const uint8_t*>(t.panel + t.layout.scales + t.layout.sums);
   const int8_t* a = t.rows.data;
   const int32_t blocks = t.layout.blocks, units = t.layout.units;
-  const bool apart = blocks > 1 && t.rows.zero_point != nullptr, exact = blocks == 1 && t.rows.zero_point != nullptr;
   const std::byte* weight_sums = t.panel + t.layout.scales;
+  const auto zero_point = [&](int r) __attribute__((always_inline)) { return t.rows.zero_point == nullptr ? 0 : t.rows.zero_point[r]; };
   F32 y[kRows];
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
-    y[r] = t.bias != nullptr ? LoadSome(t.bias, t.channels) : Set1(0.0f);
-    if (!apart) continue;
-    const float shift = t.rows.scale[r] * static_cast<float>(t.rows.zero_point[r]);
-    y[r] = y[r] + Set1(-shift) * Load(reinterpret_cast<const float*>(weight_sums));
+    y[r] = Set1(-static_cast<float>(zero_point(r))) * (blocks > 1 ? Load(reinterpret_cast<const float*>(weight_sums)) : Set1(0.0f));
   }
+  const F32 bias = t.bias != nullptr ? LoadSome(t.bias, t.channels) : Set1(0.0f);
   for (int32_t block = 0; block < blocks; ++block) {
     Sums sums;
-    sums.Clear();
+    sums.Start(t.rows.block_sums + block, blocks);
     int32_t unit = 0;
     for (; unit + Sums::kHalves <= units; unit += Sums::kHalves) {
       weights = sums.template Unit<0>(weights, a, row_bytes, t.layout.ahead);
@@ -207,19 +205,22 @@ void RunLowBits(const LowBitTile& t) {
     const std::byte* scales = t.panel + static_cast<ptrdiff_t>(block) * kLanes * (t.half ? 2 : 4);
     __builtin_prefetch(scales + t.layout.ahead, 0, 2);
     const F32 scale = t.half ? LoadHalf(reinterpret_cast<const uint16_t*>(scales)) : Load(reinterpret_cast<const float*>(scales));
+    if (blocks > 1) {
+      SIGRUN_UNROLL
+      for (int r = 0; r < kRows; ++r) y[r] = ToFloat(sums.Of(r)) * scale + y[r];
+      continue;
+    }
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const int32_t excess = t.rows.block_sums[static_cast<ptrdiff_t>(r) * blocks + block] * (1 << (kBits - 1));
-      I32 sum = sums.Of(r) - Set1(excess);
-      if (exact) sum = sum - Set1(t.rows.zero_point[r]) * Load(reinterpret_cast<const int32_t*>(weight_sums));
-      y[r] = ToFloat(sum) * (Set1(t.rows.scale[r]) * scale) + y[r];
+      const I32 sum = sums.Of(r) - Set1(zero_point(r)) * Load(reinterpret_cast<const int32_t*>(weight_sums));
+      y[r] = ToFloat(sum) * (Set1(t.rows.scale[r]) * scale) + bias;
     }
   }
   const F32 min = Set1(t.clamp.min), max = Set1(t.clamp.max);
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     float* to = t.output + static_cast<ptrdiff_t>(r) * t.shape.n;
-    const F32 clamped = Min(max, Max(min, y[r]));
+    const F32 clamped = Min(max, Max(min, blocks > 1 ? y[r] * Set1(t.rows.scale[r]) + bias : y[r]));
     if (t.channels >= kLanes) {
       Store(to, clamped);
     } else {
@@ -233,7 +234,7 @@ void RunLowBits(const LowBitTile& t) {
 // Blocks of few units overlap, and so do the rows of a tile: they need fewer parts.
 template <int kBits, int kRows>
 SIGRUN_INLINE void RunLowBitRows(const LowBitTile& t) {
-  constexpr int kLong = kRows == 1 ? kLowBitParts : 1, kShort = kLong < 2 ? kLong : 2;
+  constexpr int kLong = kRows < kLowBitParts ? kLowBitParts / kRows : 1, kShort = kLong < 2 ? kLong : 2;
   t.layout.units < 4 ? RunLowBits<kBits, kRows, kShort>(t) : RunLowBits<kBits, kRows, kLong>(t);
 }
 

@@ -173,20 +173,19 @@ void LowBitsF32(const LowBitShape& s, const LowBitRows& rows, const std::byte* p
   const int8_t* weights = reinterpret_cast<const int8_t*>(packed + LowBitScaleBytes(s) + LowBitSumBytes(s));
   const int32_t end = channels.end * kLowBitChannels < s.n ? channels.end * kLowBitChannels : s.n;
   for (int32_t r = 0; r < rows.count; ++r) {
-    const int32_t zero_point = blocks == 1 && rows.zero_point != nullptr ? rows.zero_point[r] : 0;
-    const float shift = blocks > 1 && rows.zero_point != nullptr ? rows.scale[r] * static_cast<float>(rows.zero_point[r]) : 0.0f;
+    const int32_t zero_point = rows.zero_point != nullptr ? rows.zero_point[r] : 0, offset = blocks == 1 ? zero_point : 0;
     for (int32_t n = channels.begin * kLowBitChannels; n < end; ++n) {
-      float y = bias != nullptr ? bias[n] : 0.0f;
-      if (blocks > 1 && rows.zero_point != nullptr) y = y + -shift * weight_sum[n];
+      float y = -static_cast<float>(zero_point) * weight_sum[n];
+      const float last = bias != nullptr ? bias[n] : 0.0f;
       for (int32_t b = 0; b < blocks; ++b) {
         const int8_t* a = rows.data + (static_cast<ptrdiff_t>(r) * blocks + b) * stride;
         const int8_t* w = weights + static_cast<ptrdiff_t>(n) * s.k + static_cast<ptrdiff_t>(b) * s.block;
         int32_t sum = 0;
-        for (int32_t i = 0; i < s.block; ++i) sum = WrapAdd(sum, (a[i] - zero_point) * w[i]);
-        const float scaled = static_cast<float>(sum) * (rows.scale[r] * scale[static_cast<ptrdiff_t>(n) * blocks + b]);
-        y = scaled + y;
+        for (int32_t i = 0; i < s.block; ++i) sum = WrapAdd(sum, (a[i] - offset) * w[i]);
+        const float block_scale = scale[static_cast<ptrdiff_t>(n) * blocks + b];
+        y = blocks == 1 ? static_cast<float>(sum) * (rows.scale[r] * block_scale) : static_cast<float>(sum) * block_scale + y;
       }
-      output[static_cast<ptrdiff_t>(r) * s.n + n] = Clamped(y, clamp);
+      output[static_cast<ptrdiff_t>(r) * s.n + n] = Clamped((blocks == 1 ? y : y * rows.scale[r]) + last, clamp);
     }
   }
 }

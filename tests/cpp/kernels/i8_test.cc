@@ -320,7 +320,7 @@ std::vector<float> RunLowBits(const Kernels& kernels, const LowBitCase& c) {
   for (size_t i = 0; i < values.size(); ++i) {
     const size_t block = i / s.block;
     rows[block * stride + i % s.block] = values[i];
-    sums[block] += values[i];
+    sums[block] -= values[i] * most;
   }
   const auto row_scale = RandomFloats(static_cast<size_t>(c.rows), 4, 0.001f, 0.1f), bias = RandomFloats(static_cast<size_t>(s.n), 5);
   std::vector<float> output(static_cast<size_t>(c.rows) * s.n, kNaN);
