@@ -302,6 +302,8 @@ struct Kernels {
   /// steps. Both as LiteRT's reference (portable_tensor_utils) rounds.
   void (*quantize_row_symmetric)(const float* x, int8_t* y, size_t n, float* scale);
   void (*quantize_row_asymmetric)(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point);
+  /// What quantize_row_asymmetric and dequantize_i8 make of a row, one after the other.
+  void (*round_row_asymmetric)(const float* x, float* y, size_t n);
 
   // --- rows --------------------------------------------------------------------------------------------------------------------------------
   float (*sum_f32)(const float* x, size_t n);

@@ -212,13 +212,40 @@ void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
   FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(v * inverse, min, max); });
 }
 
+/// How the floats of a row become bytes that cover it.
+struct AsymmetricRow {
+  float scale;
+  int32_t zero_point;
+  F32 inverse, offset, min, max;
+  AsymmetricRow(const float* x, size_t n) {
+    const auto [low, high] = FindExtremes(x, n, [](F32 v) SIGRUN_INLINE_LAMBDA { return v; });
+    AsymmetricParams(low, high, &scale, &zero_point);
+    inverse = Set1(1.0f / scale);
+    offset = Set1(static_cast<float>(zero_point));
+    min = Set1(low == high ? 0.0f : -128.0f);
+    max = Set1(low == high ? 0.0f : 127.0f);
+  }
+  SIGRUN_INLINE I32 Rounded(F32 x) const { return RoundWithin(offset + x * inverse, min, max); }
+};
+
 void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point) {
-  const auto [low, high] = FindExtremes(x, n, [](F32 v) SIGRUN_INLINE_LAMBDA { return v; });
-  AsymmetricParams(low, high, scale, zero_point);
-  const F32 inverse = Set1(1.0f / *scale), offset = Set1(static_cast<float>(*zero_point));
-  const F32 min = Set1(low == high ? 0.0f : -128.0f), max = Set1(low == high ? 0.0f : 127.0f);
-  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n,
-                [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(offset + v * inverse, min, max); });
+  const AsymmetricRow row(x, n);
+  *scale = row.scale;
+  *zero_point = row.zero_point;
+  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded(v); });
+}
+
+void RoundRowAsymmetric(const float* x, float* y, size_t n) {
+  const AsymmetricRow row(x, n);
+  const I32 zero_point = Set1(row.zero_point);
+  const F32 scale = Set1(row.scale);
+  const auto round = [=](F32 v) SIGRUN_INLINE_LAMBDA { return ToFloat(row.Rounded(v) - zero_point) * scale; };
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, round(Load(x + i)));
+  if (i == n) return;
+  float tail[kLanes] = {};
+  LoadFew(x + i, n - i, tail);
+  StoreFew(y + i, round(Load(tail)), n - i);
 }
 
 inline void OverlayElementwiseI8(Kernels& table) {
@@ -233,6 +260,7 @@ inline void OverlayElementwiseI8(Kernels& table) {
   table.dequantize_u8 = Dequantize<uint8_t>;
   table.quantize_row_symmetric = QuantizeRowSymmetric;
   table.quantize_row_asymmetric = QuantizeRowAsymmetric;
+  table.round_row_asymmetric = RoundRowAsymmetric;
 }
 
 }  // namespace

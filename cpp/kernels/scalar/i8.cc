@@ -314,18 +314,33 @@ void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
   for (size_t i = 0; i < n; ++i) y[i] = range == 0.0f ? int8_t{0} : static_cast<int8_t>(RoundedWithin(x[i] * inverse, -127.0f, 127.0f));
 }
 
+/// How the floats of a row become bytes that cover it.
+struct AsymmetricRow {
+  float min = 0.0f, max = 0.0f, scale;
+  int32_t zero_point;
+  AsymmetricRow(const float* x, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+      min = x[i] < min ? x[i] : min;
+      max = x[i] > max ? x[i] : max;
+    }
+    AsymmetricParams(min, max, &scale, &zero_point);
+  }
+  int8_t Rounded(float x) const {
+    const float inverse = 1.0f / scale, offset = static_cast<float>(zero_point);
+    return min == max ? int8_t{0} : static_cast<int8_t>(RoundedWithin(offset + x * inverse, -128.0f, 127.0f));
+  }
+};
+
 void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point) {
-  float min = 0.0f, max = 0.0f;
-  for (size_t i = 0; i < n; ++i) {
-    min = x[i] < min ? x[i] : min;
-    max = x[i] > max ? x[i] : max;
-  }
-  AsymmetricParams(min, max, scale, zero_point);
-  const float inverse = 1.0f / *scale;
-  const float offset = static_cast<float>(*zero_point);
-  for (size_t i = 0; i < n; ++i) {
-    y[i] = min == max ? int8_t{0} : static_cast<int8_t>(RoundedWithin(offset + x[i] * inverse, -128.0f, 127.0f));
-  }
+  const AsymmetricRow row(x, n);
+  *scale = row.scale;
+  *zero_point = row.zero_point;
+  for (size_t i = 0; i < n; ++i) y[i] = row.Rounded(x[i]);
+}
+
+void RoundRowAsymmetric(const float* x, float* y, size_t n) {
+  const AsymmetricRow row(x, n);
+  for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(row.Rounded(x[i]) - row.zero_point) * row.scale;
 }
 
 }  // namespace
@@ -361,6 +376,7 @@ void OverlayI8(Kernels& table) {
   table.dequantize_u8 = Dequantize<uint8_t>;
   table.quantize_row_symmetric = QuantizeRowSymmetric;
   table.quantize_row_asymmetric = QuantizeRowAsymmetric;
+  table.round_row_asymmetric = RoundRowAsymmetric;
   OverlayLinesI8(table);
 }
 

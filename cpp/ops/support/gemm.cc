@@ -476,16 +476,12 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
 Slot EmitRoundedActivations(Prepare& p, int input, int64_t images) {
   const int64_t elements = p.elements(input);
   const size_t length = images == 0 ? 0 : static_cast<size_t>(elements / images);
-  const Slot bytes = p.Scratch(static_cast<size_t>(elements)), rounded = p.Scratch(static_cast<size_t>(elements) * sizeof(float));
-  p.Emit([=, quantize = p.kernels().quantize_row_asymmetric, dequantize = p.kernels().dequantize_i8,
-          in = p.in(input)](RunContext& run) noexcept {
+  const Slot rounded = p.Scratch(static_cast<size_t>(elements) * sizeof(float));
+  p.Emit([=, round = p.kernels().round_row_asymmetric, in = p.in(input)](RunContext& run) noexcept {
     run.Parallel(static_cast<int32_t>(images), static_cast<int64_t>(length), [&](Range range, int) {
       for (int32_t i = range.begin; i < range.end; ++i) {
         const size_t first = static_cast<size_t>(i) * length;
-        float scale = 0;
-        int32_t zero_point = 0;
-        quantize(run.get<float>(in) + first, run.get<int8_t>(bytes) + first, length, &scale, &zero_point);
-        dequantize(run.get<int8_t>(bytes) + first, run.get<float>(rounded) + first, length, scale, zero_point);
+        round(run.get<float>(in) + first, run.get<float>(rounded) + first, length);
       }
     });
   });

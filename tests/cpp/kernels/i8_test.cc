@@ -651,10 +651,14 @@ void CheckRows(const Kernels& tier, const std::vector<float>& x) {
   EXPECT_EQ(y, expected) << tier.tier;
   EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
   EXPECT_EQ(std::memcmp(&scale, &expected_scale, sizeof(float)), 0) << tier.tier;
+  std::vector<float> rounded(x.size()), expected_rounded(x.size());
+  tier.round_row_asymmetric(x.data(), rounded.data(), x.size());
+  Scalar().dequantize_i8(expected.data(), expected_rounded.data(), x.size(), expected_scale, expected_zero_point);
+  EXPECT_EQ(rounded, expected_rounded) << tier.tier;
 }
 
 TEST(QuantizeRow, EveryTierEqualsScalar) {
-  for (const Kernels* tier : TiersToTest()) {
+  for (const Kernels* tier : AllTiers()) {
     for (size_t n : Lengths()) {
       CheckRows(*tier, RandomFloats(n, 1));
       CheckRows(*tier, RandomFloats(n, 2, 0.5f, 3.0f));
