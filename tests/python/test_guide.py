@@ -27,7 +27,8 @@ import sigrun
 
 
 async def guide(
-    runner: sigrun.SignatureRunner, image: NDArray[np.float32], images: Iterable[NDArray[np.float32]], camera: Iterable[NDArray[np.float32]],
+    runner: sigrun.SignatureRunner, image: NDArray[np.float32],
+    images: Iterable[NDArray[np.float32]], camera: Iterable[NDArray[np.float32]],
     token: NDArray[np.int32], keys: NDArray[np.float32], values: NDArray[np.float32],
 ) -> None:
 """
