@@ -58,7 +58,7 @@ Entry ReadEntry(const std::string& bytes) {
 
 std::string IndexPath(const std::string& prefix) { return prefix + ".index"; }
 std::string DataPath(const std::string& prefix, uint64_t shard, uint64_t shards) {
-  char number[48];
+  char number[64];
   std::snprintf(number, sizeof(number), ".data-%05llu-of-%05llu", static_cast<unsigned long long>(shard),
                 static_cast<unsigned long long>(shards));
   return prefix + number;
