@@ -24,10 +24,15 @@ import measure
 
 KERNELS = pathlib.Path(__file__).resolve().parent.parent / "cpp" / "kernels"
 FLAGS = ["-O3", "-DNDEBUG", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", f"-I{KERNELS.parent}"]
-FEATURES = {"neon_dotprod": "-march=armv8.2-a+dotprod", "neon_i8mm": "-march=armv8.2-a+dotprod+i8mm"}
+FEATURES = {  # as in the tiers' tier.cmake
+    "neon": "-fno-schedule-insns",
+    "neon_dotprod": "-march=armv8.2-a+dotprod",
+    "neon_i8mm": "-march=armv8.2-a+dotprod+i8mm",
+    "neon_bf16": "-march=armv8.2-a+bf16",
+}
 
-MULTIPLY = re.compile(r"^\s*(fmla|fmul|fmls|smlal2?|umlal2?|mla|mul|sdot|udot|usdot|smmla|ummla|smull2?|sqrdmulh)\s+[vqd]\d")
-ACCUMULATE = re.compile(r"^\s*(fmla|smlal2?|sdot|usdot|smmla|mla)\s+v\d")
+MULTIPLY = re.compile(r"^\s*(fmla|fmul|fmls|bfdot|bfmmla|smlal2?|umlal2?|mla|mul|sdot|udot|usdot|smmla|ummla|smull2?|sqrdmulh)\s+[vqd]\d")
+ACCUMULATE = re.compile(r"^\s*(fmla|bfdot|bfmmla|smlal2?|sdot|usdot|smmla|mla)\s+v\d")
 BRANCH = re.compile(r"^\s*(?:b\.?[a-z]{2}|cbn?z\s+\w+,|tbn?z\s+\w+,\s*#?\d+,)\s*(\.L\w+)\s*$")
 LABEL = re.compile(r"^(\.L\w+|[\w$.]+):")
 
@@ -93,7 +98,7 @@ def innermost_loops(text: str) -> Iterator[Loop]:
 
 def cycles(mca: str, core: str, loop: Loop) -> float:
     runs = 200
-    command = [mca, "-mtriple=aarch64", f"-mcpu={core}", "-mattr=+dotprod,+i8mm", f"-iterations={runs}", "-instruction-info=0"]
+    command = [mca, "-mtriple=aarch64", f"-mcpu={core}", "-mattr=+dotprod,+i8mm,+bf16", f"-iterations={runs}", "-instruction-info=0"]
     code = "\n".join([*loop.lines[:-1], re.sub(r"\.L\w+\s*$", "inner", loop.lines[-1])])
     result = subprocess.run([*command, "-"], input=f"inner:\n{code}\n", capture_output=True, text=True, check=True).stdout
     found = re.search(r"Total Cycles:\s+(\d+)", result)
