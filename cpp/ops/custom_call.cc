@@ -6,6 +6,7 @@
 #include "ops/support/arithmetic.h"
 #include "ops/support/elements.h"
 #include "ops/support/flexbuffer.h"
+#include "ops/support/real_functions.h"
 
 // STABLEHLO_CUSTOM_CALL, by its target, and the custom operators that converters make of such calls: functions that StableHLO has no
 // operator for, the largest elements of rows, and what only tells compilers something.
@@ -20,35 +21,7 @@ void PrepareSame(Prepare& p) {
   p.Alias(0, 0);
 }
 
-template <auto kFunction>
-void PrepareFunction(Prepare& p) {
-  p.CheckCounts(1, 1, 1);
-  p.CheckOutputType(0, {p.type(0)});
-  p.SetShape(0, p.shape(0));
-  p.MayOverwrite(0, 0);
-  WithType<F32, F64, F16, BF16>(p, p.type(0), "an input", [&]<class T>(std::type_identity<T>) {
-    p.Emit([n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-      ForElements(run, n, 32, [&](int64_t begin, int64_t count) {
-        const T* from = run.get<T>(x) + begin;
-        std::transform(from, from + count, run.get<T>(y) + begin, [](T v) { return T(kFunction(Widen(v))); });
-      });
-    });
-  });
-}
-
-constexpr auto kAcos = [](auto x) { return std::acos(x); };
-constexpr auto kAcosh = [](auto x) { return std::acosh(x); };
-constexpr auto kAsin = [](auto x) { return std::asin(x); };
-constexpr auto kAsinh = [](auto x) { return std::asinh(x); };
-constexpr auto kAtan = [](auto x) { return std::atan(x); };
-constexpr auto kAtanh = [](auto x) { return std::atanh(x); };
-constexpr auto kCosh = [](auto x) { return std::cosh(x); };
-constexpr auto kErf = [](auto x) { return std::erf(x); };
-constexpr auto kErfc = [](auto x) { return std::erfc(x); };
-constexpr auto kLgamma = [](auto x) { return std::lgamma(x); };
-constexpr auto kSinh = [](auto x) { return std::sinh(x); };
 constexpr auto kSquare = [](auto x) { return x * x; };
-constexpr auto kTan = [](auto x) { return std::tan(x); };
 
 // The elements that come first, of equals the first; NaN after all others.
 template <class T>
@@ -106,29 +79,29 @@ constexpr OpDef kOps[] = {
     {.name = "custom_call.SPMDFullToShardShape", .prepare = PrepareSame},
     {.name = "custom_call.SPMDShardToFullShape", .prepare = PrepareSame},
     {.name = "custom_call.annotate_device_placement", .prepare = PrepareSame},
-    {.name = "custom_call.chlo.acos", .prepare = PrepareFunction<kAcos>},
-    {.name = "custom_call.chlo.acosh", .prepare = PrepareFunction<kAcosh>},
-    {.name = "custom_call.chlo.asin", .prepare = PrepareFunction<kAsin>},
-    {.name = "custom_call.chlo.asinh", .prepare = PrepareFunction<kAsinh>},
-    {.name = "custom_call.chlo.atan", .prepare = PrepareFunction<kAtan>},
-    {.name = "custom_call.chlo.atanh", .prepare = PrepareFunction<kAtanh>},
-    {.name = "custom_call.chlo.cosh", .prepare = PrepareFunction<kCosh>},
-    {.name = "custom_call.chlo.erf", .prepare = PrepareFunction<kErf>},
-    {.name = "custom_call.chlo.erfc", .prepare = PrepareFunction<kErfc>},
-    {.name = "custom_call.chlo.lgamma", .prepare = PrepareFunction<kLgamma>},
-    {.name = "custom_call.chlo.sinh", .prepare = PrepareFunction<kSinh>},
-    {.name = "custom_call.chlo.square", .prepare = PrepareFunction<kSquare>},
-    {.name = "custom_call.chlo.tan", .prepare = PrepareFunction<kTan>},
+    {.name = "custom_call.chlo.acos", .prepare = PrepareReal<kAcos>},
+    {.name = "custom_call.chlo.acosh", .prepare = PrepareReal<kAcosh>},
+    {.name = "custom_call.chlo.asin", .prepare = PrepareReal<kAsin>},
+    {.name = "custom_call.chlo.asinh", .prepare = PrepareReal<kAsinh>},
+    {.name = "custom_call.chlo.atan", .prepare = PrepareReal<kAtan>},
+    {.name = "custom_call.chlo.atanh", .prepare = PrepareReal<kAtanh>},
+    {.name = "custom_call.chlo.cosh", .prepare = PrepareReal<kCosh>},
+    {.name = "custom_call.chlo.erf", .prepare = PrepareReal<kErf>},
+    {.name = "custom_call.chlo.erfc", .prepare = PrepareReal<kErfc>},
+    {.name = "custom_call.chlo.lgamma", .prepare = PrepareReal<kLgamma>},
+    {.name = "custom_call.chlo.sinh", .prepare = PrepareReal<kSinh>},
+    {.name = "custom_call.chlo.square", .prepare = PrepareReal<kSquare>},
+    {.name = "custom_call.chlo.tan", .prepare = PrepareReal<kTan>},
     {.name = "custom_call.chlo.top_k", .prepare = PrepareTopK},
-    {.name = "custom_call.mhlo.acos", .prepare = PrepareFunction<kAcos>},
-    {.name = "custom_call.mhlo.acosh", .prepare = PrepareFunction<kAcosh>},
-    {.name = "custom_call.mhlo.asin", .prepare = PrepareFunction<kAsin>},
-    {.name = "custom_call.mhlo.asinh", .prepare = PrepareFunction<kAsinh>},
-    {.name = "custom_call.mhlo.atanh", .prepare = PrepareFunction<kAtanh>},
-    {.name = "custom_call.mhlo.cosh", .prepare = PrepareFunction<kCosh>},
-    {.name = "custom_call.mhlo.erf", .prepare = PrepareFunction<kErf>},
-    {.name = "custom_call.mhlo.sinh", .prepare = PrepareFunction<kSinh>},
-    {.name = "custom_call.mhlo.tan", .prepare = PrepareFunction<kTan>},
+    {.name = "custom_call.mhlo.acos", .prepare = PrepareReal<kAcos>},
+    {.name = "custom_call.mhlo.acosh", .prepare = PrepareReal<kAcosh>},
+    {.name = "custom_call.mhlo.asin", .prepare = PrepareReal<kAsin>},
+    {.name = "custom_call.mhlo.asinh", .prepare = PrepareReal<kAsinh>},
+    {.name = "custom_call.mhlo.atanh", .prepare = PrepareReal<kAtanh>},
+    {.name = "custom_call.mhlo.cosh", .prepare = PrepareReal<kCosh>},
+    {.name = "custom_call.mhlo.erf", .prepare = PrepareReal<kErf>},
+    {.name = "custom_call.mhlo.sinh", .prepare = PrepareReal<kSinh>},
+    {.name = "custom_call.mhlo.tan", .prepare = PrepareReal<kTan>},
     {.name = "custom_call.mhlo.topk", .prepare = PrepareTopK},
 };
 

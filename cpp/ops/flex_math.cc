@@ -6,6 +6,7 @@
 #include "ops/support/broadcast.h"
 #include "ops/support/elements.h"
 #include "ops/support/flex.h"
+#include "ops/support/real_functions.h"
 
 // TensorFlow's arithmetic inside a .tflite file. What a builtin operator computes, too, is that operator; the functions that TFLite lacks
 // and the gradients that training needs are here.
@@ -39,24 +40,7 @@ void AsReduction(Prepare& p) {
 
 // --- functions of one operand ---
 
-template <class F>
-void PrepareReal(Prepare& p) {
-  p.CheckCounts(1, 1, 1);
-  p.CheckOutputType(0, {p.type(0)});
-  p.SetShape(0, p.shape(0));
-  p.MayOverwrite(0, 0);
-  WithType<F32, F64, F16, BF16>(p, p.type(0), "an input", [&]<class T>(std::type_identity<T>) {
-    p.Emit([n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-      const T* from = run.get<T>(x);
-      T* to = run.get<T>(y);
-      ForElements(run, n, 32, [&](int64_t begin, int64_t count) {
-        for (int64_t i = begin; i < begin + count; ++i) to[i] = Narrow<T>(F()(Widen(from[i])));
-      });
-    });
-  });
-}
-
-template <class F>
+template <auto kFunction>
 void PrepareTest(Prepare& p) {
   p.CheckCounts(1, 1, 1);
   p.CheckOutputType(0, {TensorType::kBool});
@@ -64,42 +48,24 @@ void PrepareTest(Prepare& p) {
   WithType<F32, F64, F16, BF16>(p, p.type(0), "an input", [&]<class T>(std::type_identity<T>) {
     p.Emit([n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
       const T* from = run.get<T>(x);
-      std::transform(from, from + n, run.get<bool>(y), [](T v) { return F()(Widen(v)); });
+      std::transform(from, from + n, run.get<bool>(y), [](T v) { return kFunction(Widen(v)); });
     });
   });
 }
 
-#define SIGRUN_REAL_FUNCTION(name, expression) \
-  struct name {                                \
-    template <class W>                         \
-    auto operator()(W x) const {               \
-      return expression;                       \
-    }                                          \
-  }
-SIGRUN_REAL_FUNCTION(Acos, std::acos(x));
-SIGRUN_REAL_FUNCTION(Acosh, std::acosh(x));
-SIGRUN_REAL_FUNCTION(Asin, std::asin(x));
-SIGRUN_REAL_FUNCTION(Asinh, std::asinh(x));
-SIGRUN_REAL_FUNCTION(Atan, std::atan(x));
-SIGRUN_REAL_FUNCTION(Atanh, std::atanh(x));
-SIGRUN_REAL_FUNCTION(Cosh, std::cosh(x));
-SIGRUN_REAL_FUNCTION(Erf, std::erf(x));
-SIGRUN_REAL_FUNCTION(Erfc, std::erfc(x));
-SIGRUN_REAL_FUNCTION(Expm1, std::expm1(x));
-SIGRUN_REAL_FUNCTION(Lgamma, std::lgamma(x));
-SIGRUN_REAL_FUNCTION(Log1p, std::log1p(x));
-SIGRUN_REAL_FUNCTION(Reciprocal, W{1} / x);
-SIGRUN_REAL_FUNCTION(Sinh, std::sinh(x));
-SIGRUN_REAL_FUNCTION(Softsign, x / (std::abs(x) + W{1}));
-SIGRUN_REAL_FUNCTION(Tan, std::tan(x));
-SIGRUN_REAL_FUNCTION(Double, x + x);
-SIGRUN_REAL_FUNCTION(IsFinite, std::isfinite(x));
-SIGRUN_REAL_FUNCTION(IsInf, std::isinf(x));
-SIGRUN_REAL_FUNCTION(IsNan, std::isnan(x));
+constexpr auto kExpm1 = [](auto x) { return std::expm1(x); };
+constexpr auto kLog1p = [](auto x) { return std::log1p(x); };
+constexpr auto kReciprocal = []<class W>(W x) { return W{1} / x; };
+constexpr auto kSoftsign = []<class W>(W x) { return x / (std::abs(x) + W{1}); };
+constexpr auto kDouble = [](auto x) { return x + x; };
+constexpr auto kIsFinite = [](auto x) { return std::isfinite(x); };
+constexpr auto kIsInf = [](auto x) { return std::isinf(x); };
+constexpr auto kIsNan = [](auto x) { return std::isnan(x); };
 // Without an overflow for large x.
-SIGRUN_REAL_FUNCTION(Softplus, std::max(x, W{0}) + std::log1p(std::exp(-std::abs(x))));
-SIGRUN_REAL_FUNCTION(Selu, W(1.0507009873554804934193349852946) * (x < 0 ? W(1.6732632423543772848170429916717) * std::expm1(x) : x));
-#undef SIGRUN_REAL_FUNCTION
+constexpr auto kSoftplus = []<class W>(W x) { return std::max(x, W{0}) + std::log1p(std::exp(-std::abs(x))); };
+constexpr auto kSelu = []<class W>(W x) {
+  return W(1.0507009873554804934193349852946) * (x < 0 ? W(1.6732632423543772848170429916717) * std::expm1(x) : x);
+};
 
 // --- functions of two operands ---
 
@@ -248,8 +214,8 @@ void PrepareSparseCrossEntropy(Prepare& p) {
 
 constexpr OpDef kOps[] = {
     {.name = "FlexAbs", .prepare = As<"STABLEHLO_ABS">},
-    {.name = "FlexAcos", .prepare = PrepareReal<Acos>},
-    {.name = "FlexAcosh", .prepare = PrepareReal<Acosh>},
+    {.name = "FlexAcos", .prepare = PrepareReal<kAcos>},
+    {.name = "FlexAcosh", .prepare = PrepareReal<kAcosh>},
     {.name = "FlexAdd", .prepare = As<"STABLEHLO_ADD">},
     {.name = "FlexAddN", .prepare = As<"ADD_N">},
     {.name = "FlexAddV2", .prepare = As<"STABLEHLO_ADD">},
@@ -257,11 +223,11 @@ constexpr OpDef kOps[] = {
     {.name = "FlexAny", .prepare = AsReduction<"REDUCE_ANY">},
     {.name = "FlexArgMax", .prepare = As<"ARG_MAX">},
     {.name = "FlexArgMin", .prepare = As<"ARG_MIN">},
-    {.name = "FlexAsin", .prepare = PrepareReal<Asin>},
-    {.name = "FlexAsinh", .prepare = PrepareReal<Asinh>},
-    {.name = "FlexAtan", .prepare = PrepareReal<Atan>},
+    {.name = "FlexAsin", .prepare = PrepareReal<kAsin>},
+    {.name = "FlexAsinh", .prepare = PrepareReal<kAsinh>},
+    {.name = "FlexAtan", .prepare = PrepareReal<kAtan>},
     {.name = "FlexAtan2", .prepare = As<"ATAN2">},
-    {.name = "FlexAtanh", .prepare = PrepareReal<Atanh>},
+    {.name = "FlexAtanh", .prepare = PrepareReal<kAtanh>},
     {.name = "FlexBiasAdd", .prepare = PrepareBiasAdd},
     {.name = "FlexBiasAddGrad", .prepare = PrepareBiasAddGrad},
     {.name = "FlexBitwiseAnd", .prepare = As<"STABLEHLO_AND">},
@@ -271,17 +237,17 @@ constexpr OpDef kOps[] = {
     {.name = "FlexCast", .prepare = As<"CAST">},
     {.name = "FlexCeil", .prepare = As<"CEIL">},
     {.name = "FlexCos", .prepare = As<"STABLEHLO_COSINE">},
-    {.name = "FlexCosh", .prepare = PrepareReal<Cosh>},
+    {.name = "FlexCosh", .prepare = PrepareReal<kCosh>},
     {.name = "FlexDivNoNan", .prepare = PrepareRealBinary<DivNoNan>},
-    {.name = "FlexDouble", .prepare = PrepareReal<Double>},
+    {.name = "FlexDouble", .prepare = PrepareReal<kDouble>},
     {.name = "FlexElu", .prepare = As<"ELU">},
     {.name = "FlexEluGrad", .prepare = PrepareRealBinary<EluGrad>},
     {.name = "FlexEqual", .prepare = As<"EQUAL">},
-    {.name = "FlexErf", .prepare = PrepareReal<Erf>},
-    {.name = "FlexErfc", .prepare = PrepareReal<Erfc>},
+    {.name = "FlexErf", .prepare = PrepareReal<kErf>},
+    {.name = "FlexErfc", .prepare = PrepareReal<kErfc>},
     {.name = "FlexExp", .prepare = As<"STABLEHLO_EXPONENTIAL">},
     {.name = "FlexExpandDims", .prepare = As<"EXPAND_DIMS">},
-    {.name = "FlexExpm1", .prepare = PrepareReal<Expm1>},
+    {.name = "FlexExpm1", .prepare = PrepareReal<kExpm1>},
     {.name = "FlexFill", .prepare = As<"FILL">},
     {.name = "FlexFloor", .prepare = As<"STABLEHLO_FLOOR">},
     {.name = "FlexFloorDiv", .prepare = As<"FLOOR_DIV">},
@@ -289,17 +255,17 @@ constexpr OpDef kOps[] = {
     {.name = "FlexGatherNd", .prepare = As<"GATHER_ND">},
     {.name = "FlexGreater", .prepare = As<"GREATER">},
     {.name = "FlexGreaterEqual", .prepare = As<"GREATER_EQUAL">},
-    {.name = "FlexInv", .prepare = PrepareReal<Reciprocal>},
-    {.name = "FlexIsFinite", .prepare = PrepareTest<IsFinite>},
-    {.name = "FlexIsInf", .prepare = PrepareTest<IsInf>},
-    {.name = "FlexIsNan", .prepare = PrepareTest<IsNan>},
+    {.name = "FlexInv", .prepare = PrepareReal<kReciprocal>},
+    {.name = "FlexIsFinite", .prepare = PrepareTest<kIsFinite>},
+    {.name = "FlexIsInf", .prepare = PrepareTest<kIsInf>},
+    {.name = "FlexIsNan", .prepare = PrepareTest<kIsNan>},
     {.name = "FlexL2Loss", .prepare = PrepareL2Loss},
     {.name = "FlexLeftShift", .prepare = As<"STABLEHLO_SHIFT_LEFT">},
     {.name = "FlexLess", .prepare = As<"LESS">},
     {.name = "FlexLessEqual", .prepare = As<"LESS_EQUAL">},
-    {.name = "FlexLgamma", .prepare = PrepareReal<Lgamma>},
+    {.name = "FlexLgamma", .prepare = PrepareReal<kLgamma>},
     {.name = "FlexLog", .prepare = As<"STABLEHLO_LOG">},
-    {.name = "FlexLog1p", .prepare = PrepareReal<Log1p>},
+    {.name = "FlexLog1p", .prepare = PrepareReal<kLog1p>},
     {.name = "FlexLogicalAnd", .prepare = As<"LOGICAL_AND">},
     {.name = "FlexLogicalNot", .prepare = As<"LOGICAL_NOT">},
     {.name = "FlexLogicalOr", .prepare = As<"LOGICAL_OR">},
@@ -319,7 +285,7 @@ constexpr OpDef kOps[] = {
     {.name = "FlexRank", .prepare = As<"RANK">, .traits = kReadsShapes},
     {.name = "FlexRange", .prepare = As<"RANGE">},
     {.name = "FlexRealDiv", .prepare = As<"STABLEHLO_DIVIDE">},
-    {.name = "FlexReciprocal", .prepare = PrepareReal<Reciprocal>},
+    {.name = "FlexReciprocal", .prepare = PrepareReal<kReciprocal>},
     {.name = "FlexReciprocalGrad", .prepare = PrepareRealBinary<ReciprocalGrad>},
     {.name = "FlexRelu", .prepare = As<"RELU">},
     {.name = "FlexRelu6", .prepare = As<"RELU6">},
@@ -334,18 +300,18 @@ constexpr OpDef kOps[] = {
     {.name = "FlexRsqrtGrad", .prepare = PrepareRealBinary<RsqrtGrad>},
     {.name = "FlexScatterNd", .prepare = As<"SCATTER_ND">},
     {.name = "FlexSelectV2", .prepare = As<"SELECT_V2">},
-    {.name = "FlexSelu", .prepare = PrepareReal<Selu>},
+    {.name = "FlexSelu", .prepare = PrepareReal<kSelu>},
     {.name = "FlexShape", .prepare = As<"SHAPE">, .traits = kReadsShapes},
     {.name = "FlexSigmoid", .prepare = As<"STABLEHLO_LOGISTIC">},
     {.name = "FlexSigmoidGrad", .prepare = PrepareRealBinary<SigmoidGrad>},
     {.name = "FlexSign", .prepare = As<"SIGN">},
     {.name = "FlexSin", .prepare = As<"SIN">},
-    {.name = "FlexSinh", .prepare = PrepareReal<Sinh>},
+    {.name = "FlexSinh", .prepare = PrepareReal<kSinh>},
     {.name = "FlexSlice", .prepare = As<"SLICE">},
     {.name = "FlexSoftmaxCrossEntropyWithLogits", .prepare = PrepareCrossEntropy},
-    {.name = "FlexSoftplus", .prepare = PrepareReal<Softplus>},
+    {.name = "FlexSoftplus", .prepare = PrepareReal<kSoftplus>},
     {.name = "FlexSoftplusGrad", .prepare = PrepareRealBinary<SoftplusGrad>},
-    {.name = "FlexSoftsign", .prepare = PrepareReal<Softsign>},
+    {.name = "FlexSoftsign", .prepare = PrepareReal<kSoftsign>},
     {.name = "FlexSoftsignGrad", .prepare = PrepareRealBinary<SoftsignGrad>},
     {.name = "FlexSparseSoftmaxCrossEntropyWithLogits", .prepare = PrepareSparseCrossEntropy},
     {.name = "FlexSqrt", .prepare = As<"SQRT">},
@@ -354,7 +320,7 @@ constexpr OpDef kOps[] = {
     {.name = "FlexSquaredDifference", .prepare = As<"SQUARED_DIFFERENCE">},
     {.name = "FlexSub", .prepare = As<"STABLEHLO_SUBTRACT">},
     {.name = "FlexSum", .prepare = AsReduction<"SUM">},
-    {.name = "FlexTan", .prepare = PrepareReal<Tan>},
+    {.name = "FlexTan", .prepare = PrepareReal<kTan>},
     {.name = "FlexTanh", .prepare = As<"STABLEHLO_TANH">},
     {.name = "FlexTanhGrad", .prepare = PrepareRealBinary<TanhGrad>},
     {.name = "FlexTile", .prepare = As<"TILE">},

@@ -1,6 +1,7 @@
 """What the tests share: the models of tests/models and random inputs for them."""
 
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -24,6 +25,17 @@ def model_path():
         return str(found)
 
     return path
+
+
+@pytest.fixture(scope="session")
+def builder(models):
+    """The script that makes the test models, as a module."""
+    sys.path.insert(0, str(models))
+    try:
+        import make_models
+    finally:
+        sys.path.remove(str(models))
+    return make_models
 
 
 @pytest.fixture

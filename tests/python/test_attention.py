@@ -1,7 +1,5 @@
 """Attention as language models spell it, over caches that heads of queries share: one step, with the keys and values where they stand."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -11,16 +9,6 @@ litert = pytest.importorskip("ai_edge_litert.interpreter")
 
 HEADS, SHARING, CONTEXT, CHANNELS = 2, 2, 21, 19
 ALL = HEADS * SHARING
-
-
-@pytest.fixture(scope="module")
-def builder(models):
-    sys.path.insert(0, str(models))
-    try:
-        import make_models
-    finally:
-        sys.path.remove(str(models))
-    return make_models
 
 
 def shared_heads(mm, tokens, flat):

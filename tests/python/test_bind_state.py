@@ -1,7 +1,5 @@
 """Outputs that are the next values of inputs: sigrun.SignatureRunner.bind_state."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -9,16 +7,6 @@ import sigrun
 
 TOKENS = [3, 1, 4, 15, 9, 2]
 CACHES = {"k_cache": "k_cache_out", "v_cache": "v_cache_out"}
-
-
-@pytest.fixture(scope="module")
-def builder(models):
-    sys.path.insert(0, str(models))
-    try:
-        import make_models
-    finally:
-        sys.path.remove(str(models))
-    return make_models
 
 
 def step(i):

@@ -1,23 +1,11 @@
 """Shapes that depend on data: the rest of such a graph is planned while it runs, and again only when the deciding data changes."""
 
-import sys
-
 import numpy as np
 import pytest
 
 import sigrun
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
-
-
-@pytest.fixture(scope="module")
-def builder(models):
-    sys.path.insert(0, str(models))
-    try:
-        import make_models
-    finally:
-        sys.path.remove(str(models))
-    return make_models
 
 
 def both(model):

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "graph/passes/constants.h"
+#include "graph/passes/form_matcher.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 
@@ -28,25 +28,18 @@ struct Form {
   bool is_scaled = false, is_shifted = false;
 };
 
-class Matcher {
+class Matcher : FormMatcher<Form> {
  public:
-  explicit Matcher(Graph& graph) : graph_(graph), uses_(UseCounts(graph)) {}
+  explicit Matcher(Graph& graph) : FormMatcher(graph) {}
 
-  bool Run() {
-    for (Node& node : graph_.nodes) Follow(node);
-    return changed_;
+  void Follow(Node& node) {
+    if (IsPlainStep(node)) FollowPlain(node, node.inputs[0], node.outputs[0]);
   }
+  bool changed() const { return changed_; }
 
  private:
-  static size_t Index(int32_t i) { return static_cast<size_t>(i); }
-  const Value& ValueOf(int32_t v) const { return graph_.values[Index(v)]; }
   bool IsKnown(const Shape& shape) const {
     return std::ranges::all_of(shape, [](int32_t extent) { return extent > 0; });
-  }
-
-  const Form* FormOf(int32_t v, Form::Kind kind) const {
-    const auto found = forms_.find(v);
-    return found == forms_.end() || found->second.kind != kind ? nullptr : &found->second;
   }
 
   std::optional<float> Number(int32_t v) const {
@@ -137,15 +130,6 @@ class Matcher {
     Form form = *sum;
     form.kind = kind;
     forms_[out] = std::move(form);
-  }
-
-  bool FollowAs(int32_t in, Form::Kind from, int32_t out, Form::Kind to) {
-    const Form* form = FormOf(in, from);
-    if (form == nullptr) return false;
-    Form next = *form;
-    next.kind = to;
-    forms_[out] = std::move(next);
-    return true;
   }
 
   // A layer normalisation, which has an operator of its own unless channels are in another shape.
@@ -243,13 +227,7 @@ class Matcher {
     }
   }
 
-  void Follow(Node& node) {
-    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty() || node.activation != schema::Activation::kNone) return;
-    for (const int32_t v : node.inputs) {
-      if (v < 0) return;
-    }
-    const int32_t a = node.inputs[0], out = node.outputs[0];
-    if (ValueOf(out).type != TensorType::kFloat32 || ValueOf(a).type != TensorType::kFloat32) return;
+  void FollowPlain(Node& node, int32_t a, int32_t out) {
     const std::string_view op = node.op->name;
     if (op == "MEAN" || op == "SUM") return FollowReduction(node, out, op == "MEAN");
     if (op == "RESHAPE" || op == "BROADCAST_TO") return FollowReshape(node, a, out, op == "BROADCAST_TO");
@@ -264,19 +242,10 @@ class Matcher {
     if (op == "ADD") FollowAdd(node, a, b, out);
     if (op == "MUL") FollowMul(node, a, b, out);
   }
-
-  Graph& graph_;
-  std::vector<int32_t> uses_;
-  std::map<int32_t, Form> forms_;
-  bool changed_ = false;
 };
 
 }  // namespace
 
-bool FuseGroupNorms(Graph& graph) {
-  const bool changed = Matcher(graph).Run();
-  if (changed) RemoveDeadNodes(graph);
-  return changed;
-}
+bool FuseGroupNorms(Graph& graph) { return FollowAll<Matcher>(graph); }
 
 }  // namespace sigrun::passes

@@ -1,10 +1,10 @@
 #include <cstring>
-#include <map>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "graph/passes/constants.h"
+#include "graph/passes/form_matcher.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 
@@ -22,23 +22,16 @@ struct Form {
   bool keeps_dim = true;  // of the shape of x with a last dimension of 1
 };
 
-class Matcher {
+class Matcher : FormMatcher<Form> {
  public:
-  explicit Matcher(Graph& graph) : graph_(graph), uses_(UseCounts(graph)) {}
+  explicit Matcher(Graph& graph) : FormMatcher(graph) {}
 
-  bool Run() {
-    for (Node& node : graph_.nodes) Follow(node);
-    return changed_;
+  void Follow(Node& node) {
+    if (IsPlainStep(node)) FollowPlain(node, node.inputs[0], node.outputs[0]);
   }
+  bool changed() const { return changed_; }
 
  private:
-  static size_t Index(int32_t i) { return static_cast<size_t>(i); }
-  const Value& ValueOf(int32_t v) const { return graph_.values[Index(v)]; }
-
-  const Form* FormOf(int32_t v, Form::Kind kind) const {
-    const auto found = forms_.find(v);
-    return found == forms_.end() || found->second.kind != kind ? nullptr : &found->second;
-  }
 
   // The numbers of a constant: one, or one a channel of x.
   std::optional<std::vector<float>> Constant(int32_t v, int32_t x) const {
@@ -82,13 +75,6 @@ class Matcher {
     Form form = found->second;
     form.keeps_dim = ValueOf(out).shape == kept;
     forms_[out] = form;
-  }
-
-  void FollowRoot(int32_t in, int32_t out, Form::Kind kind) {
-    if (const Form* stabilised = FormOf(in, Form::kStabilised)) {
-      forms_[out] = *stabilised;
-      forms_[out].kind = kind;
-    }
   }
 
   void FollowAdd(int32_t a, int32_t b, int32_t out) {
@@ -136,19 +122,13 @@ class Matcher {
     changed_ = true;
   }
 
-  void Follow(Node& node) {
-    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty() || node.activation != schema::Activation::kNone) return;
-    for (const int32_t v : node.inputs) {
-      if (v < 0) return;
-    }
-    const int32_t a = node.inputs[0], out = node.outputs[0];
-    if (ValueOf(out).type != TensorType::kFloat32 || ValueOf(a).type != TensorType::kFloat32) return;
+  void FollowPlain(Node& node, int32_t a, int32_t out) {
     const std::string_view op = node.op->name;
     if (op == "SQUARE") forms_[out] = {Form::kSquares, a};
     if (op == "MEAN" || op == "SUM") FollowSum(node, out, op == "MEAN");
     if (op == "RESHAPE") FollowReshape(a, out);
-    if (op == "RSQRT") FollowRoot(a, out, Form::kFactor);
-    if (op == "SQRT") FollowRoot(a, out, Form::kDeviation);
+    if (op == "RSQRT") FollowAs(a, Form::kStabilised, out, Form::kFactor);
+    if (op == "SQRT") FollowAs(a, Form::kStabilised, out, Form::kDeviation);
     if (node.inputs.size() != 2) return;
     const int32_t b = node.inputs[1];
     if (op == "DIV") {
@@ -164,19 +144,10 @@ class Matcher {
       }
     }
   }
-
-  Graph& graph_;
-  std::vector<int32_t> uses_;
-  std::map<int32_t, Form> forms_;
-  bool changed_ = false;
 };
 
 }  // namespace
 
-bool FuseRmsNorms(Graph& graph) {
-  const bool changed = Matcher(graph).Run();
-  if (changed) RemoveDeadNodes(graph);
-  return changed;
-}
+bool FuseRmsNorms(Graph& graph) { return FollowAll<Matcher>(graph); }
 
 }  // namespace sigrun::passes

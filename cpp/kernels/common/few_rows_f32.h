@@ -12,6 +12,16 @@ namespace {
 
 constexpr int kFewRows = 4;
 
+// The first `lanes` sums between bounds.
+SIGRUN_INLINE void StoreBetween(float* to, F32 sum, F32 min, F32 max, int32_t lanes) {
+  const F32 y = Clamp(sum, min, max);
+  if (lanes == F32::lanes) {
+    Store(to, y);
+  } else {
+    StorePartial(to, y, lanes);
+  }
+}
+
 // `depth` k of F32::lanes columns, of which the first `columns` exist, turned so that the vectors are those columns at one k.
 SIGRUN_INLINE void LoadTurned(const float* from, ptrdiff_t stride_n, int32_t columns, int32_t depth, F32 (&to)[F32::lanes]) {
   constexpr ptrdiff_t kAhead = 2 * F32::lanes;  // columns
@@ -58,13 +68,7 @@ SIGRUN_INLINE void FewRowsTurned(int32_t k, int32_t last, const float* a, ptrdif
   for (int p = 0; p < kPanels; ++p) {
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      float* to = output + r * output_stride + first + p * F32::lanes;
-      const F32 y = Min(max, Max(min, sum[p][r]));
-      if (p + 1 < kPanels || last == F32::lanes) {
-        Store(to, y);
-      } else {
-        StorePartial(to, y, last);
-      }
+      StoreBetween(output + r * output_stride + first + p * F32::lanes, sum[p][r], min, max, p + 1 < kPanels ? F32::lanes : last);
     }
   }
 }
@@ -112,13 +116,7 @@ SIGRUN_INLINE void FewRowsVectors(int32_t k, int32_t last, const float* a, ptrdi
   for (int i = 0; i < kRows; ++i) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      float* to = output + i * output_stride + v * F32::lanes;
-      const F32 y = Min(max, Max(min, sum[i][v]));
-      if (v + 1 < kVectors || last == F32::lanes) {
-        Store(to, y);
-      } else {
-        StorePartial(to, y, last);
-      }
+      StoreBetween(output + i * output_stride + v * F32::lanes, sum[i][v], min, max, v + 1 < kVectors ? F32::lanes : last);
     }
   }
 }
