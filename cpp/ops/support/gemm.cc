@@ -287,9 +287,11 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
 
 namespace {
 
-// The sums of other elements may still need what is also the input.
-void OverwriteResidual(Prepare& p) {
+// Lets the output take the residual's memory. Not if it is also the input, which the sums of other elements may still need.
+void TakeResidual(Prepare& p) {
   const Node& node = p.node();
+  p.Check(p.shape(node.residual) == p.output_shape(0), "a residual ", ToString(p.shape(node.residual)), " for the output ",
+          ToString(p.output_shape(0)));
   if (std::count(node.inputs.begin(), node.inputs.end(), node.inputs[static_cast<size_t>(node.residual)]) == 1) {
     p.MayOverwrite(0, node.residual);
   }
@@ -303,9 +305,7 @@ Epilogue PrepareEpilogue(Prepare& p) {
   const int64_t channels = p.output_shape(0).back();
   if (node.slope >= 0) p.Check(p.elements(node.slope) == channels, p.elements(node.slope), " slopes for ", channels, " channels");
   if (node.residual < 0) return e;
-  p.Check(p.shape(node.residual) == p.output_shape(0), "a residual ", ToString(p.shape(node.residual)), " for the output ",
-          ToString(p.output_shape(0)));
-  OverwriteResidual(p);
+  TakeResidual(p);
   return e;
 }
 
@@ -315,11 +315,10 @@ namespace {
 ResidualSum PrepareResidualSum(Prepare& p) {
   const int at = p.node().residual;
   if (at < 0) return {};
-  p.Check(p.shape(at) == p.output_shape(0), "a residual ", ToString(p.shape(at)), " for the output ", ToString(p.output_shape(0)));
+  TakeResidual(p);
   kernels::AddI8Params add =
       QuantizedSum(p.intermediate_affine(0), CheckedAffine(p, at), CheckedOutputAffine(p, 0), 20, QuantizedActivationRange(p, 0));
   add.linear = FindLinearSum(add, false, false);
-  OverwriteResidual(p);
   return {p.in(at), add, true};
 }
 
