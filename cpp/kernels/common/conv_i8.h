@@ -276,9 +276,24 @@ size_t SumBytes(const ConvShape& s) {
   return (static_cast<size_t>(rows) * sizeof(int32_t) + 63) / 64 * 64;
 }
 
-/// Activations, sums of the rows, and the ones that sum them.
+// The rows of as many tiles as fit, packed.
+constexpr int32_t kMostPackedTiles = 64;
+struct PackedTiles {
+  int32_t most = 0;
+  size_t bytes = 0;
+  explicit PackedTiles(const ConvShape& s) {
+    // What packing saves is some loads of every panel.
+    if (!RowPacker<Activation>::kUsed || s.out_channels < 3 * kPanel || s.rows() <= kMostRows / 2) return;
+    const size_t tile = static_cast<size_t>(kMostRows * kGroup) * Depth(s).groups() * sizeof(Activation), fit = kBlockBytes / tile;
+    most = fit < 1 ? 1 : fit > kMostPackedTiles ? kMostPackedTiles : static_cast<int32_t>(fit);
+    bytes = static_cast<size_t>(most) * tile;
+  }
+};
+
+/// Activations, then packed tiles or sums of the rows and the ones that sum them.
 size_t ConvScratchBytes(const ConvShape& s) {
-  return ActivationBytes(s) + SumBytes(s) + static_cast<size_t>(Depth(s).groups()) * kColumnUnit * kGroup + 64;
+  const size_t sums = SumBytes(s) + static_cast<size_t>(Depth(s).groups()) * kColumnUnit * kGroup, packed = PackedTiles(s).bytes;
+  return ActivationBytes(s) + (packed > sums ? packed : sums) + 64;
 }
 
 // n activations from bytes; may store up to a vector beyond them. `mask` makes a byte int8, or uint8 with offset 128 where the tile wants
@@ -578,6 +593,52 @@ void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::by
   }
 }
 
+// RunBlock where rows are packed for the tiles.
+template <class Packer, class Epilogue>
+void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std::byte* panels, std::byte* scratch, Epilogue& epilogue) {
+  struct PackedTile {
+    const uint8_t* data;
+    int32_t first, rows, full;  // full: whole tiles that follow each other from here on
+  };
+  PackedTile tiles[kMostPackedTiles];
+  alignas(64) int32_t sums[kMostRows * kPanel];
+  uint8_t *const begin = reinterpret_cast<uint8_t*>(scratch), *to = begin;
+  const int32_t most = PackedTiles(s).most;
+  int32_t count = 0;
+  const auto multiply = [&](TileRun run) {
+    for (int32_t i = count - 1, full = 0; i >= 0; --i) tiles[i].full = full = tiles[i].rows == kMostRows ? full + 1 : 0;
+    const std::byte* panel = panels;
+    for (int32_t n = 0; n < s.out_channels; n += kPanel) {
+      const int32_t left = s.out_channels - n;
+      const PanelLayout layout(block.k_groups * block.segments, left);
+      epilogue.Panel(group * s.out_channels + n, left < layout.width ? left : layout.width,
+                     reinterpret_cast<const int32_t*>(panel + layout.sums));
+      run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
+      run.bias = reinterpret_cast<const int32_t*>(panel);
+      for (int32_t i = 0; i < count;) {
+        const PackedTile& tile = tiles[i];
+        run.a = tile.data;
+        const bool ends = epilogue.EndsInTile(block.first + tile.first, &run);
+        const int32_t length = ends && tile.full > 0 ? tile.full : 1;
+        Packer::Run(run, tile.rows, length, sums);
+        if (!ends) epilogue.Tile(block.first + tile.first, tile.rows, layout.width, sums);
+        i += length;
+      }
+      panel += layout.bytes;
+    }
+    count = 0;
+    to = begin;
+  };
+  TileRun last{};
+  ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+    last = run;
+    tiles[count++] = {to, first, rows, 0};
+    to = Packer::Pack(run, rows, to);
+    if (count == most) multiply(run);
+  });
+  if (count > 0) multiply(last);
+}
+
 // Every panel of a group over every tile of the block: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
 // epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile, unless epilogue.EndsInTile(row, run) says that the tile
 // makes them bytes.
@@ -591,6 +652,11 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
     scratch += ActivationBytes(s);
     row_sums = reinterpret_cast<int32_t*>(scratch);
     SumRows(s, block, row_sums, reinterpret_cast<int8_t*>(scratch + SumBytes(s)));
+  }
+  if constexpr (RowPacker<Activation>::kUsed) {
+    if (weight_zero_point == 0 && block.rows > kMostRows / 2 && PackedTiles(s).most > 0) {
+      return RunPacked<RowPacker<Activation>>(s, block, group, weights + 64, scratch + ActivationBytes(s), epilogue);
+    }
   }
   const int32_t line_tiles = (block.line_rows + kMostRows - 1) / kMostRows;
   const int32_t tiles = block.rows == block.line_rows ? line_tiles : line_tiles * ((block.rows + block.line_rows - 1) / block.line_rows);
@@ -679,6 +745,7 @@ struct RequantizeEpilogue {
     end.bytes = added;
     end.out_stride = output_stride;
     end.channels = n;
+    end.never_below_zero = params.min >= params.zero_point;
     if (params.add != nullptr) {
       end.min = Set1(params.min);
       end.max = Set1(params.max);

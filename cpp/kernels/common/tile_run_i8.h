@@ -27,5 +27,12 @@ struct TileRun {
   const int8_t* residual = nullptr;  // what `end` adds to the bytes, laid out as `out`
 };
 
+/// Where a tier's tiles read rows faster in an order of its own, its dot_i8.h says so for its Activation: Pack(run, rows, to) packs the rows of
+/// a tile and returns what is behind them, Run(run, rows, count, sums) multiplies `count` such tiles that follow each other, as Tile does.
+template <class Activation>
+struct RowPacker {
+  static constexpr bool kUsed = false;
+};
+
 }  // namespace
 }  // namespace sigrun::kernels

@@ -8,8 +8,7 @@
 #include "kernels/common/inline.h"
 #include "kernels/common/tile_run_i8.h"
 #include "kernels/neon/simd_i8.h"
-// The vocabulary above comes first.
-#include "kernels/common/tile_end_i8.h"
+#include "kernels/neon/tile_end.h"
 
 // One k at a time: int16 activations by lane times 8 widened weights, smlal into int32.
 namespace sigrun::kernels {
@@ -63,7 +62,7 @@ void Tile(const TileRun& run, int32_t* sums) {
   }
   if (run.end != nullptr) {
     return StoreEnds<kRows>(
-        run, 0, [&](int r) __attribute__((always_inline)) { return acc[r]; });
+        run, [&](int r) __attribute__((always_inline)) { return acc[r]; });
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, acc[r]);

@@ -14,6 +14,14 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr int kLanes = 8;
+
+/// p + n, of which the compiler knows no more: it then leaves the step to the load before.
+template <class T>
+SIGRUN_INLINE T* Step(T* p, ptrdiff_t n) {
+  p += n;
+  asm("" : "+r"(p));
+  return p;
+}
 struct I32 {
   int32x4_t lo, hi;
 };
@@ -68,9 +76,21 @@ SIGRUN_INLINE I32 Requantize(I32 x, I32 multiplier, I32 left, I32 right) {
 struct Rescale {
   I32 multiplier, shift;
   int16x8_t zero_point;
+  // Where every shift takes 5 to 11 bits, what is left of it after kShortShift: floor(high / 2^4) has all that the rounding shift needs to
+  // know, in 16 bits, and what saturates there is beyond a byte: 2^15 >> 7.
+  int16x8_t short_shift;
+  bool is_short;
 };
+constexpr int kShortShift = 4;
 SIGRUN_INLINE Rescale MakeRescale(I32 multiplier, I32 right, int32_t zero_point) {
-  return {multiplier, {vnegq_s32(right.lo), vnegq_s32(right.hi)}, vdupq_n_s16(static_cast<int16_t>(zero_point))};
+  const int32x4_t least = vminq_s32(right.lo, right.hi), most = vmaxq_s32(right.lo, right.hi);
+  const bool is_short = vminvq_s32(least) > kShortShift && vmaxvq_s32(most) <= kShortShift + 7 && zero_point >= -128 && zero_point <= 127;
+  const int16x8_t shift = vcombine_s16(vmovn_s32(right.lo), vmovn_s32(right.hi));
+  return {multiplier,
+          {vnegq_s32(right.lo), vnegq_s32(right.hi)},
+          vdupq_n_s16(static_cast<int16_t>(zero_point)),
+          vsubq_s16(vdupq_n_s16(kShortShift), shift),
+          is_short};
 }
 SIGRUN_INLINE int32x4_t Rescaled(int32x4_t x, int32x4_t multiplier, int32x4_t shift) {
   const int32x4_t high = vqrdmulhq_s32(x, multiplier);
@@ -80,6 +100,17 @@ SIGRUN_INLINE int32x4_t Rescaled(int32x4_t x, int32x4_t multiplier, int32x4_t sh
 SIGRUN_INLINE int16x8_t Rescaled(I32 x, const Rescale& s) {
   const int16x4_t low = vqmovn_s32(Rescaled(x.lo, s.multiplier.lo, s.shift.lo));
   return vqaddq_s16(vqmovn_high_s32(low, Rescaled(x.hi, s.multiplier.hi, s.shift.hi)), s.zero_point);
+}
+/// The same for bytes where the scale is short. kAboveZero: only values above the zero point matter, of which halves are rounded up.
+template <bool kAboveZero>
+SIGRUN_INLINE int16x8_t RescaledShort(I32 x, const Rescale& s) {
+  int32x4_t lo = vqrdmulhq_s32(x.lo, s.multiplier.lo), hi = vqrdmulhq_s32(x.hi, s.multiplier.hi);
+  if (!kAboveZero) {
+    lo = vsraq_n_s32(lo, lo, 31);
+    hi = vsraq_n_s32(hi, hi, 31);
+  }
+  const int16x8_t high = vqshrn_high_n_s32(vqshrn_n_s32(lo, kShortShift), hi, kShortShift);
+  return vqaddq_s16(vrshlq_s16(high, s.short_shift), s.zero_point);
 }
 SIGRUN_INLINE I32 Lanes(int16x8_t x) { return {vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x)}; }
 

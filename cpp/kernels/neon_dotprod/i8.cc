@@ -4,12 +4,14 @@
 // The vocabulary above comes first.
 #include "kernels/common/conv_i8.h"
 #include "kernels/common/low_bits_i8.h"
+#include "kernels/neon_dotprod/depthwise_i8.h"
 
 namespace sigrun::kernels::neon_dotprod {
 
 void OverlayI8(Kernels& table) {
   OverlayConvI8(table);
   OverlayLowBits(table);
+  OverlayDepthwiseQuads(table);
 }
 
 }  // namespace sigrun::kernels::neon_dotprod

@@ -344,7 +344,8 @@ TEST(LowBitsF32, EveryTierEqualsScalar) {
           const LowBitCase c{{bits, n, k, block}, rows, (mode & 1) != 0, (mode & 2) != 0, (mode & 4) != 0};
           const auto expected = RunLowBits(Scalar(), c);
           for (const Kernels* tier : TiersToTest()) {
-            ASSERT_EQ(RunLowBits(*tier, c), expected) << tier->tier << ' ' << bits << " bits " << n << 'x' << k << " in " << block << ", " << rows;
+            ASSERT_EQ(RunLowBits(*tier, c), expected)
+                << tier->tier << ' ' << bits << " bits " << n << 'x' << k << " in " << block << ", " << rows;
           }
         }
       }
@@ -551,7 +552,8 @@ TEST(ElementwiseI8, RequantizeRows) {
           k.requantize_8(x.data(), y.data(), n, multiplier, right, -128, -128, 100);
           return y;
         };
-        for (const Kernels* tier : TiersToTest()) ASSERT_EQ(run(*tier), run(Scalar())) << tier->tier << ' ' << n << ' ' << right << ' ' << multiplier;
+        for (const Kernels* tier : TiersToTest())
+          ASSERT_EQ(run(*tier), run(Scalar())) << tier->tier << ' ' << n << ' ' << right << ' ' << multiplier;
       }
     }
   }
@@ -751,6 +753,52 @@ TEST(FixedPoint, KnownValuesThroughConv) {
         expected[i] = static_cast<int8_t>(ClampI32(MultiplyByQuantizedMultiplier(sums[i], 1 << 30, shift), -128, 127));
       }
       EXPECT_EQ(output, expected) << tier->tier << " shift " << shift;
+    }
+  }
+}
+
+// Sums about those whose high product lies half-way between two results, for every tier's ways to round: through 1 and 13 rows of matrix
+// products and through depthwise windows, for shifts that are alike and that differ, activations that end at the zero point or do not.
+TEST(FixedPoint, Halves) {
+  constexpr int32_t kChannels = 272, kColumns = 13;
+  const std::vector<int8_t> input(static_cast<size_t>(kColumns) * kChannels), ones(9 * kChannels, 1);
+  for (int32_t shift = 1; shift <= 13; ++shift) {
+    for (const uint32_t seed : {1u, 2u, 3u, 4u}) {
+      std::vector<int32_t> multiplier = RandomInts<int32_t>(kChannels, seed, int64_t{1} << 30, INT32_MAX), shifts(kChannels),
+                           bias(kChannels);
+      for (int32_t i = 0; i < kChannels; ++i) {
+        if (seed == 1) multiplier[i] = i % 2 == 0 ? 1 << 30 : INT32_MAX;
+        shifts[i] = -shift - (seed == 4 ? i / 16 % 4 : 0);
+        const int64_t high = ((int64_t{i} - kChannels / 2) * 2 + 1) << (-shifts[i] - 1);
+        const int64_t sum = (high << 31) / multiplier[i] + i % 5 - 2;
+        bias[i] = static_cast<int32_t>(sum < INT32_MIN ? INT32_MIN : sum > INT32_MAX ? INT32_MAX : sum);
+      }
+      for (const auto& [zero_point, min] :
+           {std::array{0, -128}, {-128, -128}, {-128, -127}, {-5, -128}, {90, -128}, {127, -128}, {-7, -7}}) {
+        const RequantizeParams params{multiplier.data(), shifts.data(), zero_point, min, 127};
+        std::vector<int8_t> expected(static_cast<size_t>(kColumns) * kChannels);
+        for (size_t i = 0; i < expected.size(); ++i) {
+          const size_t c = i % kChannels;
+          const int64_t y = int64_t{MultiplyByQuantizedMultiplier(bias[c], multiplier[c], shifts[c])} + zero_point;
+          expected[i] = static_cast<int8_t>(y < min ? min : y > 127 ? 127 : y);
+        }
+        for (const Kernels* tier : AllTiers()) {
+          for (const int32_t rows : {1, kColumns}) {
+            const ConvShape s = ConvShape::MatMul(rows, 8, kChannels);
+            const AlignedBytes packed(tier->pack_i8_bytes(s)), scratch(tier->conv_i8_scratch_bytes(s));
+            tier->pack_i8(s, {ones.data(), 8, 1}, false, bias.data(), 0, 0, packed.data());
+            std::vector<int8_t> output(static_cast<size_t>(rows) * kChannels);
+            tier->conv_i8(s, {input.data(), 0, false}, packed.data(), output.data(), params, scratch.data(), {0, rows});
+            ASSERT_TRUE(std::equal(output.begin(), output.end(), expected.begin())) << tier->tier << ' ' << shift << ' ' << zero_point;
+          }
+          const ConvShape s = Geometry{1, 1, kColumns, kChannels, kChannels, 3, 3, 1, 1, 1, 1, 1, 1, 1}.Shape();
+          const AlignedBytes packed(tier->pack_depthwise_i8_bytes(s));
+          tier->pack_depthwise_i8(s, ones.data(), false, bias.data(), 0, 0, packed.data());
+          std::vector<int8_t> output(expected.size());
+          tier->depthwise_i8(s, {input.data(), 0, false}, packed.data(), output.data(), params, {0, 1});
+          ASSERT_EQ(output, expected) << tier->tier << " depthwise, " << shift << ' ' << zero_point;
+        }
+      }
     }
   }
 }
