@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -35,11 +36,14 @@ Data MakeData(const ConvShape& s, uint32_t seed) {
   return d;
 }
 
+constexpr size_t kGuard = 256;  // bytes behind the scratch that nobody may change
+
 std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const Data& d, int32_t parts, bool cut, bool in_place = false) {
   const int32_t k = s.taps() * s.in_channels, n = s.out_channels;
   const size_t group_bytes = t.pack_bf16_bytes(k, n, parts);
-  AlignedBytes packed(group_bytes * static_cast<size_t>(s.groups)), scratch(t.conv_bf16_scratch_bytes(s, parts));
-  std::memset(scratch.data(), 0xff, t.conv_bf16_scratch_bytes(s, parts));  // NaN: what a kernel does not write it may not use
+  const size_t scratch_bytes = t.conv_bf16_scratch_bytes(s, parts);
+  AlignedBytes packed(group_bytes * static_cast<size_t>(s.groups)), scratch(scratch_bytes + kGuard);
+  std::memset(scratch.data(), 0xff, scratch_bytes + kGuard);  // NaN: what a kernel does not write it may not use
   for (int32_t g = 0; g < s.groups; ++g) {
     t.pack_bf16(k, n, parts, {d.weights.data() + static_cast<ptrdiff_t>(g) * n * k, k, 1}, d.bias.data() + g * n,
                 packed.data() + static_cast<size_t>(g) * group_bytes);
@@ -51,6 +55,8 @@ std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const Data& d, 
   for (const Range& range : cut ? UnevenRanges(s.rows()) : std::vector<Range>{{0, s.rows()}}) {
     t.conv_bf16(s, parts, d.input.data(), packed.data(), output.data(), epilogue, scratch.data(), range);
   }
+  const std::byte* guard = scratch.data() + scratch_bytes;
+  EXPECT_EQ(std::count(guard, guard + kGuard, std::byte{0xff}), static_cast<ptrdiff_t>(kGuard));
   return output;
 }
 
@@ -131,7 +137,27 @@ TEST(ConvBf16, Windows) {
     }
   }
   for (int32_t groups : {2, 3}) ASSERT_NO_FATAL_FAILURE(Compare(Image(5, 3, 1, 1, 6, 18, groups), seed++));
+  ASSERT_NO_FATAL_FAILURE(Compare(Image(7, 3, 1, 2, 3, 18, 2), seed++));
 }
+
+TEST(ConvBf16, WindowsWithGapsBetweenThem) {
+  uint32_t seed = 1;
+  for (int32_t window : {1, 2}) {
+    for (int32_t groups : {1, 2}) ASSERT_NO_FATAL_FAILURE(Compare(Image(11, window, 3, 1, 5, 18, groups), seed++));
+  }
+}
+
+TEST(ConvBf16, WindowsOfOneLine) {
+  for (bool lies : {false, true}) {
+    ConvShape s = Image(9, 5, 2, 1, 3, 18);
+    (lies ? s.kernel_height : s.kernel_width) = 1;
+    (lies ? s.pad_top : s.pad_left) = 0;
+    ASSERT_NO_FATAL_FAILURE(Compare(s, 1));
+  }
+}
+
+// Blocks that begin and end within lines and images.
+TEST(ConvBf16, ManyWindows) { ASSERT_NO_FATAL_FAILURE(Compare(Image(51, 3, 1, 1, 33, 19), 1)); }
 
 TEST(ConvBf16, ResidualMayBeTheOutput) {
   for (int32_t k : {40, 3000}) {
