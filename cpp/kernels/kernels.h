@@ -37,6 +37,12 @@ struct EpilogueF32 {
   const float* residual = nullptr;  // null, or laid out as the output; may be the output
 };
 
+/// The least and the largest of some numbers and 0; those that are none do not count.
+struct ExtremesF32 {
+  float low;
+  float high;
+};
+
 /// Half-open range of rows (of output pixels, of matrix rows, of elements: the kernel says which).
 struct Range {
   int32_t begin;
@@ -243,13 +249,14 @@ struct Kernels {
   /// Output pixels [rows.begin, rows.end), requantised to 8 bits. requantize has out_channels * groups entries.
   void (*conv_i8)(const ConvShape& shape, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
                   std::byte* scratch, Range rows);
-  /// Hybrid (dynamic range): out[row, n] = clamp(acc * (row_scale[r] * channel_scale[n]) + bias[n]) where acc is the exact int32
-  /// accumulator. r is the row, or the row's batch entry when scale_per_batch is set: convolutions quantise a whole image at once, and
+  /// Hybrid (dynamic range): out[row, n] = clamp(acc * (row_scale[r] * channel_scale[n]) + bias[n] + residual[row, n]) where acc is the
+  /// exact int32 accumulator. r is the row, or the row's batch entry when scale_per_batch is set: convolutions quantise a whole image at once, and
   /// row_zero_point then likewise holds one entry a batch entry. packed was made with bias = null and input_zero_point = 0;
-  /// the activations' zero points row_zero_point (null: all 0) are applied inside. bias may be null.
+  /// the activations' zero points row_zero_point (null: all 0) are applied inside. bias may be null. So may the residual, which is laid out as
+  /// the output, and may be it.
   void (*conv_i8_f32)(const ConvShape& shape, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
-                      const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp,
-                      std::byte* scratch, Range rows);
+                      const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias,
+                      const float* residual, ClampF32 clamp, std::byte* scratch, Range rows);
 
   // --- hybrid products with weights that stay 4 or 2 bits in memory ---------------------------------------------------------------------
   size_t (*pack_low_bits_bytes)(const LowBitShape& shape);
@@ -298,12 +305,16 @@ struct Kernels {
   void (*dequantize_u8)(const uint8_t* x, float* y, size_t n, float scale, int32_t zero_point);
   /// IEEE binary16 bits to float32, exactly.
   void (*f16_to_f32)(const uint16_t* x, float* y, size_t n);
-  /// Hybrid activations, one row: symmetric gives scale = max|x| / 127 and zero point 0; asymmetric covers [min(x, 0), max(x, 0)] in 256
-  /// steps. Both as LiteRT's reference (portable_tensor_utils) rounds.
-  void (*quantize_row_symmetric)(const float* x, int8_t* y, size_t n, float* scale);
-  void (*quantize_row_asymmetric)(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point);
-  /// What quantize_row_asymmetric and dequantize_i8 make of a row, one after the other.
-  void (*round_row_asymmetric)(const float* x, float* y, size_t n);
+  /// Hybrid activations, rows [rows.begin, rows.end) of [*, n]: symmetric gives scale = max|x| / 127 and zero point 0; asymmetric covers
+  /// [min(x, 0), max(x, 0)] in 256 steps. Both as LiteRT's reference (portable_tensor_utils) rounds.
+  void (*quantize_rows_symmetric)(const float* x, int8_t* y, size_t n, float* scale, Range rows);
+  void (*quantize_rows_asymmetric)(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows);
+  /// The same of a row that is taken in parts: the extremes of a part, and a part of a row of these extremes.
+  ExtremesF32 (*extremes_f32)(const float* x, size_t n);
+  void (*quantize_symmetric)(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale);
+  void (*quantize_asymmetric)(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point);
+  /// What quantize_asymmetric and dequantize_i8 make of a part, one after the other.
+  void (*round_asymmetric)(const float* x, float* y, size_t n, ExtremesF32 of_row);
 
   // --- rows --------------------------------------------------------------------------------------------------------------------------------
   float (*sum_f32)(const float* x, size_t n);

@@ -204,34 +204,6 @@ void EmitI8(Prepare& p, const Products& b) {
   });
 }
 
-/// Left rows rounded to int8.
-struct RoundedRows {
-  Slot values, scale, zero_point;
-  bool asymmetric;
-};
-RoundedRows EmitRoundedRows(Prepare& p, const Products& b) {
-  const int32_t rows = static_cast<int32_t>(b.left_count) * b.m;
-  const size_t k = static_cast<size_t>(b.k), count = static_cast<size_t>(rows);
-  const RoundedRows rounded{p.Scratch(count * k), p.Scratch(count * sizeof(float)), p.Scratch(count * sizeof(int32_t)),
-                            p.options().Bool(kAsymmetricQuantizeInputs)};
-  p.Emit([=, symmetric = p.kernels().quantize_row_symmetric, asymmetric = p.kernels().quantize_row_asymmetric,
-          in = LeftRows<float>(p, b)](RunContext& run) noexcept {
-    run.Parallel(rows, static_cast<int64_t>(k), [&](Range range, int) {
-      for (int32_t row = range.begin; row < range.end; ++row) {
-        const float* x = run.get<float>(in) + static_cast<size_t>(row) * k;
-        int8_t* to = run.get<int8_t>(rounded.values) + static_cast<size_t>(row) * k;
-        float* scale = run.get<float>(rounded.scale) + row;
-        if (rounded.asymmetric) {
-          asymmetric(x, to, k, scale, run.get<int32_t>(rounded.zero_point) + row);
-        } else {
-          symmetric(x, to, k, scale);
-        }
-      }
-    });
-  });
-  return rounded;
-}
-
 void EmitHybrid(Prepare& p, const Products& b) {
   const auto& kernels = p.kernels();
   const WeightScales right = RightScales(p, b);
@@ -240,15 +212,21 @@ void EmitHybrid(Prepare& p, const Products& b) {
   const Packed packed = PackRightI8(p, b, 0, right.zero_point, bytes);
   std::vector<float> channel_scale;
   for (int32_t n = 0; n < b.n; ++n) channel_scale.push_back(right.at(static_cast<size_t>(n)));
-  p.Emit([=, conv = kernels.conv_i8_f32, clamp = ActivationClamp(p), left = EmitRoundedRows(p, b), out = p.out(0),
+  const int32_t left_rows = static_cast<int32_t>(b.left_count) * b.m;
+  const bool asymmetric = p.options().Bool(kAsymmetricQuantizeInputs);
+  const RoundedRuns left = b.transposes_left
+                               ? RoundedRuns(p, LeftRows<float>(p, b), static_cast<size_t>(b.k), left_rows, asymmetric)
+                               : RoundedRuns(p, kLeft, left_rows, asymmetric);
+  p.Emit([=, conv = kernels.conv_i8_f32, clamp = ActivationClamp(p), out = p.out(0),
           scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
+    if (left.fresh()) left.Fill(run);
     ForRows(run, b, [&](size_t e, Range rows, int worker) {
       const size_t matrix = static_cast<size_t>(b.left[e]), first_row = matrix * static_cast<size_t>(b.m);
-      const int32_t* zero_point = left.asymmetric ? run.get<int32_t>(left.zero_point) + first_row : nullptr;
-      conv(b.shape(), run.get<int8_t>(left.values) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
-           run.get<float>(out) + e * output_elements, run.get<float>(left.scale) + first_row, zero_point, false, channel_scale.data(),
-           nullptr, clamp, run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+      const int32_t* zero_point = left.zero_point(run);
+      conv(b.shape(), left.values(run) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
+           run.get<float>(out) + e * output_elements, left.scale(run) + first_row,
+           zero_point == nullptr ? nullptr : zero_point + first_row, false, channel_scale.data(), nullptr, nullptr, clamp, run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
     });
   });
 }

@@ -77,7 +77,7 @@ void PrepareConv2D(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue | kFusesSum}};
+    {.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue | kFusesSum | kFusesHybridSum}};
 
 }  // namespace
 

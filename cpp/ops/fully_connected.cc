@@ -1,12 +1,10 @@
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "ops/op.h"
 #include "ops/support/gemm.h"
 #include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
-#include "ops/support/recurrent.h"
 #include "ops/support/shuffled_product.h"
 
 // FULLY_CONNECTED: input [..., k] taken as rows of k, filter [n, k], bias [n]; output [rows, n], or the input's shape with its last
@@ -34,19 +32,20 @@ void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::v
   const size_t count = static_cast<size_t>(rows) * static_cast<size_t>(blocks);
   const Slot sums = p.Scratch(count * sizeof(int32_t)),
              completed = stride == s.block ? Slot{} : p.Scratch(count * static_cast<size_t>(stride));
-  const RowSource source(p, rows, s.k, true, asymmetric);
-  p.Emit([=, product = kernels.low_bits_f32, clamp = ActivationClamp(p), in = p.in(kInput), bias = p.in(kBias),
-          out = p.out(0)](RunContext& run) noexcept {
-    const RowSource::Rows x = source.Take(run, run.get<float>(in), rows);
-    const int8_t* from = x.rounded;
+  const RoundedRuns rounded(p, kInput, rows, asymmetric);
+  p.Emit([=, product = kernels.low_bits_f32, sum = kernels.sum_i8, clamp = ActivationClamp(p), bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
     int8_t* to = run.get<int8_t>(completed);
-    for (size_t i = 0; i < count; ++i, from += s.block) {
-      run.get<int32_t>(sums)[i] = std::accumulate(from, from + s.block, int32_t{0}) * -(1 << (s.bits - 1));
-      if (to == nullptr) continue;
-      int8_t* next = to + (i + 1) * static_cast<size_t>(stride);
-      std::fill(std::copy_n(from, s.block, next - stride), next, int8_t{0});
-    }
-    const kernels::LowBitRows taken{to == nullptr ? x.rounded : to, run.get<int32_t>(sums), x.scale, x.zero_point, rows};
+    run.Parallel(rows, 2 * s.k, [&](kernels::Range range, int) {
+      if (rounded.fresh()) rounded.Fill(run, range);
+      const ptrdiff_t end = static_cast<ptrdiff_t>(range.end) * blocks;
+      for (ptrdiff_t i = static_cast<ptrdiff_t>(range.begin) * blocks; i < end; ++i) {
+        const int8_t* from = rounded.values(run) + i * s.block;
+        run.get<int32_t>(sums)[i] = sum(from, static_cast<size_t>(s.block)) * -(1 << (s.bits - 1));
+        if (to != nullptr) std::fill(std::copy_n(from, s.block, to + i * stride), to + (i + 1) * stride, int8_t{0});
+      }
+    });
+    const kernels::LowBitRows taken{to == nullptr ? rounded.values(run) : to, run.get<int32_t>(sums), rounded.scale(run),
+                                    rounded.zero_point(run), rows};
     const int32_t groups = (s.n + kernels::kLowBitChannels - 1) / kernels::kLowBitChannels;
     run.Parallel(groups, MacCost(int64_t{kernels::kLowBitChannels} * s.k * rows), [&](kernels::Range range, int) {
       product(s, taken, packed.get(run), run.get<float>(bias), clamp, run.get<float>(out), range);
@@ -76,10 +75,10 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
   std::vector<float> scale(blocks.scale.size());  // by block, by channel
   for (size_t i = 0; i < scale.size(); ++i)
     scale[i % static_cast<size_t>(count) * static_cast<size_t>(n) + i / static_cast<size_t>(count)] = blocks.scale[i];
-  p.Emit([=, scale = std::move(scale), source = RowSource(p, rows, k, true, true), conv = kernels.conv_i8_f32,
-          last_clamp = ActivationClamp(p), scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(kInput),
-          bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
-    const RowSource::Rows x = source.Take(run, run.get<float>(in), rows);
+  p.Emit([=, scale = std::move(scale), rounded = RoundedRuns(p, kInput, rows, true), conv = kernels.conv_i8_f32,
+          last_clamp = ActivationClamp(p), scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), bias = p.in(kBias),
+          out = p.out(0)](RunContext& run) noexcept {
+    if (rounded.fresh()) rounded.Fill(run);
     run.Parallel(pieces, MacCost(int64_t{kPiece} * k * rows), [&](kernels::Range range, int worker) {
       std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
       for (int32_t i = range.begin * count; i < range.end * count; ++i) {
@@ -89,12 +88,12 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
         const float* biases = run.get<float>(bias);
         for (ptrdiff_t r = 0; r < rows; ++r) {
           float* y = run.get<float>(out) + r * n + first;
-          conv(shape(piece), x.rounded + r * k + block * size, packed.get(run) + static_cast<size_t>(i) * bytes, y, x.scale + r,
-               x.zero_point + r, false, scales,
+          conv(shape(piece), rounded.values(run) + r * k + block * size, packed.get(run) + static_cast<size_t>(i) * bytes, y,
+               rounded.scale(run) + r, rounded.zero_point(run) + r, false, scales,
                block > 0           ? y
                : biases == nullptr ? nullptr
                                    : biases + first,
-               clamp, own, {0, 1});
+               nullptr, clamp, own, {0, 1});
         }
       }
     });
@@ -156,7 +155,7 @@ void PrepareFullyConnected(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation, .traits = kFusesEpilogue}};
+    {.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation, .traits = kFusesEpilogue | kFusesHybridSum}};
 
 }  // namespace
 

@@ -137,6 +137,14 @@ class Prepare {
   /// Bytes that live only during this node's steps, aligned to 64.
   Slot Scratch(size_t bytes);
 
+  /// Memory for what several nodes make of input i alike, and call by the same `key`; it lives until the last of them. `fresh` says that this
+  /// node is the first: its steps have to fill it.
+  struct Derived {
+    std::vector<Slot> slots;
+    bool fresh;
+  };
+  Derived Derive(int i, const std::string& key, std::initializer_list<size_t> bytes);
+
   /// The output is the input's bytes under another shape: the node emits nothing. Only if both take the same number of bytes.
   void Alias(int o, int i);
   /// The output is the input's bytes from `offset` on, which is a multiple of an element. False if it cannot be so: then the steps copy.
@@ -202,6 +210,7 @@ enum OpTraits : uint32_t {
   kReadsShapes = 4,    // reads no input but its shape, so that the outputs are known while planning
   kFusesEpilogue = 8,  // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
   kFusesSum = 16,      // prepare honours Node::residual where input, weights and output are int8; it has three operands
+  kFusesHybridSum = 32,  // the same where input and output are float32, the weights int8 with scales for whole channels
 };
 
 struct OpDef {

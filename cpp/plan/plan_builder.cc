@@ -557,6 +557,23 @@ Slot Prepare::Scratch(size_t bytes) {
   return Slot{builder_.NewSlot(builder_.NewStorage(s), 0)};
 }
 
+Prepare::Derived Prepare::Derive(int i, const std::string& key, std::initializer_list<size_t> bytes) {
+  const int32_t value = node_.inputs[PlanBuilder::Index(i)];
+  // A variable may change between two readers; what reads only constants runs while planning.
+  const bool lasts = !graph_.values[PlanBuilder::Index(value)].is_variable && constant(i) == nullptr;
+  auto& kept = builder_.derived_;
+  if (const auto found = kept.find({value, key}); lasts && found != kept.end()) {
+    for (const Slot slot : found->second) {
+      builder_.storages_[PlanBuilder::Index(builder_.slots_[PlanBuilder::Index(slot.index)].storage)].last = builder_.position_;
+    }
+    return {found->second, false};
+  }
+  Derived fresh{{}, true};
+  for (const size_t size : bytes) fresh.slots.push_back(Scratch(size));
+  if (lasts) kept[{value, key}] = fresh.slots;
+  return fresh;
+}
+
 void Prepare::Alias(int o, int i) {
   const int32_t input = node_.inputs[PlanBuilder::Index(i)], output = node_.outputs[PlanBuilder::Index(o)];
   const size_t bytes = builder_.BytesOfValue(output);

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/op.h"
@@ -101,6 +103,7 @@ class PlanBuilder {
   std::vector<int32_t> late_;
   std::vector<Plan::Subgraph> subgraphs_;
   std::vector<uint32_t> runners_;
+  std::map<std::pair<int32_t, std::string>, std::vector<Slot>> derived_;  // by value and key
   std::shared_ptr<int> subgraphs_left_;
   bool uses_state_ = false;
   std::vector<std::shared_ptr<const void>> owners_;

@@ -33,6 +33,7 @@ class EpilogueFuser {
 
  private:
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
+  static bool HasScalesOfChannels(const Value& weights) { return weights.quantization != nullptr && weights.quantization->block_size == 0; }
 
   bool Fuse(size_t i) {
     Node& node = graph_.nodes[i];
@@ -49,14 +50,16 @@ class EpilogueFuser {
   }
 
   // The node that computes value v by float products which nothing but `readers` operands reads, and to which something may still be done.
-  Node* Open(int32_t v, int32_t readers) {
+  Node* Open(int32_t v, int32_t readers, OpTraits trait = kFusesEpilogue) {
     if (producer_[Index(v)] < 0 || uses_[Index(v)] != readers) return nullptr;
     Node& node = graph_.nodes[Index(producer_[Index(v)])];
-    const auto is_float = [&](size_t k) {
-      return node.inputs.size() > k && node.inputs[k] >= 0 && graph_.values[Index(node.inputs[k])].type == TensorType::kFloat32;
+    const auto is = [&](size_t k, TensorType type) {
+      return node.inputs.size() > k && node.inputs[k] >= 0 && graph_.values[Index(node.inputs[k])].type == type;
     };
-    const bool fits = (node.op->traits & kFusesEpilogue) != 0 && node.outputs.size() == 1 && is_float(0) && is_float(1) &&
-                      graph_.values[Index(v)].type == TensorType::kFloat32;
+    const TensorType weights = trait == kFusesHybridSum ? TensorType::kInt8 : TensorType::kFloat32;
+    const bool fits = (node.op->traits & trait) != 0 && node.outputs.size() == 1 && is(0, TensorType::kFloat32) && is(1, weights) &&
+                      graph_.values[Index(v)].type == TensorType::kFloat32 &&
+                      (weights == TensorType::kFloat32 || HasScalesOfChannels(graph_.values[Index(node.inputs[1])]));
     return fits && node.activation == Activation::kNone && node.function == ActivationF32::kNone ? &node : nullptr;
   }
 
@@ -123,6 +126,7 @@ class EpilogueFuser {
     for (const size_t sum : {first, 1 - first}) {
       const int32_t v = operands[sum], residual = operands[1 - sum];
       Node* source = Open(v, 1);
+      if (source == nullptr) source = Open(v, 1, kFusesHybridSum);
       if (source == nullptr) source = OpenBytes(v, residual, graph_.nodes[i].outputs[0]);
       if (FuseResidual(i, source, residual)) return true;
     }

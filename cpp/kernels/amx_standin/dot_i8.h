@@ -14,6 +14,7 @@ using Activation = uint8_t;
 constexpr int kGroup = 4;
 constexpr int kPanelVectors = 4;
 constexpr int kTileRows = 12;
+constexpr bool kTilesEndInFloats = false;
 
 template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {

@@ -672,7 +672,7 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
       run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
       run.bias = reinterpret_cast<const int32_t*>(panel);
       ahead.Next(&run);
-      if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, &run)) {
+      if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, layout.width, &run)) {
         return RunTile(run, rows, layout.width, sums);
       }
       RunTile(run, rows, layout.width, sums);
@@ -755,7 +755,7 @@ struct RequantizeEpilogue {
       end.rescale[i / kLanes] = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), bytes.zero_point);
     }
   }
-  SIGRUN_INLINE bool EndsInTile(int32_t row, TileRun* run) const {
+  SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t /*width*/, TileRun* run) const {
     run->end = ends_in_tile ? &end : nullptr;
     const ptrdiff_t at = row * output_stride + channel;
     run->out = output + at;
@@ -857,15 +857,30 @@ struct FloatEpilogue {
   const float* row_scale;
   const float* channel_scale;
   const float* bias;
+  const float* residual;
   ClampF32 clamp;
   int32_t channel = 0, channels = 0;
   const int32_t* weight_sums = nullptr;
   alignas(64) float scale[kPanel] = {};
   alignas(64) float addend[kPanel] = {};
+  FloatEnd end = {};
+  int32_t no_zero_points[kMostRows] = {};
 
-  SIGRUN_INLINE bool EndsInTile(int32_t, TileRun*) const { return false; }
+  // Rows or their one image have parameters of their own.
+  SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t width, TileRun* run) {
+    run->float_end = nullptr;
+    if (!kTilesEndInFloats || channels != width || (source.per_batch && shape.batch > 1)) return false;
+    const int32_t own = source.per_batch ? 0 : row;
+    const ptrdiff_t at = row * output_stride + channel;
+    end.row_scale = row_scale + own;
+    end.row_zero_point = source.row_zero_point == nullptr ? no_zero_points : source.row_zero_point + own;
+    end.out = output + at;
+    end.residual = residual == nullptr ? nullptr : residual + at;
+    run->float_end = &end;
+    return true;
+  }
   // A zero point would need the sums of the weights of every panel.
-  SIGRUN_INLINE bool TakesRow() const { return source.row_zero_point == nullptr && source.zero_point == 0; }
+  SIGRUN_INLINE bool TakesRow() const { return source.row_zero_point == nullptr && source.zero_point == 0 && residual == nullptr; }
   void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
     const F32 factor = Set1(row_scale[source.per_batch ? row / (shape.out_height * shape.out_width) : row]);
     const F32 min = Set1(clamp.min), max = Set1(clamp.max), none = Set1(0.0f);
@@ -892,6 +907,13 @@ struct FloatEpilogue {
       scale[i] = channel_scale[first + i];
       addend[i] = bias != nullptr ? bias[first + i] : 0.0f;
     }
+    end.weight_sums = sums;
+    end.scale = scale;
+    end.addend = addend;
+    end.clamp = clamp;
+    end.clamps = clamp.min > -__builtin_inff() || clamp.max < __builtin_inff();
+    end.stride = output_stride;
+    end.row_step = source.per_batch ? 0 : 1;
   }
   // Of a panel that fills its vectors, whose parameters then stay in registers; rows or their one image have parameters of their own.
   void WholeTile(int32_t first, int32_t rows, const int32_t* sums) const {
@@ -904,17 +926,24 @@ struct FloatEpilogue {
       addends[v] = Load(addend + v * kLanes);
     }
     const F32 min = Set1(clamp.min), max = Set1(clamp.max);
-    float* out = output + static_cast<ptrdiff_t>(first) * output_stride + channel;
-    for (int32_t r = 0; r < rows; ++r, out += output_stride, sums += kPanel) {
+    for (int32_t r = 0; r < rows; ++r, sums += kPanel) {
+      const ptrdiff_t at = (first + r) * output_stride + channel;
       const int32_t own = source.per_batch ? 0 : first + r;
       const I32 zero_point = Set1(source.row_zero_point == nullptr ? source.zero_point : source.row_zero_point[own]);
       const F32 factor = Set1(row_scale[own]);
       SIGRUN_UNROLL
       for (int v = 0; v < kPanelVectors; ++v) {
-        const I32 sum = Load(sums + v * kLanes) - zero_point * of_weights[v];
-        Store(out + v * kLanes, Min(max, Max(min, ToFloat(sum) * (factor * scales[v]) + addends[v])));
+        F32 y = ToFloat(Load(sums + v * kLanes) - zero_point * of_weights[v]) * (factor * scales[v]) + addends[v];
+        if (residual != nullptr) y = y + Load(residual + at + v * kLanes);
+        Store(output + at + v * kLanes, Min(max, Max(min, y)));
       }
     }
+  }
+  SIGRUN_INLINE static F32 LoadUpTo(const float* from, size_t n) {
+    if (n == kLanes) return Load(from);
+    float few[kLanes] = {};
+    LoadFew(from, n, few);
+    return Load(few);
   }
   void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
     if (channels == kPanel && (!source.per_batch || shape.batch == 1)) return WholeTile(first, rows, sums);
@@ -924,16 +953,16 @@ struct FloatEpilogue {
       const I32 zero_point = Set1(source.ZeroPoint(row, batch));
       const F32 factor = Set1(row_scale[source.per_batch ? batch : row]);
       const F32 min = Set1(clamp.min), max = Set1(clamp.max);
-      float* out = output + row * output_stride + channel;
+      const ptrdiff_t at = row * output_stride + channel;
       for (int32_t i = 0; i < channels; i += kLanes) {
-        const I32 sum = Load(sums + r * width + i) - zero_point * Load(weight_sums + i);
-        const F32 y = Min(max, Max(min, ToFloat(sum) * (factor * Load(scale + i)) + Load(addend + i)));
-        if (channels - i >= kLanes) {
-          Store(out + i, y);
+        const size_t left = static_cast<size_t>(channels - i < kLanes ? channels - i : kLanes);
+        F32 y = ToFloat(Load(sums + r * width + i) - zero_point * Load(weight_sums + i)) * (factor * Load(scale + i)) + Load(addend + i);
+        if (residual != nullptr) y = y + LoadUpTo(residual + at + i, left);
+        y = Min(max, Max(min, y));
+        if (left == kLanes) {
+          Store(output + at + i, y);
         } else {
-          float few[kLanes];
-          Store(few, y);
-          std::memcpy(out + i, few, static_cast<size_t>(channels - i) * sizeof(float));
+          StoreFew(output + at + i, y, left);
         }
       }
     }
@@ -950,11 +979,11 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
 }
 
 void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
-             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp,
-             std::byte* scratch, Range rows) {
+             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias,
+             const float* residual, ClampF32 clamp, std::byte* scratch, Range rows) {
   const uint8_t mask = kActivationOffset != 0 ? 0x80 : 0;
   const Source source{reinterpret_cast<const uint8_t*>(input), mask, 0, row_zero_point, scale_per_batch};
-  FloatEpilogue epilogue{s, source, output, s.output_stride(), row_scale, channel_scale, bias, clamp};
+  FloatEpilogue epilogue{s, source, output, s.output_stride(), row_scale, channel_scale, bias, residual, clamp};
   RunConv(s, source, packed, scratch, rows, epilogue);
 }
 

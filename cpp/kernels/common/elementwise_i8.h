@@ -173,12 +173,14 @@ void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point)
   StoreFew(y + i, ToFloat(LoadWide(tail) - offset) * factor, n - i);
 }
 
-/// The least and the largest of a row and 0. NaN is passed over: Min and Max give their second operand for it.
-struct Extremes {
-  float low, high;
+// --- rows of hybrid activations
+// ---------------------------------------------------------------------------------------------------------------
+
+/// The least and the largest of each lane and 0. NaN is passed over: Min and Max give their second operand for it.
+struct LaneExtremes {
+  float low[kLanes], high[kLanes];
 };
-template <class Of>
-SIGRUN_INLINE Extremes FindExtremes(const float* x, size_t n, Of of) {
+SIGRUN_INLINE void FindExtremes(const float* x, size_t n, LaneExtremes* e) {
   F32 low[2] = {Set1(0.0f), Set1(0.0f)}, high[2] = {Set1(0.0f), Set1(0.0f)};
   const auto take = [&](int part, F32 v) SIGRUN_INLINE_LAMBDA {
     low[part] = Min(v, low[part]);
@@ -186,26 +188,38 @@ SIGRUN_INLINE Extremes FindExtremes(const float* x, size_t n, Of of) {
   };
   size_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    take(0, of(Load(x + i)));
-    take(1, of(Load(x + i + kLanes)));
+    take(0, Load(x + i));
+    take(1, Load(x + i + kLanes));
   }
-  for (; i + kLanes <= n; i += kLanes) take(0, of(Load(x + i)));
-  float lows[kLanes] = {}, highs[kLanes];
-  LoadFew(x + i, n - i, lows);
-  take(1, of(Load(lows)));
-  Store(lows, Min(low[0], low[1]));
-  Store(highs, Max(high[0], high[1]));
+  if (i + kLanes <= n) {
+    take(0, Load(x + i));
+    i += kLanes;
+  }
+  if (i < n) {
+    float few[kLanes] = {};
+    LoadFew(x + i, n - i, few);
+    take(1, Load(few));
+  }
+  Store(e->low, Min(low[0], low[1]));
+  Store(e->high, Max(high[0], high[1]));
+}
+SIGRUN_INLINE ExtremesF32 OfAllLanes(LaneExtremes* e) {
   for (int half = kLanes / 2; half > 0; half /= 2) {
     for (int j = 0; j < half; ++j) {
-      lows[j] = lows[j + half] < lows[j] ? lows[j + half] : lows[j];
-      highs[j] = highs[j + half] > highs[j] ? highs[j + half] : highs[j];
+      e->low[j] = e->low[j + half] < e->low[j] ? e->low[j + half] : e->low[j];
+      e->high[j] = e->high[j + half] > e->high[j] ? e->high[j + half] : e->high[j];
     }
   }
-  return {lows[0], highs[0]};
+  return {e->low[0], e->high[0]};
+}
+ExtremesF32 Extremes(const float* x, size_t n) {
+  LaneExtremes e;
+  FindExtremes(x, n, &e);
+  return OfAllLanes(&e);
 }
 
-void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
-  const float range = FindExtremes(x, n, [](F32 v) SIGRUN_INLINE_LAMBDA { return Abs(v); }).high;
+void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale) {
+  const float range = -of_row.low > of_row.high ? -of_row.low : of_row.high;
   *scale = range == 0.0f ? 1.0f : range / 127.0f;
   const F32 inverse = Set1(range == 0.0f ? 0.0f : 127.0f / range), min = Set1(range == 0.0f ? 0.0f : -127.0f);
   const F32 max = Set1(range == 0.0f ? 0.0f : 127.0f);
@@ -214,31 +228,28 @@ void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
 
 /// How the floats of a row become bytes that cover it.
 struct AsymmetricRow {
-  float scale;
-  int32_t zero_point;
   F32 inverse, offset, min, max;
-  AsymmetricRow(const float* x, size_t n) {
-    const auto [low, high] = FindExtremes(x, n, [](F32 v) SIGRUN_INLINE_LAMBDA { return v; });
-    AsymmetricParams(low, high, &scale, &zero_point);
-    inverse = Set1(1.0f / scale);
-    offset = Set1(static_cast<float>(zero_point));
-    min = Set1(low == high ? 0.0f : -128.0f);
-    max = Set1(low == high ? 0.0f : 127.0f);
-  }
+  AsymmetricRow(ExtremesF32 of_row, float scale, int32_t zero_point)
+      : inverse(Set1(1.0f / scale)),
+        offset(Set1(static_cast<float>(zero_point))),
+        min(Set1(of_row.low == of_row.high ? 0.0f : -128.0f)),
+        max(Set1(of_row.low == of_row.high ? 0.0f : 127.0f)) {}
   SIGRUN_INLINE I32 Rounded(F32 x) const { return RoundWithin(offset + x * inverse, min, max); }
 };
 
-void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point) {
-  const AsymmetricRow row(x, n);
-  *scale = row.scale;
-  *zero_point = row.zero_point;
+void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
+  AsymmetricParams(of_row.low, of_row.high, scale, zero_point);
+  const AsymmetricRow row(of_row, *scale, *zero_point);
   FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded(v); });
 }
 
-void RoundRowAsymmetric(const float* x, float* y, size_t n) {
-  const AsymmetricRow row(x, n);
-  const I32 zero_point = Set1(row.zero_point);
-  const F32 scale = Set1(row.scale);
+void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
+  float factor;
+  int32_t offset;
+  AsymmetricParams(of_row.low, of_row.high, &factor, &offset);
+  const AsymmetricRow row(of_row, factor, offset);
+  const I32 zero_point = Set1(offset);
+  const F32 scale = Set1(factor);
   const auto round = [=](F32 v) SIGRUN_INLINE_LAMBDA { return ToFloat(row.Rounded(v) - zero_point) * scale; };
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) Store(y + i, round(Load(x + i)));
@@ -246,6 +257,35 @@ void RoundRowAsymmetric(const float* x, float* y, size_t n) {
   float tail[kLanes] = {};
   LoadFew(x + i, n - i, tail);
   StoreFew(y + i, round(Load(tail)), n - i);
+}
+
+// Several rows go through one part of the work before the next, since each part has a chain of its own of slow operations. quantize(row,
+// x, y, extremes)
+template <class Quantize>
+SIGRUN_INLINE void ForQuantizedRows(const float* x, int8_t* y, size_t n, Range rows, Quantize quantize) {
+  constexpr int32_t kRows = 8;
+  LaneExtremes lanes[kRows];
+  ExtremesF32 extremes[kRows];
+  x += static_cast<size_t>(rows.begin) * n;
+  y += static_cast<size_t>(rows.begin) * n;
+  for (int32_t first = rows.begin; first < rows.end; first += kRows) {
+    const int32_t count = rows.end - first < kRows ? rows.end - first : kRows;
+    for (int32_t r = 0; r < count; ++r) FindExtremes(x + static_cast<size_t>(r) * n, n, lanes + r);
+    for (int32_t r = 0; r < count; ++r) extremes[r] = OfAllLanes(lanes + r);
+    for (int32_t r = 0; r < count; ++r, x += n, y += n) quantize(first + r, x, y, extremes[r]);
+  }
+}
+
+void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
+  ForQuantizedRows(x, y, n, rows, [=](int32_t row, const float* from, int8_t* to, ExtremesF32 e) SIGRUN_INLINE_LAMBDA {
+    QuantizeSymmetric(from, to, n, e, scale + row);
+  });
+}
+
+void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
+  ForQuantizedRows(x, y, n, rows, [=](int32_t row, const float* from, int8_t* to, ExtremesF32 e) SIGRUN_INLINE_LAMBDA {
+    QuantizeAsymmetric(from, to, n, e, scale + row, zero_point + row);
+  });
 }
 
 inline void OverlayElementwiseI8(Kernels& table) {
@@ -258,9 +298,12 @@ inline void OverlayElementwiseI8(Kernels& table) {
   table.quantize_u8 = Quantize<uint8_t>;
   table.dequantize_i8 = Dequantize<int8_t>;
   table.dequantize_u8 = Dequantize<uint8_t>;
-  table.quantize_row_symmetric = QuantizeRowSymmetric;
-  table.quantize_row_asymmetric = QuantizeRowAsymmetric;
-  table.round_row_asymmetric = RoundRowAsymmetric;
+  table.quantize_rows_symmetric = QuantizeRowsSymmetric;
+  table.quantize_rows_asymmetric = QuantizeRowsAsymmetric;
+  table.extremes_f32 = Extremes;
+  table.quantize_symmetric = QuantizeSymmetric;
+  table.quantize_asymmetric = QuantizeAsymmetric;
+  table.round_asymmetric = RoundAsymmetric;
 }
 
 }  // namespace

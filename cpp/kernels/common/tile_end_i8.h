@@ -6,6 +6,7 @@
 #include "kernels/common/inline.h"
 #include "kernels/common/rescale_i8.h"
 #include "kernels/common/tile_run_i8.h"
+#include "kernels/kernels.h"
 
 // How a tile of registers ends, over a tier's simd_i8.h, included before.
 namespace sigrun::kernels {
@@ -23,6 +24,22 @@ struct TileEnd {
   // Where there is a residual: what the sums are before it is added, as bytes that are not stored, and how it is added. It makes `bytes`.
   I32 min, max;
   Linear linear;
+};
+
+/// What makes floats of the sums of a panel that fills its vectors: float(sum - zero_point * weight_sum) * (row_scale * scale) + addend +
+/// residual, clamped, each operation rounded. Rows of the tile have scales and zero points `row_step` apart.
+struct FloatEnd {
+  const int32_t* weight_sums;
+  const float *scale, *addend;
+  ClampF32 clamp;
+  bool clamps;
+  ptrdiff_t stride;  // of output and residual
+  int32_t row_step;
+  // Of the tile.
+  const float* row_scale;
+  const int32_t* row_zero_point;
+  float* out;
+  const float* residual;  // or null
 };
 
 // Tiers whose Rescaled saturates to 16 bits have Lanes for these.

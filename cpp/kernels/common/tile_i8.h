@@ -83,6 +83,36 @@ SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
   StoreFours<false>(run, sums);
 }
 
+constexpr bool kTilesEndInFloats = true;
+
+template <bool kSimple, int kRows, int kVectors>
+SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
+  I32 weight_sums[kVectors];
+  F32 scales[kVectors], addends[kVectors];
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    weight_sums[v] = Load(end.weight_sums + v * kLanes);
+    scales[v] = Load(end.scale + v * kLanes);
+    addends[v] = Load(end.addend + v * kLanes);
+  }
+  const F32 min = Set1(end.clamp.min), max = Set1(end.clamp.max);
+  const int32_t* zero_point = end.row_zero_point;
+  const float *row_scale = end.row_scale, *residual = end.residual;
+  float* out = end.out;
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r, out += end.stride, zero_point += end.row_step, row_scale += end.row_step) {
+    const I32 offset = Set1(*zero_point);
+    const F32 factor = Set1(*row_scale);
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      F32 y = ToFloat(sums[r][v] - offset * weight_sums[v]) * (factor * scales[v]) + addends[v];
+      if (!kSimple && residual != nullptr) y = y + Load(residual + r * end.stride + v * kLanes);
+      if (!kSimple) y = Min(max, Max(min, y));
+      Store(out + v * kLanes, y);
+    }
+  }
+}
+
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
 template <int kRows, int kVectors>
@@ -135,6 +165,10 @@ void Tile(const TileRun& run, int32_t* sums) {
     }
   }
   if (run.end != nullptr) return EndTile(run, acc[0]);
+  if (run.float_end != nullptr) {
+    if (run.float_end->clamps || run.float_end->residual != nullptr) return EndInFloats<false>(*run.float_end, acc[0]);
+    return EndInFloats<true>(*run.float_end, acc[0]);
+  }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL

@@ -7,6 +7,7 @@ namespace sigrun::kernels {
 namespace {
 
 struct TileEnd;
+struct FloatEnd;
 
 /// What a tile multiplies: rows of activations `a_stride` bytes apart by a panel of weights [k group][width][kGroup]. k may lie in several
 /// segments of k_groups, `segment_step` bytes apart in a.
@@ -25,6 +26,7 @@ struct TileRun {
   const TileEnd* end = nullptr;
   uint8_t* out = nullptr;
   const int8_t* residual = nullptr;  // what `end` adds to the bytes, laid out as `out`
+  const FloatEnd* float_end = nullptr;  // the same for floats
 };
 
 /// Where a tier's tiles read rows faster in an order of its own, its dot_i8.h says so for its Activation: Pack(run, rows, to) packs the rows of

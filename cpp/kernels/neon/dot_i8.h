@@ -18,6 +18,7 @@ using Activation = int16_t;
 constexpr int kGroup = 1;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
+constexpr bool kTilesEndInFloats = false;
 
 template <int kLane>
 SIGRUN_INLINE I32 MultiplyLane(I32 acc, int16x8_t a, int16x8_t w) {

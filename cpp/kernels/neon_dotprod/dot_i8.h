@@ -19,6 +19,7 @@ using Activation = int8_t;
 constexpr int kGroup = 4;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
+constexpr bool kTilesEndInFloats = false;
 
 template <int kLane>
 SIGRUN_INLINE I32 DotLane(I32 acc, int8x16_t a, int8x16_t w0, int8x16_t w1) {

@@ -20,6 +20,7 @@ using Activation = int8_t;
 constexpr int kGroup = 8;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
+constexpr bool kTilesEndInFloats = false;
 
 // Sums of pairs of rows: [pair][two channels], each of both rows.
 template <int kRows>

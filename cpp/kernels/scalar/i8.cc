@@ -129,12 +129,12 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
 }
 
 void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
-             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, ClampF32 clamp, std::byte*,
-             Range rows) {
+             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
+             ClampF32 clamp, std::byte*, Range rows) {
   const size_t group_bytes = PackBytes(s);
   const int32_t channels = s.out_channels * s.groups;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
-    float* out = output + row * s.output_stride();
+    const ptrdiff_t at = row * s.output_stride();
     const Pixel pixel = PixelOf(s, row);
     const int32_t r = scale_per_batch ? pixel.batch : row;
     const int32_t zero_point = row_zero_point != nullptr ? row_zero_point[r] : 0;
@@ -143,7 +143,8 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
       const int32_t sum = ConvSum(s, reinterpret_cast<const uint8_t*>(input), false, zero_point, packed + group * group_bytes, pixel, group,
                                   i % s.out_channels);
       const float scaled = static_cast<float>(sum) * (row_scale[r] * channel_scale[i]);
-      *out++ = Clamped(scaled + (bias != nullptr ? bias[i] : 0.0f), clamp);
+      const float sum_of_row = scaled + (bias != nullptr ? bias[i] : 0.0f);
+      output[at + i] = Clamped(residual != nullptr ? sum_of_row + residual[at + i] : sum_of_row, clamp);
     }
   }
 }
@@ -303,44 +304,51 @@ void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point)
   for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(WrapSub(x[i], zero_point)) * scale;
 }
 
-void QuantizeRowSymmetric(const float* x, int8_t* y, size_t n, float* scale) {
-  float range = 0.0f;
+ExtremesF32 Extremes(const float* x, size_t n) {
+  ExtremesF32 e{0.0f, 0.0f};
   for (size_t i = 0; i < n; ++i) {
-    const float magnitude = __builtin_fabsf(x[i]);
-    range = magnitude > range ? magnitude : range;
+    e.low = x[i] < e.low ? x[i] : e.low;
+    e.high = x[i] > e.high ? x[i] : e.high;
   }
+  return e;
+}
+
+void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale) {
+  const float range = -of_row.low > of_row.high ? -of_row.low : of_row.high;
   *scale = range == 0.0f ? 1.0f : range / 127.0f;
   const float inverse = range == 0.0f ? 0.0f : 127.0f / range;
   for (size_t i = 0; i < n; ++i) y[i] = range == 0.0f ? int8_t{0} : static_cast<int8_t>(RoundedWithin(x[i] * inverse, -127.0f, 127.0f));
 }
 
-/// How the floats of a row become bytes that cover it.
-struct AsymmetricRow {
-  float min = 0.0f, max = 0.0f, scale;
-  int32_t zero_point;
-  AsymmetricRow(const float* x, size_t n) {
-    for (size_t i = 0; i < n; ++i) {
-      min = x[i] < min ? x[i] : min;
-      max = x[i] > max ? x[i] : max;
-    }
-    AsymmetricParams(min, max, &scale, &zero_point);
-  }
-  int8_t Rounded(float x) const {
-    const float inverse = 1.0f / scale, offset = static_cast<float>(zero_point);
-    return min == max ? int8_t{0} : static_cast<int8_t>(RoundedWithin(offset + x * inverse, -128.0f, 127.0f));
-  }
-};
-
-void QuantizeRowAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point) {
-  const AsymmetricRow row(x, n);
-  *scale = row.scale;
-  *zero_point = row.zero_point;
-  for (size_t i = 0; i < n; ++i) y[i] = row.Rounded(x[i]);
+int8_t RoundedAsymmetric(float x, ExtremesF32 of_row, float scale, int32_t zero_point) {
+  const float inverse = 1.0f / scale, offset = static_cast<float>(zero_point);
+  return of_row.low == of_row.high ? int8_t{0} : static_cast<int8_t>(RoundedWithin(offset + x * inverse, -128.0f, 127.0f));
 }
 
-void RoundRowAsymmetric(const float* x, float* y, size_t n) {
-  const AsymmetricRow row(x, n);
-  for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(row.Rounded(x[i]) - row.zero_point) * row.scale;
+void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
+  AsymmetricParams(of_row.low, of_row.high, scale, zero_point);
+  for (size_t i = 0; i < n; ++i) y[i] = RoundedAsymmetric(x[i], of_row, *scale, *zero_point);
+}
+
+void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
+  float scale;
+  int32_t zero_point;
+  AsymmetricParams(of_row.low, of_row.high, &scale, &zero_point);
+  for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(RoundedAsymmetric(x[i], of_row, scale, zero_point) - zero_point) * scale;
+}
+
+void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
+  for (ptrdiff_t r = rows.begin; r < rows.end; ++r) {
+    const float* row = x + r * static_cast<ptrdiff_t>(n);
+    QuantizeSymmetric(row, y + r * static_cast<ptrdiff_t>(n), n, Extremes(row, n), scale + r);
+  }
+}
+
+void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
+  for (ptrdiff_t r = rows.begin; r < rows.end; ++r) {
+    const float* row = x + r * static_cast<ptrdiff_t>(n);
+    QuantizeAsymmetric(row, y + r * static_cast<ptrdiff_t>(n), n, Extremes(row, n), scale + r, zero_point + r);
+  }
 }
 
 }  // namespace
@@ -374,9 +382,12 @@ void OverlayI8(Kernels& table) {
   table.quantize_u8 = Quantize<uint8_t>;
   table.dequantize_i8 = Dequantize<int8_t>;
   table.dequantize_u8 = Dequantize<uint8_t>;
-  table.quantize_row_symmetric = QuantizeRowSymmetric;
-  table.quantize_row_asymmetric = QuantizeRowAsymmetric;
-  table.round_row_asymmetric = RoundRowAsymmetric;
+  table.quantize_rows_symmetric = QuantizeRowsSymmetric;
+  table.quantize_rows_asymmetric = QuantizeRowsAsymmetric;
+  table.extremes_f32 = Extremes;
+  table.quantize_symmetric = QuantizeSymmetric;
+  table.quantize_asymmetric = QuantizeAsymmetric;
+  table.round_asymmetric = RoundAsymmetric;
   OverlayLinesI8(table);
 }
 

@@ -429,45 +429,122 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
                 });
 }
 
+namespace {
+
+// A run of which threads take parts, and what one element of it costs.
+constexpr int64_t kLongRun = 1 << 14, kRoundingCost = 2;
+
+// f(first, count, part) for the parts of `n` elements; there are at most kParts.
+constexpr int32_t kParts = 16;
+template <class F>
+void ForParts(const RunContext& run, size_t n, const F& f) {
+  if (n == 0) return;
+  const size_t step = (n + kParts * 64 - 1) / (kParts * 64) * 64;
+  run.Parallel(static_cast<int32_t>((n + step - 1) / step), kRoundingCost * static_cast<int64_t>(step), [&](Range range, int) {
+    for (int32_t part = range.begin; part < range.end; ++part) {
+      const size_t first = static_cast<size_t>(part) * step;
+      f(first, std::min(step, n - first), part);
+    }
+  });
+}
+
+kernels::ExtremesF32 FindExtremes(const RunContext& run, const kernels::Kernels& k, const float* x, size_t n) {
+  kernels::ExtremesF32 found[kParts] = {};
+  ForParts(run, n, [&](size_t first, size_t count, int32_t part) { found[part] = k.extremes_f32(x + first, count); });
+  kernels::ExtremesF32 all{0.0f, 0.0f};
+  for (const kernels::ExtremesF32& e : found) all = {std::min(all.low, e.low), std::max(all.high, e.high)};
+  return all;
+}
+
+}  // namespace
+
+namespace {
+
+size_t LengthOfRuns(const Prepare& p, int input, int32_t count) { return count == 0 ? 0 : static_cast<size_t>(p.elements(input) / count); }
+
+}  // namespace
+
+RoundedRuns::RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric)
+    : RoundedRuns(p, p.in(input), LengthOfRuns(p, input, count), count, asymmetric,
+                  p.Derive(input, Concat("rounded ", count, asymmetric ? " asymmetric" : " symmetric"),
+                           {LengthOfRuns(p, input, count) * static_cast<size_t>(count), static_cast<size_t>(count) * sizeof(float),
+                            static_cast<size_t>(count) * sizeof(int32_t)})) {}
+
+RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric)
+    : RoundedRuns(p, in, length, count, asymmetric,
+                  {{p.Scratch(length * static_cast<size_t>(count)), p.Scratch(static_cast<size_t>(count) * sizeof(float)),
+                    p.Scratch(static_cast<size_t>(count) * sizeof(int32_t))},
+                   true}) {}
+
+RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, const Prepare::Derived& memory)
+    : count_(count),
+      length_(length),
+      asymmetric_(asymmetric),
+      fresh_(memory.fresh),
+      in_(in),
+      values_(memory.slots[0]),
+      scale_(memory.slots[1]),
+      zero_point_(memory.slots[2]),
+      kernels_(&p.kernels()) {}
+
+void RoundedRuns::Fill(const RunContext& run, Range runs) const {
+  const float* x = run.get<float>(in_);
+  int8_t* y = run.get<int8_t>(values_);
+  if (asymmetric_) {
+    kernels_->quantize_rows_asymmetric(x, y, length_, run.get<float>(scale_), run.get<int32_t>(zero_point_), runs);
+  } else {
+    kernels_->quantize_rows_symmetric(x, y, length_, run.get<float>(scale_), runs);
+  }
+}
+
+void RoundedRuns::Fill(const RunContext& run) const {
+  if (static_cast<int64_t>(length_) < kLongRun) {
+    return run.Parallel(count_, kRoundingCost * static_cast<int64_t>(length_), [&](Range range, int) { Fill(run, range); });
+  }
+  for (int32_t i = 0; i < count_; ++i) {
+    const float* x = run.get<float>(in_) + static_cast<size_t>(i) * length_;
+    int8_t* y = run.get<int8_t>(values_) + static_cast<size_t>(i) * length_;
+    const kernels::ExtremesF32 extremes = FindExtremes(run, *kernels_, x, length_);
+    ForParts(run, length_, [&](size_t first, size_t count, int32_t part) {
+      float scale;
+      int32_t zero_point = 0;
+      if (asymmetric_) {
+        kernels_->quantize_asymmetric(x + first, y + first, count, extremes, &scale, &zero_point);
+      } else {
+        kernels_->quantize_symmetric(x + first, y + first, count, extremes, &scale);
+      }
+      if (part > 0) return;
+      run.get<float>(scale_)[i] = scale;
+      run.get<int32_t>(zero_point_)[i] = zero_point;
+    });
+  }
+}
+
 void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, HybridRounding rounding) {
   const ConvShape s = g.shape;
   if (p.output_elements(0) == 0) return;
   const auto& k = p.kernels();
-  p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", ", k.tier));
+  p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ",
+                   s.out_channels * s.groups, ", ", k.tier));
   const PackedI8 packed = PackGemmI8(p, g, -1, 0, scales.zero_point);
-  const int32_t runs = rounding.per_image ? s.batch : s.rows();
-  const size_t run_length = runs == 0 ? 0 : static_cast<size_t>(p.elements(g.input) / runs);
+  const RoundedRuns rounded(p, g.input, rounding.per_image ? s.batch : s.rows(), rounding.asymmetric);
   std::vector<float> channel_scale;
   for (int32_t c = 0; c < s.out_channels * s.groups; ++c) channel_scale.push_back(scales.at(static_cast<size_t>(c)));
-  const Slot quantized = p.Scratch(static_cast<size_t>(p.elements(g.input)));
-  const Slot row_scale = p.Scratch(static_cast<size_t>(runs) * sizeof(float)),
-             row_zero = p.Scratch(static_cast<size_t>(runs) * sizeof(int32_t));
-  p.Emit([=, symmetric = k.quantize_row_symmetric, asymmetric = k.quantize_row_asymmetric, in = p.in(g.input)](RunContext& run) noexcept {
-    const float* x = run.get<float>(in);
-    int8_t* q = run.get<int8_t>(quantized);
-    run.Parallel(runs, static_cast<int64_t>(run_length), [&](Range range, int) {
-      for (int32_t i = range.begin; i < range.end; ++i) {
-        const size_t first = static_cast<size_t>(i) * run_length;
-        float* scale = run.get<float>(row_scale) + i;
-        if (rounding.asymmetric) {
-          asymmetric(x + first, q + first, run_length, scale, run.get<int32_t>(row_zero) + i);
-        } else {
-          symmetric(x + first, q + first, run_length, scale);
-        }
-      }
-    });
-  });
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
-  p.Emit([=, conv = k.conv_i8_f32, channel_scale = std::move(channel_scale), clamp = ActivationClamp(p),
+  // A thread that takes rows of its own rounds them itself.
+  const bool rounds_own = rounded.fresh() && !rounding.per_image && packed.pieces.count == 1;
+  p.Emit([=, conv = k.conv_i8_f32, channel_scale = std::move(channel_scale), epilogue = PrepareEpilogue(p),
           scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), out = p.out(0),
           bias = g.bias >= 0 ? p.in(g.bias) : Slot{}](RunContext& run) noexcept {
-    const int32_t* zero = rounding.asymmetric ? run.get<int32_t>(row_zero) : nullptr;
     const float* addend = run.get<float>(bias);
+    if (rounded.fresh() && !rounds_own) rounded.Fill(run);
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
-                conv(piece, run.get<int8_t>(quantized), w, run.get<float>(out) + first, run.get<float>(row_scale), zero, rounding.per_image,
-                     channel_scale.data() + first, addend == nullptr ? nullptr : addend + first, clamp, own, rows);
+                if (rounds_own) rounded.Fill(run, rows);
+                conv(piece, rounded.values(run), w, run.get<float>(out) + first, rounded.scale(run), rounded.zero_point(run),
+                     rounding.per_image, channel_scale.data() + first, addend == nullptr ? nullptr : addend + first,
+                     epilogue.at(run, first).residual, epilogue.clamp, own, rows);
               });
   });
 }
@@ -476,13 +553,13 @@ Slot EmitRoundedActivations(Prepare& p, int input, int64_t images) {
   const int64_t elements = p.elements(input);
   const size_t length = images == 0 ? 0 : static_cast<size_t>(elements / images);
   const Slot rounded = p.Scratch(static_cast<size_t>(elements) * sizeof(float));
-  p.Emit([=, round = p.kernels().round_row_asymmetric, in = p.in(input)](RunContext& run) noexcept {
-    run.Parallel(static_cast<int32_t>(images), static_cast<int64_t>(length), [&](Range range, int) {
-      for (int32_t i = range.begin; i < range.end; ++i) {
-        const size_t first = static_cast<size_t>(i) * length;
-        round(run.get<float>(in) + first, run.get<float>(rounded) + first, length);
-      }
-    });
+  p.Emit([=, k = &p.kernels(), in = p.in(input)](RunContext& run) noexcept {
+    for (size_t i = 0; i < static_cast<size_t>(images); ++i) {
+      const float* x = run.get<float>(in) + i * length;
+      float* y = run.get<float>(rounded) + i * length;
+      const kernels::ExtremesF32 extremes = FindExtremes(run, *k, x, length);
+      ForParts(run, length, [&](size_t first, size_t count, int32_t) { k->round_asymmetric(x + first, y + first, count, extremes); });
+    }
   });
   return rounded;
 }

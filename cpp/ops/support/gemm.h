@@ -164,6 +164,33 @@ struct HybridRounding {
 };
 void EmitGemmHybrid(Prepare& p, const Gemm& gemm, const WeightScales& scales, HybridRounding rounding);
 
+/// A float input rounded to 8 bits, in `count` runs of which each has its scale. Nodes that round the same input alike share it: only the
+/// first fills it.
+class RoundedRuns {
+ public:
+  RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric);
+  /// The same of scratch: `count` runs of `length`.
+  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric);
+  bool fresh() const { return fresh_; }
+  const int8_t* values(const RunContext& run) const { return run.get<int8_t>(values_); }
+  const float* scale(const RunContext& run) const { return run.get<float>(scale_); }
+  /// Null where all are 0.
+  const int32_t* zero_point(const RunContext& run) const { return asymmetric_ ? run.get<int32_t>(zero_point_) : nullptr; }
+  /// Some of the runs, on this thread.
+  void Fill(const RunContext& run, kernels::Range runs) const;
+  /// All of them, long ones in parts.
+  void Fill(const RunContext& run) const;
+
+ private:
+  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, const Prepare::Derived& memory);
+
+  int32_t count_;
+  size_t length_;
+  bool asymmetric_, fresh_;
+  Slot in_, values_, scale_, zero_point_;
+  const kernels::Kernels* kernels_;
+};
+
 /// Float activations quantised and at once dequantised, image by image, as hybrid convolutions without a kernel of their own see them.
 /// Returns where they stand.
 Slot EmitRoundedActivations(Prepare& p, int input, int64_t images);

@@ -56,8 +56,8 @@ RowSource::RowSource(Prepare& p, int32_t rows, int32_t n, bool hybrid, bool asym
     : n_(n),
       hybrid_(hybrid),
       asymmetric_(asymmetric),
-      symmetric_kernel_(p.kernels().quantize_row_symmetric),
-      asymmetric_kernel_(p.kernels().quantize_row_asymmetric) {
+      symmetric_kernel_(p.kernels().quantize_rows_symmetric),
+      asymmetric_kernel_(p.kernels().quantize_rows_asymmetric) {
   if (!hybrid) return;
   const size_t count = static_cast<size_t>(rows);
   rounded_ = p.Scratch(count * static_cast<size_t>(n));
@@ -71,14 +71,11 @@ RowSource::Rows RowSource::Take(const RunContext& run, const float* values, int3
   int8_t* rounded = run.get<int8_t>(rounded_);
   float* scale = run.get<float>(scale_);
   int32_t* zero_point = run.get<int32_t>(zero_point_);
-  run.Parallel(rows, n_, [&](kernels::Range range, int) {
-    for (int32_t r = range.begin; r < range.end; ++r) {
-      const ptrdiff_t at = static_cast<ptrdiff_t>(r) * n_;
-      if (asymmetric_) {
-        asymmetric_kernel_(values + at, rounded + at, static_cast<size_t>(n_), scale + r, zero_point + r);
-      } else {
-        symmetric_kernel_(values + at, rounded + at, static_cast<size_t>(n_), scale + r);
-      }
+  run.Parallel(rows, 2 * n_, [&](kernels::Range range, int) {
+    if (asymmetric_) {
+      asymmetric_kernel_(values, rounded, static_cast<size_t>(n_), scale, zero_point, range);
+    } else {
+      symmetric_kernel_(values, rounded, static_cast<size_t>(n_), scale, range);
     }
   });
   taken.rounded = rounded;
@@ -121,7 +118,7 @@ void RowProduct::RunHybrid(const RunContext& run, const RowSource::Rows& in, int
   constexpr float inf = std::numeric_limits<float>::infinity();
   std::byte* scratch = run.get<std::byte>(scratch_) + static_cast<size_t>(worker) * scratch_bytes_;
   hybrid_kernel_(ConvShape::MatMul(rows, k_, n_), in.rounded, packed_.get(run), out, in.scale, in.zero_point, false, scale_.data(), bias,
-                 {-inf, inf}, scratch, {0, rows});
+                 nullptr, {-inf, inf}, scratch, {0, rows});
 }
 
 void RowProduct::Run(const RunContext& run, const RowSource::Rows& in, int32_t rows, float* out, int worker) const {

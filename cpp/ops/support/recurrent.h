@@ -57,8 +57,8 @@ class RowSource {
  private:
   int32_t n_ = 0;
   bool hybrid_ = false, asymmetric_ = false;
-  decltype(kernels::Kernels::quantize_row_symmetric) symmetric_kernel_ = nullptr;
-  decltype(kernels::Kernels::quantize_row_asymmetric) asymmetric_kernel_ = nullptr;
+  decltype(kernels::Kernels::quantize_rows_symmetric) symmetric_kernel_ = nullptr;
+  decltype(kernels::Kernels::quantize_rows_asymmetric) asymmetric_kernel_ = nullptr;
   Slot rounded_, scale_, zero_point_;
 };
 

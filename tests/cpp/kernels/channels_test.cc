@@ -106,7 +106,7 @@ TEST(Channels, Int8ToFloat) {
       const AlignedBytes packed(t->pack_i8_bytes(s)), scratch(t->conv_i8_scratch_bytes(s));
       t->pack_i8(s, {weights.data() + ptrdiff_t{first} * kDepth, kDepth, 1}, false, nullptr, 0, 0, packed.data());
       t->conv_i8_f32(s, input.data(), packed.data(), output.data() + first, row_scale.data(), zero_point.data(), false,
-                     channel_scale.data() + first, bias.data() + first, {}, scratch.data(), {0, kRows});
+                     channel_scale.data() + first, bias.data() + first, nullptr, {}, scratch.data(), {0, kRows});
     };
     std::vector<float> whole(kOutputs), pieces(kOutputs);
     run(kWhole, 0, whole);

@@ -273,12 +273,15 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
   const auto row_scale = RandomFloats(scales, 3, 0.001f, 0.1f);
   const auto zero_points = RandomInts<int32_t>(scales, 4, -128, 127);
   const auto channel_scale = RandomFloats(channels, 5, 0.001f, 0.1f), bias = RandomFloats(channels, 6);
+  // The residual, where there is one, stands where the output is written.
+  const bool with_residual = rows == Rows::kPerRow || rows == Rows::kPerBatchSymmetric;
   std::vector<float> output(static_cast<size_t>(s.rows()) * channels, kNaN);
+  if (with_residual) output = RandomFloats(output.size(), 7, -9.0f, 9.0f);
   std::vector<Range> ranges = whole ? std::vector<Range>{{0, s.rows()}} : UnevenRanges(s.rows());
   for (size_t i = ranges.size(); i-- > 0;) {
     kernels.conv_i8_f32(s, input.data(), packed.data(), output.data(), row_scale.data(),
                         rows == Rows::kPerRow || rows == Rows::kPerBatch ? zero_points.data() : nullptr, per_batch, channel_scale.data(),
-                        with_bias ? bias.data() : nullptr, with_bias ? ClampF32{0.0f, 6.0f} : ClampF32{-kInfinity, kInfinity},
+                        with_bias ? bias.data() : nullptr, with_residual ? output.data() : nullptr, with_bias ? ClampF32{0.0f, 6.0f} : ClampF32{-kInfinity, kInfinity},
                         scratch.data(), ranges[i]);
   }
   return output;
@@ -641,35 +644,70 @@ TEST(ElementwiseI8, QuantizeRoundsHalfAwayFromZeroAndSaturates) {
   }
 }
 
+bool SameFloats(const std::vector<float>& a, const std::vector<float>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) { return x == y || (std::isnan(x) && std::isnan(y)); });
+}
+
+// Rows 2 and up of what x and the rows before it are, all of them scaled apart.
 void CheckRows(const Kernels& tier, const std::vector<float>& x) {
-  std::vector<int8_t> y(x.size()), expected(x.size());
-  float scale = -1, expected_scale = -1;
-  int32_t zero_point = 1000, expected_zero_point = 1000;
-  tier.quantize_row_symmetric(x.data(), y.data(), x.size(), &scale);
-  Scalar().quantize_row_symmetric(x.data(), expected.data(), x.size(), &expected_scale);
+  constexpr int32_t kRows = 11;
+  const kernels::Range range{2, kRows};
+  const size_t n = x.size();
+  std::vector<float> rows;
+  for (int32_t r = 0; r < kRows; ++r) {
+    for (const float v : x) rows.push_back(r % 3 == 2 ? v : v * static_cast<float>(r));
+  }
+  std::vector<int8_t> y(rows.size(), 99), expected(rows.size(), 99);
+  std::vector<float> scale(kRows, -1), expected_scale(kRows, -1);
+  std::vector<int32_t> zero_point(kRows, 1000), expected_zero_point(kRows, 1000);
+  tier.quantize_rows_symmetric(rows.data(), y.data(), n, scale.data(), range);
+  Scalar().quantize_rows_symmetric(rows.data(), expected.data(), n, expected_scale.data(), range);
   EXPECT_EQ(y, expected) << tier.tier;
-  EXPECT_EQ(std::memcmp(&scale, &expected_scale, sizeof(float)), 0) << tier.tier;
-  tier.quantize_row_asymmetric(x.data(), y.data(), x.size(), &scale, &zero_point);
-  Scalar().quantize_row_asymmetric(x.data(), expected.data(), x.size(), &expected_scale, &expected_zero_point);
+  EXPECT_TRUE(SameFloats(scale, expected_scale)) << tier.tier;
+  tier.quantize_rows_asymmetric(rows.data(), y.data(), n, scale.data(), zero_point.data(), range);
+  Scalar().quantize_rows_asymmetric(rows.data(), expected.data(), n, expected_scale.data(), expected_zero_point.data(), range);
   EXPECT_EQ(y, expected) << tier.tier;
   EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
-  EXPECT_EQ(std::memcmp(&scale, &expected_scale, sizeof(float)), 0) << tier.tier;
-  std::vector<float> rounded(x.size()), expected_rounded(x.size());
-  tier.round_row_asymmetric(x.data(), rounded.data(), x.size());
-  Scalar().dequantize_i8(expected.data(), expected_rounded.data(), x.size(), expected_scale, expected_zero_point);
-  const auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
-  EXPECT_TRUE(std::equal(rounded.begin(), rounded.end(), expected_rounded.begin(), same)) << tier.tier;
+  EXPECT_TRUE(SameFloats(scale, expected_scale)) << tier.tier;
+}
+
+// A row in two parts is what it is as a whole.
+void CheckParts(const Kernels& tier, const std::vector<float>& x) {
+  const size_t n = x.size(), half = n / 2;
+  std::vector<int8_t> y(n), expected(n);
+  float scale = -1, expected_scale = -1;
+  int32_t zero_point = 1000, expected_zero_point = 1000;
+  const kernels::ExtremesF32 a = tier.extremes_f32(x.data(), half), b = tier.extremes_f32(x.data() + half, n - half);
+  const kernels::ExtremesF32 both{std::min(a.low, b.low), std::max(a.high, b.high)};
+  const auto in_parts = [&](const auto& f) {
+    f(size_t{0}, half);
+    f(half, n - half);
+  };
+  in_parts([&](size_t first, size_t count) { tier.quantize_symmetric(x.data() + first, y.data() + first, count, both, &scale); });
+  Scalar().quantize_rows_symmetric(x.data(), expected.data(), n, &expected_scale, {0, 1});
+  EXPECT_EQ(y, expected) << tier.tier;
+  EXPECT_TRUE(SameFloats({scale}, {expected_scale})) << tier.tier;
+  in_parts([&](size_t first, size_t count) {
+    tier.quantize_asymmetric(x.data() + first, y.data() + first, count, both, &scale, &zero_point);
+  });
+  Scalar().quantize_rows_asymmetric(x.data(), expected.data(), n, &expected_scale, &expected_zero_point, {0, 1});
+  EXPECT_EQ(y, expected) << tier.tier;
+  EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
+  EXPECT_TRUE(SameFloats({scale}, {expected_scale})) << tier.tier;
+  std::vector<float> rounded(n), expected_rounded(n);
+  in_parts([&](size_t first, size_t count) { tier.round_asymmetric(x.data() + first, rounded.data() + first, count, both); });
+  Scalar().dequantize_i8(expected.data(), expected_rounded.data(), n, expected_scale, expected_zero_point);
+  EXPECT_TRUE(SameFloats(rounded, expected_rounded)) << tier.tier;
 }
 
 TEST(QuantizeRow, EveryTierEqualsScalar) {
   for (const Kernels* tier : AllTiers()) {
     for (size_t n : Lengths()) {
-      CheckRows(*tier, RandomFloats(n, 1));
-      CheckRows(*tier, RandomFloats(n, 2, 0.5f, 3.0f));
-      CheckRows(*tier, RandomFloats(n, 3, -9.0f, -1.0f));
-      CheckRows(*tier, std::vector<float>(n, 0.0f));
-      CheckRows(*tier, std::vector<float>(n, 1e-44f));
-      CheckRows(*tier, HardFloats(n, 1.0f));
+      for (const std::vector<float>& x : {RandomFloats(n, 1), RandomFloats(n, 2, 0.5f, 3.0f), RandomFloats(n, 3, -9.0f, -1.0f),
+                                          std::vector<float>(n, 0.0f), std::vector<float>(n, 1e-44f), HardFloats(n, 1.0f)}) {
+        CheckRows(*tier, x);
+        CheckParts(*tier, x);
+      }
     }
   }
 }
@@ -681,10 +719,10 @@ TEST(QuantizeRow, KnownRows) {
     int8_t y[4];
     float scale;
     int32_t zero_point;
-    tier->quantize_row_symmetric(x, y, 4, &scale);
+    tier->quantize_rows_symmetric(x, y, 4, &scale, {0, 1});
     EXPECT_EQ(std::vector<int8_t>(y, y + 4), (std::vector<int8_t>{-64, 0, 16, 127})) << tier->tier;
     EXPECT_EQ(scale, 2.0f / 127.0f);
-    tier->quantize_row_asymmetric(x, y, 4, &scale, &zero_point);
+    tier->quantize_rows_asymmetric(x, y, 4, &scale, &zero_point, {0, 1});
     EXPECT_EQ(std::vector<int8_t>(y, y + 4), (std::vector<int8_t>{-128, -43, -22, 127})) << tier->tier;
     EXPECT_EQ(zero_point, -43);
     EXPECT_EQ(scale, static_cast<float>(3.0 / 255.0));
