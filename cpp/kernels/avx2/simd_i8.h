@@ -153,6 +153,16 @@ SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) { return {_mm256_or_ps(magni
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+SIGRUN_INLINE float ReduceMax(F32 x) {
+  __m128 max = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
+  max = _mm_max_ps(max, _mm_movehl_ps(max, max));
+  return _mm_cvtss_f32(_mm_max_ss(max, _mm_movehdup_ps(max)));
+}
+SIGRUN_INLINE float ReduceMin(F32 x) {
+  __m128 min = _mm_min_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
+  min = _mm_min_ps(min, _mm_movehl_ps(min, min));
+  return _mm_cvtss_f32(_mm_min_ss(min, _mm_movehdup_ps(min)));
+}
 SIGRUN_INLINE F32 ToFloat(I32 x) { return {_mm256_cvtepi32_ps(x.v)}; }
 SIGRUN_INLINE I32 Truncate(F32 x) { return {_mm256_cvttps_epi32(x.v)}; }
 /// Half away from zero, for |x| < 2^22. The addend is the float below 0.5, so that the float below 0.5 does not become 1.

@@ -152,6 +152,8 @@ SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) { return {_mm512_or_ps(magni
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+SIGRUN_INLINE float ReduceMax(F32 x) { return _mm512_reduce_max_ps(x.v); }
+SIGRUN_INLINE float ReduceMin(F32 x) { return _mm512_reduce_min_ps(x.v); }
 SIGRUN_INLINE F32 ToFloat(I32 x) { return {_mm512_cvtepi32_ps(x.v)}; }
 SIGRUN_INLINE I32 Truncate(F32 x) { return {_mm512_cvttps_epi32(x.v)}; }
 /// Half away from zero, for |x| < 2^22. The addend is the float below 0.5, so that the float below 0.5 does not become 1.

@@ -176,11 +176,8 @@ void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point)
 // --- rows of hybrid activations
 // ---------------------------------------------------------------------------------------------------------------
 
-/// The least and the largest of each lane and 0. NaN is passed over: Min and Max give their second operand for it.
-struct LaneExtremes {
-  float low[kLanes], high[kLanes];
-};
-SIGRUN_INLINE void FindExtremes(const float* x, size_t n, LaneExtremes* e) {
+/// NaN is passed over: Min and Max give their second operand for it.
+SIGRUN_INLINE ExtremesF32 FindExtremes(const float* x, size_t n) {
   F32 low[2] = {Set1(0.0f), Set1(0.0f)}, high[2] = {Set1(0.0f), Set1(0.0f)};
   const auto take = [&](int part, F32 v) SIGRUN_INLINE_LAMBDA {
     low[part] = Min(v, low[part]);
@@ -200,23 +197,9 @@ SIGRUN_INLINE void FindExtremes(const float* x, size_t n, LaneExtremes* e) {
     LoadFew(x + i, n - i, few);
     take(1, Load(few));
   }
-  Store(e->low, Min(low[0], low[1]));
-  Store(e->high, Max(high[0], high[1]));
+  return {ReduceMin(Min(low[0], low[1])), ReduceMax(Max(high[0], high[1]))};
 }
-SIGRUN_INLINE ExtremesF32 OfAllLanes(LaneExtremes* e) {
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int j = 0; j < half; ++j) {
-      e->low[j] = e->low[j + half] < e->low[j] ? e->low[j + half] : e->low[j];
-      e->high[j] = e->high[j + half] > e->high[j] ? e->high[j + half] : e->high[j];
-    }
-  }
-  return {e->low[0], e->high[0]};
-}
-ExtremesF32 Extremes(const float* x, size_t n) {
-  LaneExtremes e;
-  FindExtremes(x, n, &e);
-  return OfAllLanes(&e);
-}
+ExtremesF32 Extremes(const float* x, size_t n) { return FindExtremes(x, n); }
 
 void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale) {
   const float range = -of_row.low > of_row.high ? -of_row.low : of_row.high;
@@ -243,6 +226,24 @@ void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row,
   FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded(v); });
 }
 
+constexpr int32_t kRowsAtOnce = 8;
+
+// AsymmetricParams of kRowsAtOnce, as a loop without branches, of which compilers make vectors. A row of no extent divides by 1.
+void AsymmetricParamsOfRows(const ExtremesF32* of_rows, float* scale, int32_t* zero_point) {
+  for (int32_t r = 0; r < kRowsAtOnce; ++r) {
+    const double low = static_cast<double>(of_rows[r].low), high = static_cast<double>(of_rows[r].high);
+    const bool empty = of_rows[r].low == of_rows[r].high;
+    const double step = (high - low) / 255.0, divisor = empty ? 1.0 : step;
+    const double below = low / divisor, above = high / divisor;
+    const double from_low = -128.0 - below, from_high = 127.0 - above;
+    const double exact = 128.0 + __builtin_fabs(below) < 127.0 + __builtin_fabs(above) ? from_low : from_high;
+    const double at_least = exact > -128.0 ? exact : -128.0, within = at_least < 127.0 ? at_least : 127.0;
+    const int32_t rounded = static_cast<int32_t>(within + __builtin_copysign(0x1.fffffffffffffp-2, within));
+    scale[r] = static_cast<float>(divisor);
+    zero_point[r] = empty ? 0 : rounded;
+  }
+}
+
 void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
   float factor;
   int32_t offset;
@@ -259,32 +260,36 @@ void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
   StoreFew(y + i, round(Load(tail)), n - i);
 }
 
-// Several rows go through one part of the work before the next, since each part has a chain of its own of slow operations. quantize(row,
-// x, y, extremes)
-template <class Quantize>
-SIGRUN_INLINE void ForQuantizedRows(const float* x, int8_t* y, size_t n, Range rows, Quantize quantize) {
-  constexpr int32_t kRows = 8;
-  LaneExtremes lanes[kRows];
-  ExtremesF32 extremes[kRows];
+// Several rows go through one part of the work before the next, since each part is a chain of slow operations.
+template <class QuantizeFew>
+SIGRUN_INLINE void ForRowsAtOnce(const float* x, int8_t* y, size_t n, Range rows, QuantizeFew quantize) {
   x += static_cast<size_t>(rows.begin) * n;
   y += static_cast<size_t>(rows.begin) * n;
-  for (int32_t first = rows.begin; first < rows.end; first += kRows) {
-    const int32_t count = rows.end - first < kRows ? rows.end - first : kRows;
-    for (int32_t r = 0; r < count; ++r) FindExtremes(x + static_cast<size_t>(r) * n, n, lanes + r);
-    for (int32_t r = 0; r < count; ++r) extremes[r] = OfAllLanes(lanes + r);
-    for (int32_t r = 0; r < count; ++r, x += n, y += n) quantize(first + r, x, y, extremes[r]);
+  for (int32_t first = rows.begin; first < rows.end; first += kRowsAtOnce, x += kRowsAtOnce * n, y += kRowsAtOnce * n) {
+    ExtremesF32 extremes[kRowsAtOnce] = {};
+    const int32_t count = rows.end - first < kRowsAtOnce ? rows.end - first : kRowsAtOnce;
+    for (int32_t r = 0; r < count; ++r) extremes[r] = FindExtremes(x + static_cast<size_t>(r) * n, n);
+    quantize(x, y, first, count, extremes);
   }
 }
 
 void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
-  ForQuantizedRows(x, y, n, rows, [=](int32_t row, const float* from, int8_t* to, ExtremesF32 e) SIGRUN_INLINE_LAMBDA {
-    QuantizeSymmetric(from, to, n, e, scale + row);
+  ForRowsAtOnce(x, y, n, rows, [=](const float* from, int8_t* to, int32_t first, int32_t count, const ExtremesF32* extremes) {
+    for (int32_t r = 0; r < count; ++r, from += n, to += n) QuantizeSymmetric(from, to, n, extremes[r], scale + first + r);
   });
 }
 
 void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
-  ForQuantizedRows(x, y, n, rows, [=](int32_t row, const float* from, int8_t* to, ExtremesF32 e) SIGRUN_INLINE_LAMBDA {
-    QuantizeAsymmetric(from, to, n, e, scale + row, zero_point + row);
+  ForRowsAtOnce(x, y, n, rows, [=](const float* from, int8_t* to, int32_t first, int32_t count, const ExtremesF32* extremes) {
+    float scales[kRowsAtOnce];
+    int32_t zero_points[kRowsAtOnce];
+    AsymmetricParamsOfRows(extremes, scales, zero_points);
+    for (int32_t r = 0; r < count; ++r, from += n, to += n) {
+      const AsymmetricRow row(extremes[r], scales[r], zero_points[r]);
+      FloatsToBytes(from, reinterpret_cast<uint8_t*>(to), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded(v); });
+      scale[first + r] = scales[r];
+      zero_point[first + r] = zero_points[r];
+    }
   });
 }
 

@@ -172,6 +172,8 @@ SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) {
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {vbslq_f32(vcgtq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcgtq_f32(a.hi, b.hi), a.hi, b.hi)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {vbslq_f32(vcltq_f32(a.lo, b.lo), a.lo, b.lo), vbslq_f32(vcltq_f32(a.hi, b.hi), a.hi, b.hi)}; }
+SIGRUN_INLINE float ReduceMax(F32 x) { return vmaxvq_f32(vmaxq_f32(x.lo, x.hi)); }
+SIGRUN_INLINE float ReduceMin(F32 x) { return vminvq_f32(vminq_f32(x.lo, x.hi)); }
 SIGRUN_INLINE F32 ToFloat(I32 x) { return {vcvtq_f32_s32(x.lo), vcvtq_f32_s32(x.hi)}; }
 SIGRUN_INLINE I32 Truncate(F32 x) { return {vcvtq_s32_f32(x.lo), vcvtq_s32_f32(x.hi)}; }
 /// Half away from zero.
