@@ -66,6 +66,29 @@ SIGRUN_INLINE void PackPanel(int32_t k, int32_t width, int32_t count, const Weig
   }
 }
 
+// The same where the k of a channel lie side by side: squares of channels and k are turned in registers.
+SIGRUN_INLINE void PackTurned(int32_t k, int32_t width, int32_t count, const WeightView<float>& from, float* to) {
+  constexpr int kLanes = F32::lanes;
+  for (int32_t first = 0; first < k; first += kLanes, to += kLanes * width) {
+    const int rows = k - first < kLanes ? k - first : kLanes;
+    for (int32_t column = 0; column < width; column += kLanes) {
+      F32 square[kLanes];
+      SIGRUN_UNROLL
+      for (int j = 0; j < kLanes; ++j) {
+        const float* p = from.data + (column + j) * from.stride_n + first;
+        square[j] = column + j >= count ? Set1(0.0f) : rows == kLanes ? Load(p) : LoadPartial(p, rows);
+      }
+      Transpose(square);
+      if (rows == kLanes) {
+        SIGRUN_UNROLL
+        for (int i = 0; i < kLanes; ++i) Store(to + i * width + column, square[i]);
+      } else {
+        for (int i = 0; i < rows; ++i) Store(to + i * width + column, square[i]);
+      }
+    }
+  }
+}
+
 template <class W>
 void Pack(int32_t k, int32_t n, WeightView<W> weights, const float* bias, std::byte* packed) {
   for (int32_t first = 0; first < n; first += kPanel, weights.data += kPanel * weights.stride_n) {
@@ -75,6 +98,8 @@ void Pack(int32_t k, int32_t n, WeightView<W> weights, const float* bias, std::b
     W* panel = reinterpret_cast<W*>(to + width);
     if (weights.stride_n == 1 && count == kPanel) {
       for (int32_t i = 0; i < k; ++i) memcpy(panel + i * kPanel, weights.data + i * weights.stride_k, kPanel * sizeof(W));
+    } else if constexpr (sizeof(W) == sizeof(float)) {
+      weights.stride_k == 1 ? PackTurned(k, width, count, weights, panel) : PackPanel(k, width, count, weights, panel);
     } else {
       PackPanel(k, width, count, weights, panel);
     }

@@ -64,50 +64,89 @@ void SoftmaxShortRows(const float* x, float* y, int n, float beta, int32_t rows)
   for (; rows > 0; --rows, x += n, y += n) SoftmaxVectors<1>(x, y, n, factor);
 }
 
-void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
-  const F32 max = Set1(MaxF32(x, n)), factor = Set1(beta);
-  F32 sum = Set1(0.0f);
-  size_t i = 0;
-  for (; i + F32::lanes <= n; i += F32::lanes) {
-    const F32 e = Exp((Load(x + i) - max) * factor);
-    Store(y + i, e);
-    sum = sum + e;
+// Several rows at once, so that the latencies of their sums and maxima overlap. Masked: of x * factor + mask, which stands in y before it is
+// exponentiated; else of x * factor, factor > 0.
+template <int kRows, bool kMasked>
+SIGRUN_INLINE void SoftmaxRows(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, ptrdiff_t n, F32 factor) {
+  const int rest = static_cast<int>(n % F32::lanes);
+  const ptrdiff_t whole = n - rest;
+  const F32 lowest = Set1(-kInfinity), none = Set1(0.0f);
+  F32 max[kRows], sum[kRows];
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    max[r] = lowest;
+    sum[r] = none;
   }
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) {
-    const F32 e = Exp((LoadPartial(x + i, rest) - max) * factor);
-    StorePartial(y + i, e, rest);
-    sum = sum + Select(FirstLanes(rest), e, Set1(0.0f));
+  for (ptrdiff_t i = 0; i < whole; i += F32::lanes) {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      F32 v = Load(x + r * n + i);
+      if (kMasked) {
+        v = Fma(v, factor, mask == nullptr ? none : Load(mask + r * mask_stride + i));
+        Store(y + r * n + i, v);
+      }
+      max[r] = Max(v, max[r]);
+    }
   }
-  const F32 scale = Set1(1.0f / ReduceAdd(sum));
-  for (i = 0; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Load(y + i) * scale);
-  if (rest > 0) StorePartial(y + i, LoadPartial(y + i, rest) * scale, rest);
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows && rest > 0; ++r) {
+    F32 v = LoadPartial(x + r * n + whole, rest);
+    if (kMasked) {
+      v = Fma(v, factor, mask == nullptr ? none : LoadPartial(mask + r * mask_stride + whole, rest));
+      StorePartial(y + r * n + whole, v, rest);
+    }
+    max[r] = Max(Select(FirstLanes(rest), v, lowest), max[r]);
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) max[r] = Set1(ReduceMax(max[r]));
+  const float* from = kMasked ? y : x;
+  const auto exponential = [&](F32 v, int r) __attribute__((always_inline)) {
+    const F32 below = v - max[r];
+    return Exp(kMasked ? below : below * factor);
+  };
+  for (ptrdiff_t i = 0; i < whole; i += F32::lanes) {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const F32 e = exponential(Load(from + r * n + i), r);
+      Store(y + r * n + i, e);
+      sum[r] = sum[r] + e;
+    }
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows && rest > 0; ++r) {
+    const F32 e = exponential(LoadPartial(from + r * n + whole, rest), r);
+    StorePartial(y + r * n + whole, e, rest);
+    sum[r] = sum[r] + Select(FirstLanes(rest), e, none);
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) sum[r] = Set1(1.0f / ReduceAdd(sum[r]));
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r, y += n) {
+    for (ptrdiff_t i = 0; i < whole; i += F32::lanes) Store(y + i, Load(y + i) * sum[r]);
+    if (rest > 0) StorePartial(y + whole, LoadPartial(y + whole, rest) * sum[r], rest);
+  }
+}
+
+template <bool kMasked>
+void SoftmaxLongRows(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows) {
+  constexpr int kRows = 4;
+  const F32 factor = Set1(scale);
+  const ptrdiff_t n = depth;
+  ptrdiff_t row = rows.begin;
+  const auto mask_of = [&] { return mask == nullptr ? nullptr : mask + row * mask_stride; };
+  for (; row + kRows <= rows.end; row += kRows) SoftmaxRows<kRows, kMasked>(x + row * n, mask_of(), mask_stride, y + row * n, n, factor);
+  for (; row < rows.end; ++row) SoftmaxRows<1, kMasked>(x + row * n, mask_of(), mask_stride, y + row * n, n, factor);
 }
 
 void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows) {
-  const size_t n = static_cast<size_t>(depth), first = static_cast<size_t>(rows.begin) * n;
-  if (depth <= F32::lanes) return SoftmaxShortRows(x + first, y + first, depth, beta, rows.end - rows.begin);
-  for (size_t row = static_cast<size_t>(rows.begin); row < static_cast<size_t>(rows.end); ++row) SoftmaxRow(x + row * n, y + row * n, n, beta);
+  if (depth > F32::lanes) return SoftmaxLongRows<false>(x, nullptr, 0, y, depth, beta, rows);
+  const ptrdiff_t first = static_cast<ptrdiff_t>(rows.begin) * depth;
+  SoftmaxShortRows(x + first, y + first, depth, beta, rows.end - rows.begin);
 }
 
 void MaskedSoftmaxF32(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows) {
   if (mask == nullptr && scale > 0.0f) return SoftmaxF32(x, y, depth, scale, rows);
-  const F32 factor = Set1(scale);
-  const size_t n = static_cast<size_t>(depth);
-  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
-    const float* in = x + row * depth;
-    float* out = y + row * depth;
-    const float* addend = mask == nullptr ? nullptr : mask + row * mask_stride;
-    size_t i = 0;
-    for (; i + F32::lanes <= n; i += F32::lanes) {
-      Store(out + i, Fma(Load(in + i), factor, addend == nullptr ? Set1(0.0f) : Load(addend + i)));
-    }
-    const int rest = static_cast<int>(n - i);
-    if (rest > 0) {
-      StorePartial(out + i, Fma(LoadPartial(in + i, rest), factor, addend == nullptr ? Set1(0.0f) : LoadPartial(addend + i, rest)), rest);
-    }
-    SoftmaxRow(out, out, n, 1.0f);
-  }
+  SoftmaxLongRows<true>(x, mask, mask_stride, y, depth, scale, rows);
 }
 
 // The sum of (x - mean)^2, in the order of SumF32.
@@ -131,20 +170,26 @@ SIGRUN_INLINE float SumSquares(const float* x, size_t n, F32 mean) {
   return ReduceAdd(JoinSums(sum));
 }
 
-// Three passes over a row that stays in the first cache.
+// Three passes over a few rows that stay in the first cache: what one row waits for, others do.
 void LayerNormF32(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows) {
+  constexpr ptrdiff_t kRows = 8;
   const size_t n = static_cast<size_t>(depth);
   const float count = static_cast<float>(depth);
-  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
-    const float* in = x + row * depth;
-    float* out = y + row * depth;
-    const F32 mean = Set1(SumF32(in, n) / count);
-    const F32 factor = Set1(1.0f) / Sqrt(Set1(SumSquares(in, n, mean) / count + epsilon));
-    size_t i = 0;
-    for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Fma(Load(in + i) - mean, factor * Load(scale + i), Load(shift + i)));
-    const int rest = static_cast<int>(n - i);
-    if (rest == 0) continue;
-    StorePartial(out + i, Fma(LoadPartial(in + i, rest) - mean, factor * LoadPartial(scale + i, rest), LoadPartial(shift + i, rest)), rest);
+  for (ptrdiff_t first = rows.begin; first < rows.end; first += kRows) {
+    const ptrdiff_t few = rows.end - first < kRows ? rows.end - first : kRows;
+    float means[kRows], factors[kRows];
+    for (ptrdiff_t r = 0; r < few; ++r) means[r] = SumF32(x + (first + r) * depth, n) / count;
+    for (ptrdiff_t r = 0; r < few; ++r) factors[r] = SumSquares(x + (first + r) * depth, n, Set1(means[r])) / count + epsilon;
+    for (ptrdiff_t r = 0; r < few; ++r) {
+      const float* in = x + (first + r) * depth;
+      float* out = y + (first + r) * depth;
+      const F32 mean = Set1(means[r]), factor = Set1(1.0f) / Sqrt(Set1(factors[r]));
+      size_t i = 0;
+      for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Fma(Load(in + i) - mean, factor * Load(scale + i), Load(shift + i)));
+      const int rest = static_cast<int>(n - i);
+      if (rest == 0) continue;
+      StorePartial(out + i, Fma(LoadPartial(in + i, rest) - mean, factor * LoadPartial(scale + i, rest), LoadPartial(shift + i, rest)), rest);
+    }
   }
 }
 
