@@ -87,6 +87,18 @@ SIGRUN_INLINE I32 RescaledUnsigned(I32 x, const Rescale& s) {
   return {_mm256_srav_epi32(_mm256_add_epi32(high, _mm256_srli_epi32(x.v, 31)), s.right)};
 }
 SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) { return RescaledUnsigned({_mm256_xor_si256(x.v, _mm256_set1_epi32(INT32_MIN))}, s); }
+/// What is at least the zero point: there, nothing has to be given back.
+SIGRUN_INLINE Rescale Rectified(Rescale s) {
+  const __m256i one = _mm256_set1_epi64x(int64_t{1} << 32);
+  s.addend_even = _mm256_add_epi64(s.addend_even, one);
+  s.addend_odd = _mm256_add_epi64(s.addend_odd, one);
+  return s;
+}
+SIGRUN_INLINE I32 RectifiedUnsigned(I32 x, const Rescale& s) {
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epu32(x.v, s.even), s.addend_even);
+  const __m256i odd = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(x.v, 32), s.odd), s.addend_odd);
+  return {_mm256_srav_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), s.right)};
+}
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
 struct SmallScale {
@@ -200,23 +212,44 @@ struct FourBytes {
 SIGRUN_INLINE void Store(uint8_t* p, FourBytes x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v); }
 SIGRUN_INLINE __m256i WidenHalf(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 SIGRUN_INLINE __m256i WidenHalf(const uint8_t* p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-/// LinearSum of four vectors, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
+/// Two vectors as int16, saturated, within every 128 bits four lanes of the first before four of the second.
+struct Words {
+  __m256i v;
+};
+SIGRUN_INLINE Words SaturateWords(I32 a, I32 b) { return {_mm256_packs_epi32(a.v, b.v)}; }
+SIGRUN_INLINE Words Clamp(Words x, Words min, Words max) { return {_mm256_min_epi16(_mm256_max_epi16(x.v, min.v), max.v)}; }
+/// 2 * kLanes bytes, or the first n of them.
+SIGRUN_INLINE Words LoadWords(const int8_t* p, int32_t n) {
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(p);
+  const __m128i x = n >= 2 * kLanes ? Load(bytes).v : LoadFew(bytes, n).v;
+  return {_mm256_cvtepi8_epi16(_mm_shuffle_epi32(x, 0xd8))};
+}
+/// Sums of products of pairs of int16.
+SIGRUN_INLINE __m256i DotPairs(__m256i sum, __m256i pairs, __m256i factors) {
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sum, pairs, factors);
+#else
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, factors));
+#endif
+}
+SIGRUN_INLINE __m256i LinearSum(__m256i pairs, const Linear& f) {
+  const __m256i low = _mm256_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);
+  return _mm256_sra_epi32(_mm256_add_epi32(DotPairs(f.addend_high, pairs, f.high), low), f.shift);
+}
+/// LinearSum, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
+SIGRUN_INLINE Words LinearSum(Words a, Words b, const Linear& f) {
+  return {_mm256_packs_epi32(LinearSum(_mm256_unpacklo_epi16(a.v, b.v), f), LinearSum(_mm256_unpackhi_epi16(a.v, b.v), f))};
+}
+/// Of four vectors in their order.
 template <class T>
 SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
-  const auto sum = [&](__m256i pairs) __attribute__((always_inline)) {
-    const __m256i low = _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, f.low), f.addend_low), 15);
-    return _mm256_sra_epi32(_mm256_add_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, f.high), f.addend_high), low), f.shift);
-  };
-  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) {
-    const __m256i wide = WidenHalf(x), other = WidenHalf(y);
-    return _mm256_packs_epi32(sum(_mm256_unpacklo_epi16(wide, other)), sum(_mm256_unpackhi_epi16(wide, other)));
-  };
+  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) { return LinearSum(Words{WidenHalf(x)}, {WidenHalf(y)}, f).v; };
   return {_mm256_permute4x64_epi64(_mm256_packs_epi16(half(a, b), half(a + 16, b + 16)), 0xd8)};
 }
-SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) {
-  const __m256i fours = _mm256_packs_epi16(_mm256_packs_epi32(a.v, b.v), _mm256_packs_epi32(c.v, d.v));
-  return {_mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
+SIGRUN_INLINE FourBytes SaturateFour(Words a, Words b) {
+  return {_mm256_permutevar8x32_epi32(_mm256_packs_epi16(a.v, b.v), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
 }
+SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) { return SaturateFour(SaturateWords(a, b), SaturateWords(c, d)); }
 SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
   const __m256i most = _mm256_broadcastsi128_si256(max.v), least = _mm256_broadcastsi128_si256(min.v);
   return {_mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(x.v, least), most), _mm256_broadcastsi128_si256(flip.v))};

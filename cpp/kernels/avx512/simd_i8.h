@@ -86,6 +86,18 @@ SIGRUN_INLINE I32 RescaledUnsigned(I32 x, const Rescale& s) {
   return {_mm512_srav_epi32(_mm512_add_epi32(high, _mm512_srli_epi32(x.v, 31)), s.right)};
 }
 SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) { return RescaledUnsigned({_mm512_xor_si512(x.v, _mm512_set1_epi32(INT32_MIN))}, s); }
+/// What is at least the zero point: there, nothing has to be given back.
+SIGRUN_INLINE Rescale Rectified(Rescale s) {
+  const __m512i one = _mm512_set1_epi64(int64_t{1} << 32);
+  s.addend_even = _mm512_add_epi64(s.addend_even, one);
+  s.addend_odd = _mm512_add_epi64(s.addend_odd, one);
+  return s;
+}
+SIGRUN_INLINE I32 RectifiedUnsigned(I32 x, const Rescale& s) {
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epu32(x.v, s.even), s.addend_even);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(x.v, 32), s.odd), s.addend_odd);
+  return {_mm512_srav_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB), s.right)};
+}
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
 struct SmallScale {
@@ -185,24 +197,46 @@ struct FourBytes {
 SIGRUN_INLINE void Store(uint8_t* p, FourBytes x) { _mm512_storeu_si512(p, x.v); }
 SIGRUN_INLINE __m512i WidenHalf(const int8_t* p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 SIGRUN_INLINE __m512i WidenHalf(const uint8_t* p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-/// LinearSum of four vectors, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
+/// Two vectors as int16, saturated, within every 128 bits four lanes of the first before four of the second.
+struct Words {
+  __m512i v;
+};
+SIGRUN_INLINE Words SaturateWords(I32 a, I32 b) { return {_mm512_packs_epi32(a.v, b.v)}; }
+SIGRUN_INLINE Words Clamp(Words x, Words min, Words max) { return {_mm512_min_epi16(_mm512_max_epi16(x.v, min.v), max.v)}; }
+/// 2 * kLanes bytes, or the first n of them.
+SIGRUN_INLINE Words LoadWords(const int8_t* p, int32_t n) {
+  const __mmask32 mask = n >= 2 * kLanes ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return {_mm512_cvtepi8_epi16(_mm256_permutevar8x32_epi32(_mm256_maskz_loadu_epi8(mask, p), order))};
+}
+/// Sums of products of pairs of int16.
+SIGRUN_INLINE __m512i DotPairs(__m512i sum, __m512i pairs, __m512i factors) {
+#if defined(__AVX512VNNI__)
+  return _mm512_dpwssd_epi32(sum, pairs, factors);
+#else
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, factors));
+#endif
+}
+SIGRUN_INLINE __m512i LinearSum(__m512i pairs, const Linear& f) {
+  const __m512i low = _mm512_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);
+  return _mm512_sra_epi32(_mm512_add_epi32(DotPairs(f.addend_high, pairs, f.high), low), f.shift);
+}
+/// LinearSum, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
+SIGRUN_INLINE Words LinearSum(Words a, Words b, const Linear& f) {
+  return {_mm512_packs_epi32(LinearSum(_mm512_unpacklo_epi16(a.v, b.v), f), LinearSum(_mm512_unpackhi_epi16(a.v, b.v), f))};
+}
+/// Of four vectors in their order.
 template <class T>
 SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
-  const auto sum = [&](__m512i pairs) __attribute__((always_inline)) {
-    const __m512i low = _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, f.low), f.addend_low), 15);
-    return _mm512_sra_epi32(_mm512_add_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, f.high), f.addend_high), low), f.shift);
-  };
-  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) {
-    const __m512i wide = WidenHalf(x), other = WidenHalf(y);
-    return _mm512_packs_epi32(sum(_mm512_unpacklo_epi16(wide, other)), sum(_mm512_unpackhi_epi16(wide, other)));
-  };
+  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) { return LinearSum(Words{WidenHalf(x)}, {WidenHalf(y)}, f).v; };
   const __m512i bytes = _mm512_packs_epi16(half(a, b), half(a + 32, b + 32));
   return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes)};
 }
-SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) {
-  const __m512i fours = _mm512_packs_epi16(_mm512_packs_epi32(a.v, b.v), _mm512_packs_epi32(c.v, d.v));
+SIGRUN_INLINE FourBytes SaturateFour(Words a, Words b) {
+  const __m512i fours = _mm512_packs_epi16(a.v, b.v);
   return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), fours)};
 }
+SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) { return SaturateFour(SaturateWords(a, b), SaturateWords(c, d)); }
 SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
   const __m512i most = _mm512_broadcast_i32x4(max.v), least = _mm512_broadcast_i32x4(min.v);
   return {_mm512_xor_si512(_mm512_min_epi8(_mm512_max_epi8(x.v, least), most), _mm512_broadcast_i32x4(flip.v))};

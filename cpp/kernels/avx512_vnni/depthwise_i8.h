@@ -210,6 +210,9 @@ SIGRUN_INLINE void StoreBlock(uint8_t* to, const I32 (&sums)[kVectors], const By
   }
 }
 
+// How sums become bytes: by Requantize, by Rescale, or by Rescale where nothing is below the zero point.
+enum class Ending { kAny, kRescaled, kRectified };
+
 // A block of channels while it runs.
 struct ColumnBlock {
   const int32_t* bias;
@@ -217,7 +220,7 @@ struct ColumnBlock {
   int32_t taps, groups;      // of a line, of lines
   ptrdiff_t tap_step, step;  // bytes between columns of neighbouring taps, of neighbouring windows
   ptrdiff_t part_bytes;
-  bool rescalable;
+  Ending ending;
   Rescale rescale[4];
   // Where it is not rescalable.
   I32 multiplier[4], left[4], right[4];
@@ -225,15 +228,16 @@ struct ColumnBlock {
 };
 
 // What becomes of a sum that is 2^31 higher.
-template <bool kRescalable>
+template <Ending kEnding>
 SIGRUN_INLINE I32 FromSum(const ColumnBlock& b, int v, __m512i sum) {
-  if constexpr (kRescalable) return RescaledUnsigned({sum}, b.rescale[v]);
+  if constexpr (kEnding == Ending::kRectified) return RectifiedUnsigned({sum}, b.rescale[v]);
+  if constexpr (kEnding == Ending::kRescaled) return RescaledUnsigned({sum}, b.rescale[v]);
   const I32 x{_mm512_xor_si512(sum, _mm512_set1_epi32(INT32_MIN))};
   return Requantize(x, b.multiplier[v], b.left[v], b.right[v]) + Set1(b.zero_point);
 }
 
 /// kPixels outputs of a block. kTaps and kGroups are those of the window, or 0 for any; kParts is 2 where weights have a second part.
-template <int kVectors, int kPixels, int kTaps, int kGroups, int kParts, bool kRescalable>
+template <int kVectors, int kPixels, int kTaps, int kGroups, int kParts, Ending kEnding>
 SIGRUN_INLINE void ColumnPixels(const ColumnBlock& b, const uint8_t* columns, const ByteOutput& bytes, __mmask64 mask, uint8_t* out,
                                 ptrdiff_t out_step) {
   I32 sums[kPixels][kVectors];
@@ -263,32 +267,37 @@ SIGRUN_INLINE void ColumnPixels(const ColumnBlock& b, const uint8_t* columns, co
       for (int32_t x = 0; x < taps; ++x) tap(x);
     }
     SIGRUN_UNROLL
-    for (int p = 0; p < kPixels; ++p) sums[p][v] = FromSum<kRescalable>(b, v, acc[p]);
+    for (int p = 0; p < kPixels; ++p) sums[p][v] = FromSum<kEnding>(b, v, acc[p]);
   }
   SIGRUN_UNROLL
   for (int p = 0; p < kPixels; ++p) StoreBlock<kVectors>(out + p * out_step, sums[p], bytes, mask);
 }
 
-template <int kVectors, int kTaps, int kGroups, int kParts, bool kRescalable = true>
+template <int kVectors, int kTaps, int kGroups, int kParts, Ending kEnding>
 void ColumnWindows(const ColumnBlock& b, const uint8_t* columns, ptrdiff_t count, const ByteOutput& bytes, __mmask64 mask, uint8_t* out,
                    ptrdiff_t channels) {
   ptrdiff_t i = 0;
   for (; count >= 4 && i < count; i += 4) {
     const ptrdiff_t at = i + 4 <= count ? i : count - 4;
-    ColumnPixels<kVectors, 4, kTaps, kGroups, kParts, kRescalable>(b, columns + at * b.step, bytes, mask, out + at * channels, channels);
+    ColumnPixels<kVectors, 4, kTaps, kGroups, kParts, kEnding>(b, columns + at * b.step, bytes, mask, out + at * channels, channels);
   }
   for (; i < count; ++i) {
-    ColumnPixels<kVectors, 1, kTaps, kGroups, kParts, kRescalable>(b, columns + i * b.step, bytes, mask, out + i * channels, channels);
+    ColumnPixels<kVectors, 1, kTaps, kGroups, kParts, kEnding>(b, columns + i * b.step, bytes, mask, out + i * channels, channels);
   }
 }
 
+template <int kVectors, int kParts, Ending kEnding>
+SIGRUN_INLINE auto WindowsOf(const ColumnBlock& b) {
+  if (b.taps == 3 && b.groups == 1) return ColumnWindows<kVectors, 3, 1, kParts, kEnding>;
+  if (b.taps == 5 && b.groups == 2) return ColumnWindows<kVectors, 5, 2, kParts, kEnding>;
+  if (b.groups == 1) return ColumnWindows<kVectors, 0, 1, kParts, kEnding>;
+  return ColumnWindows<kVectors, 0, 0, kParts, kEnding>;
+}
 template <int kVectors, int kParts>
 SIGRUN_INLINE auto WindowsOf(const ColumnBlock& b) {
-  if (!b.rescalable) return ColumnWindows<kVectors, 0, 0, 2, false>;
-  if (b.taps == 3 && b.groups == 1) return ColumnWindows<kVectors, 3, 1, kParts>;
-  if (b.taps == 5 && b.groups == 2) return ColumnWindows<kVectors, 5, 2, kParts>;
-  if (b.groups == 1) return ColumnWindows<kVectors, 0, 1, kParts>;
-  return ColumnWindows<kVectors, 0, 0, kParts>;
+  if (b.ending == Ending::kRectified) return WindowsOf<kVectors, kParts, Ending::kRectified>(b);
+  if (b.ending == Ending::kRescaled) return WindowsOf<kVectors, kParts, Ending::kRescaled>(b);
+  return ColumnWindows<kVectors, 0, 0, 2, Ending::kAny>;
 }
 
 template <int kVectors, int kParts>
@@ -306,10 +315,10 @@ void ColumnLine(const ConvShape& s, const ColumnBlock& b, const ColumnLines& t, 
 
 // The multipliers and shifts of a block in its order.
 template <int kVectors>
-SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t channels, int32_t zero_point, ColumnBlock* to) {
+SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t channels, const ByteOutput& bytes, ColumnBlock* to) {
   alignas(64) int32_t multiplier[kVectors * kLanes], shift[kVectors * kLanes];
   constexpr int32_t kWidth = kVectors * kLanes;
-  to->zero_point = zero_point;
+  to->zero_point = bytes.zero_point;
   // Channels keep their order within four.
   for (int32_t i = 0; i < kWidth; i += 4) {
     const int32_t n = first + ChannelAt(i, kWidth);
@@ -323,11 +332,13 @@ SIGRUN_INLINE void FillRescale(const RequantizeParams& p, int32_t first, int32_t
       shift[i + k] = n + k < channels ? p.shift[n + k] : -1;
     }
   }
-  to->rescalable = AreRescalable(multiplier, shift, kWidth, zero_point);
+  const bool rescalable = AreRescalable(multiplier, shift, kWidth, bytes.zero_point);
+  to->ending = !rescalable ? Ending::kAny : bytes.rectified ? Ending::kRectified : Ending::kRescaled;
   const I32 none = Set1(0), most = Set1(31);
   for (int v = 0; v < kVectors; ++v) {
     const I32 m = Load(multiplier + v * kLanes), left = Load(shift + v * kLanes), right = none - left;
-    to->rescale[v] = MakeRescale(m, right, zero_point);
+    to->rescale[v] = MakeRescale(m, right, bytes.zero_point);
+    if (bytes.rectified) to->rescale[v] = Rectified(to->rescale[v]);
     to->multiplier[v] = m;
     to->left[v] = Clamp(left, none, most);
     to->right[v] = Clamp(right, none, most);
@@ -356,7 +367,7 @@ void ColumnBlockLines(const ConvShape& window, InputI8 input, const uint8_t* zer
   b.tap_step = static_cast<ptrdiff_t>(s.dilation_w) * t.groups * kVectors * 64;
   b.step = static_cast<ptrdiff_t>(s.stride_w) * t.groups * kVectors * 64;
   b.part_bytes = static_cast<ptrdiff_t>(s.kernel_width) * t.groups * kVectors * 64;
-  FillRescale<kVectors>(requantize, first, channels, bytes.zero_point, &b);
+  FillRescale<kVectors>(requantize, first, channels, bytes, &b);
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * channels;
   uint8_t* out = output + static_cast<ptrdiff_t>(lines.begin) * s.out_width * channels + first;
   for (int32_t line = lines.begin; line < lines.end; ++line, out += static_cast<ptrdiff_t>(s.out_width) * channels) {

@@ -34,7 +34,8 @@ SIGRUN_INLINE bool AreRescalable(const int32_t* multiplier, const int32_t* shift
 /// Outputs as int8 that saturate: uint8 ones are 128 lower until they are stored.
 struct ByteOutput {
   bool fits;
-  bool whole;  // the bounds are int8's
+  bool whole;      // the bounds are int8's
+  bool rectified;  // nothing is below the zero point
   int32_t zero_point;
   Bytes min, max, flip;
 };
@@ -43,7 +44,7 @@ SIGRUN_INLINE ByteOutput MakeByteOutput(int32_t zero_point, int32_t min, int32_t
   const bool fits = min >= offset - 128 && max <= offset + 127 && min <= max && zero_point >= -512 && zero_point <= 512;
   const bool whole = min == -128 && max == 127;
   const Bytes low = SetBytes(static_cast<uint8_t>(min - offset)), high = SetBytes(static_cast<uint8_t>(max - offset));
-  return {fits, whole, fits ? zero_point - offset : 0, low, high, SetBytes(offset != 0 ? 0x80 : 0)};
+  return {fits, whole, min >= zero_point, fits ? zero_point - offset : 0, low, high, SetBytes(offset != 0 ? 0x80 : 0)};
 }
 SIGRUN_INLINE ByteOutput MakeByteOutput(const RequantizeParams& p) { return MakeByteOutput(p.zero_point, p.min, p.max); }
 /// x is I32, or what Rescaled gives.

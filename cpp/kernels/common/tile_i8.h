@@ -21,41 +21,67 @@ SIGRUN_INLINE void StoreOne(uint8_t* out, FourBytes x, bool all, int32_t left) {
   }
 }
 
+// Rows r and r + 1 of panels of two vectors, or the last row.
+template <bool kWhole>
+SIGRUN_INLINE void StoreRows(const TileRun& run, FourBytes four, int rows, uint8_t* out) {
+  const ByteOutput& bytes = run.end->bytes;
+  const ptrdiff_t stride = run.end->out_stride;
+  const int32_t last = run.end->channels - kLanes;
+  if (!kWhole && !bytes.whole) four = Limit(four, bytes.min, bytes.max, bytes.flip);
+  if (kWhole || last >= kLanes) {
+    StoreTwo<0>(out, four);
+    if (rows > 1) StoreTwo<2>(out + stride, four);
+    return;
+  }
+  StoreLanes(out, One<0>(four));
+  StoreLanes(out + kLanes, One<1>(four), last);
+  if (rows == 1) return;
+  StoreLanes(out + stride, One<2>(four));
+  StoreLanes(out + stride + kLanes, One<3>(four), last);
+}
+
 // Rows of `ends` as bytes: four vectors are narrowed, clamped and flipped together, those of two rows or of four.
 template <bool kWhole, int kRows, int kVectors>
 SIGRUN_INLINE void StoreFours(const TileRun& run, const I32 (&ends)[kRows][kVectors]) {
   constexpr int kStep = 4 / kVectors;
   const ByteOutput bytes = run.end->bytes;
   const ptrdiff_t stride = run.end->out_stride;
-  const int32_t last = run.end->channels - (kVectors - 1) * kLanes;
+  const int32_t last = run.end->channels;
   uint8_t* out = run.out;
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; r += kStep, out += kStep * stride) {
     const int rows = kRows - r < kStep ? kRows - r : kStep;
-    FourBytes four;
     if constexpr (kVectors == 2) {
       const int second = rows > 1 ? r + 1 : r;
-      four = SaturateFour(ends[r][0], ends[r][1], ends[second][0], ends[second][1]);
+      StoreRows<kWhole>(run, SaturateFour(ends[r][0], ends[r][1], ends[second][0], ends[second][1]), rows, out);
     } else {
-      four = SaturateFour(ends[r][0], ends[rows > 1 ? r + 1 : r][0], ends[rows > 2 ? r + 2 : r][0], ends[rows > 3 ? r + 3 : r][0]);
-    }
-    if (!kWhole && !bytes.whole) four = Limit(four, bytes.min, bytes.max, bytes.flip);
-    const bool all = kWhole || last >= kLanes;
-    if constexpr (kVectors == 1) {
+      FourBytes four = SaturateFour(ends[r][0], ends[rows > 1 ? r + 1 : r][0], ends[rows > 2 ? r + 2 : r][0], ends[rows > 3 ? r + 3 : r][0]);
+      if (!kWhole && !bytes.whole) four = Limit(four, bytes.min, bytes.max, bytes.flip);
+      const bool all = kWhole || last >= kLanes;
       StoreOne<0>(out, four, all, last);
       if (rows > 1) StoreOne<1>(out + stride, four, all, last);
       if (rows > 2) StoreOne<2>(out + 2 * stride, four, all, last);
       if (rows > 3) StoreOne<3>(out + 3 * stride, four, all, last);
-    } else if (all) {
-      StoreTwo<0>(out, four);
-      if (rows > 1) StoreTwo<2>(out + stride, four);
-    } else {
-      StoreLanes(out, One<0>(four));
-      StoreLanes(out + kLanes, One<1>(four), last);
-      if (rows == 1) continue;
-      StoreLanes(out + stride, One<2>(four));
-      StoreLanes(out + stride + kLanes, One<3>(four), last);
     }
+  }
+}
+
+// The same with a residual, which is added to both vectors of a row at once.
+template <bool kWhole, int kRows>
+SIGRUN_INLINE void StoreSums(const TileRun& run, const I32 (&ends)[kRows][2]) {
+  const ptrdiff_t stride = run.end->out_stride;
+  const int32_t channels = kWhole ? 2 * kLanes : run.end->channels;
+  const Linear linear = run.end->linear;
+  const Words min = SaturateWords(run.end->min, run.end->min), max = SaturateWords(run.end->max, run.end->max);
+  const auto sum = [&](int r, const int8_t* residual) SIGRUN_INLINE_LAMBDA {
+    return LinearSum(Clamp(SaturateWords(ends[r][0], ends[r][1]), min, max), LoadWords(residual, channels), linear);
+  };
+  uint8_t* out = run.out;
+  const int8_t* residual = run.residual;
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; r += 2, out += 2 * stride, residual += 2 * stride) {
+    const Words first = sum(r, residual);
+    StoreRows<kWhole>(run, SaturateFour(first, r + 1 < kRows ? sum(r + 1, residual + stride) : first), kRows - r, out);
   }
 }
 
@@ -63,24 +89,24 @@ SIGRUN_INLINE void StoreFours(const TileRun& run, const I32 (&ends)[kRows][kVect
 template <int kRows, int kVectors>
 SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
   static_assert(kVectors <= 2);
+  const bool rectified = run.end->bytes.rectified && run.residual == nullptr;
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    const Rescale rescale = run.end->rescale[v];
+    const Rescale rescale = run.end->rescale[v], positive = Rectified(rescale);
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) sums[r][v] = RescaledUnsigned(sums[r][v], rescale);
-  }
-  if (run.residual != nullptr) {
+    for (int r = 0; r < kRows && rectified; ++r) sums[r][v] = RectifiedUnsigned(sums[r][v], positive);
     SIGRUN_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const int8_t* residual = run.residual + v * kLanes;
-      SIGRUN_UNROLL
-      for (int r = 0; r < kRows; ++r, residual += run.end->out_stride) {
-        sums[r][v] = AddResidual(sums[r][v], residual, run.end->channels - v * kLanes, *run.end);
-      }
-    }
+    for (int r = 0; r < kRows && !rectified; ++r) sums[r][v] = RescaledUnsigned(sums[r][v], rescale);
   }
-  if (run.end->bytes.whole && run.end->channels == kVectors * kLanes) return StoreFours<true>(run, sums);
-  StoreFours<false>(run, sums);
+  const bool whole = run.end->bytes.whole && run.end->channels == kVectors * kLanes;
+  if constexpr (kVectors == 2) {
+    if (run.residual != nullptr) return whole ? StoreSums<true>(run, sums) : StoreSums<false>(run, sums);
+  } else if (run.residual != nullptr) {
+    const int8_t* residual = run.residual;
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r, residual += run.end->out_stride) sums[r][0] = AddResidual(sums[r][0], residual, run.end->channels, *run.end);
+  }
+  whole ? StoreFours<true>(run, sums) : StoreFours<false>(run, sums);
 }
 
 constexpr bool kTilesEndInFloats = true;
