@@ -56,7 +56,7 @@ class RunContext {
   /// multiples of `grain`; there are at most `most` ranges a thread, and the same n is cut at the same places. f must not throw.
   template <class F>
   void Parallel(int32_t n, int64_t cost, const F& f, int32_t grain = 1, int32_t most = 4) const noexcept {
-    constexpr int64_t kWorthAThread = 1 << 15;
+    constexpr int64_t kWorthAThread = 1 << 14;
     const int threads = pool_ == nullptr ? 1 : pool_->threads();
     const int64_t grains = (int64_t{n} + grain - 1) / grain;
     int64_t pieces = threads == 1 ? 1 : std::min({int64_t{most} * threads, n * cost / kWorthAThread, grains});

@@ -54,28 +54,31 @@ int64_t MacsOfRow(const ConvShape& s) { return int64_t{s.taps()} * s.in_channels
 
 Range RowsOf(const ConvShape& s, Range lines) { return {lines.begin * s.out_width, lines.end * s.out_width}; }
 
-// The rows' work split among threads, in few ranges: each reads all weights. f(rows, worker)
-template <class F>
-void ForRows(const RunContext& run, const ConvShape& s, const F& f) {
-  run.Parallel(s.rows(), MacCost(MacsOfRow(s)), f, kRowGrain, 2);
-}
-
-// What threads share is the output's channels where reading all weights costs each of them more than reading all pixels. Sums do not depend
-// on the cut.
+// What threads share is the output's channels where reading all weights costs each of them more than reading pixels that another has
+// written: those of the input, and those of the output in the next step. Sums do not depend on the cut.
 constexpr int32_t kLeastChannels = 128;  // of a thread
 constexpr int64_t kLeastWeights = 1 << 17;
 bool SplitsChannels(const Prepare& p, const ConvShape& s) {
   const int64_t weights = MacsOfRow(s), pixels = int64_t{s.rows()} * (s.in_channels + s.out_channels);
-  return p.workers() > 1 && s.groups == 1 && s.out_channels >= kLeastChannels * p.workers() && weights >= kLeastWeights && weights > pixels;
+  return p.workers() > 1 && s.groups == 1 && s.out_channels >= kLeastChannels * p.workers() && weights >= kLeastWeights &&
+         weights > 2 * pixels;
 }
 
 struct Pieces {
-  int32_t count, channels;  // channels of each but the last
+  int32_t count, channels;  // of channels, and those of each but the last
+  int32_t row_grain, row_ranges;  // of rows, for RunContext::Parallel
   static Pieces Of(const Prepare& p, const ConvShape& s) {
-    if (!SplitsChannels(p, s)) return {1, s.out_channels};
-    constexpr int32_t kGrain = kLeastChannels / 2;
-    const int32_t wanted = 2 * p.workers(), channels = (s.out_channels + wanted * kGrain - 1) / (wanted * kGrain) * kGrain;
-    return {(s.out_channels + channels - 1) / channels, channels};
+    if (!SplitsChannels(p, s)) return {1, s.out_channels, RowGrain(p, s), s.rows() < kManyRows * p.workers() ? 1 : 2};
+    constexpr int32_t kGrain = 32;
+    const int32_t channels = (s.out_channels + p.workers() * kGrain - 1) / (p.workers() * kGrain) * kGrain;
+    return {(s.out_channels + channels - 1) / channels, channels, 1, 1};
+  }
+  // Every range of rows reads all weights.
+  static constexpr int32_t kManyRows = 192;
+  // Whole lines where threads can share them evenly: other operators are cut at lines, and find what their thread has written.
+  static int32_t RowGrain(const Prepare& p, const ConvShape& s) {
+    const int32_t lines = s.batch * s.out_height, most = (lines + p.workers() - 1) / p.workers();
+    return int64_t{10} * most * p.workers() <= int64_t{11} * lines ? s.out_width : 1;
   }
   ConvShape Shape(ConvShape s, int32_t piece) const {
     if (count == 1) return s;
@@ -89,7 +92,10 @@ struct Pieces {
 // f(shape, its first output channel, its packed weights, rows, worker) for all rows and pieces.
 template <class F>
 void ForPieces(const RunContext& run, const ConvShape& s, const Pieces& pieces, const std::byte* packed, size_t piece_bytes, const F& f) {
-  if (pieces.count == 1) return ForRows(run, s, [&](Range rows, int worker) { f(s, 0, packed, rows, worker); });
+  if (pieces.count == 1) {
+    return run.Parallel(
+        s.rows(), MacCost(MacsOfRow(s)), [&](Range rows, int worker) { f(s, 0, packed, rows, worker); }, pieces.row_grain, pieces.row_ranges);
+  }
   run.Parallel(pieces.count, MacCost(MacsOfRow(s) / pieces.count * s.rows()), [&](Range range, int worker) {
     for (int32_t i = range.begin; i < range.end; ++i) {
       f(pieces.Shape(s, i), i * pieces.channels, packed + static_cast<size_t>(i) * piece_bytes, Range{0, s.rows()}, worker);
