@@ -91,10 +91,15 @@ ConvShape Groups(int32_t rows, int32_t k, int32_t n, int32_t groups) {
   return s;
 }
 
-int32_t ChooseBlock(int32_t groups, int32_t keys) {
+// Threads have the same number of blocks where there are few.
+int32_t ChooseBlock(const Attention& a, int32_t workers) {
   constexpr int64_t kFloats = 32768, kRows = 24;  // a share of L2; a multiple of every tier's rows of a tile
-  const int64_t row = std::max<int64_t>(1, int64_t{groups} * keys);
-  return static_cast<int32_t>(std::max(kRows, kFloats / row / kRows * kRows));
+  const int64_t row = std::max<int64_t>(1, int64_t{a.groups} * a.keys);
+  const int32_t most = static_cast<int32_t>(std::max(kRows, kFloats / row / kRows * kRows));
+  int32_t blocks = (a.queries + most - 1) / most;
+  if (workers == 1 || int64_t{a.batch} * blocks >= 8 * workers) return most;
+  while (int64_t{a.batch} * blocks % workers != 0) ++blocks;
+  return std::max(1, (a.queries + blocks - 1) / blocks);
 }
 
 Attention ReadAttention(Prepare& p, bool side_by_side, const Matrices& keys, const Matrices& values) {
@@ -127,7 +132,7 @@ Attention ReadAttention(Prepare& p, bool side_by_side, const Matrices& keys, con
     a.queries *= a.sharing;
     a.heads /= a.sharing;
   }
-  a.block = ChooseBlock(a.groups, a.keys);
+  a.block = ChooseBlock(a, p.workers());
   return a;
 }
 
@@ -152,18 +157,26 @@ Slot EmitRegroup(Prepare& p, const Attention& a, bool side_by_side, int32_t chan
   return to;
 }
 
-Slot EmitPack(Prepare& p, int input, const Matrices& m, bool values, const FloatProduct& product, size_t bytes) {
-  const Slot packed = p.Scratch(bytes * static_cast<size_t>(m.count));
-  p.Emit([=, in = p.in(input)](RunContext& run) noexcept {
-    run.Parallel(static_cast<int32_t>(m.count), int64_t{m.tokens} * m.channels, [&](Range range, int) {
+// Keys and values in the layout of the right sides of products.
+struct PackedOperands {
+  Slot keys, values;
+  size_t key_bytes, value_bytes;  // of a matrix
+};
+
+PackedOperands EmitPack(Prepare& p, const Matrices& keys, const Matrices& values, const FloatProduct& key_product,
+                        const FloatProduct& value_product) {
+  const size_t key_bytes = key_product.PackBytes(keys.channels, keys.tokens), value_bytes = value_product.PackBytes(values.tokens, values.channels);
+  const size_t count = static_cast<size_t>(keys.count);
+  const PackedOperands packed{p.Scratch(key_bytes * count), p.Scratch(value_bytes * count), key_bytes, value_bytes};
+  p.Emit([=, key = p.in(kKey), value = p.in(kValue)](RunContext& run) noexcept {
+    const int64_t cost = 2 * int64_t{keys.tokens} * (keys.channels + values.channels);
+    run.Parallel(static_cast<int32_t>(keys.count), cost, [&](Range range, int) {
       for (int64_t i = range.begin; i < range.end; ++i) {
-        const float* from = run.get<float>(in) + m.Offset(i);
-        std::byte* to = run.get<std::byte>(packed) + static_cast<size_t>(i) * bytes;
-        if (values) {
-          product.Pack(m.tokens, m.channels, {from, m.channel_stride, m.token_stride}, nullptr, to);
-        } else {
-          product.Pack(m.channels, m.tokens, {from, m.token_stride, m.channel_stride}, nullptr, to);
-        }
+        key_product.Pack(keys.channels, keys.tokens, {run.get<float>(key) + keys.Offset(i), keys.token_stride, keys.channel_stride}, nullptr,
+                         run.get<std::byte>(packed.keys) + static_cast<size_t>(i) * key_bytes);
+        value_product.Pack(values.tokens, values.channels,
+                           {run.get<float>(value) + values.Offset(i), values.channel_stride, values.token_stride}, nullptr,
+                           run.get<std::byte>(packed.values) + static_cast<size_t>(i) * value_bytes);
       }
     });
   });
@@ -229,9 +242,7 @@ void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const M
   if (a.queries <= kFewQueries) return EmitFewQueries(p, a, keys, values, queries, outputs);
   const ConvShape scoring = Groups(a.block, a.depth, a.keys, a.groups), mixing = Groups(a.block, a.keys, a.channels, a.groups);
   const FloatProduct key_product(p, scoring), value_product(p, mixing);
-  const size_t key_bytes = key_product.PackBytes(a.depth, a.keys), value_bytes = value_product.PackBytes(a.keys, a.channels);
-  const Slot packed_keys = EmitPack(p, kKey, keys, false, key_product, key_bytes),
-             packed_values = EmitPack(p, kValue, values, true, value_product, value_bytes);
+  const PackedOperands packed = EmitPack(p, keys, values, key_product, value_product);
   const WorkerScratch scratch(p, a.scores() * sizeof(float));
   const WorkerScratch rounding(p, std::max(key_product.ScratchBytes(scoring), value_product.ScratchBytes(mixing)));
   p.Emit([=, k = &p.kernels(), none = kernels::EpilogueF32{}, mask = a.has_mask ? p.in(kMask) : Slot{}](RunContext& run) noexcept {
@@ -242,11 +253,11 @@ void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const M
         const int32_t entry = i / a.blocks(), first = i % a.blocks() * a.block, count = std::min(a.block, a.queries - first);
         const ptrdiff_t row = static_cast<ptrdiff_t>(entry) * a.queries + first, matrix = static_cast<ptrdiff_t>(entry) * a.groups;
         key_product.Conv(scoring, run.get<float>(queries) + row * a.groups * a.depth,
-                         run.get<std::byte>(packed_keys) + static_cast<size_t>(matrix) * key_bytes, scores, none,
+                         run.get<std::byte>(packed.keys) + static_cast<size_t>(matrix) * packed.key_bytes, scores, none,
                          rounding.of(run, worker), {0, count});
         Normalise(a, *k, scores, run.get<float>(mask), entry, first, count);
         value_product.Conv(mixing, scores,
-                           run.get<std::byte>(packed_values) + static_cast<size_t>(matrix) * value_bytes,
+                           run.get<std::byte>(packed.values) + static_cast<size_t>(matrix) * packed.value_bytes,
                            run.get<float>(outputs) + row * a.groups * a.channels, none, rounding.of(run, worker), {0, count});
       }
     });
