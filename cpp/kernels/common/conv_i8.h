@@ -35,6 +35,7 @@ constexpr int32_t kMaxBlockRows = 512;
 // the zero points folded in, int32 sum[width] of (w - weight_zero_point), int8 weights [k group][width][kGroup].
 struct WeightHeader {
   int32_t weight_zero_point;
+  int32_t has_least;  // TileRun's, where kTellsLeast
 };
 
 struct PanelLayout {
@@ -55,7 +56,9 @@ struct Depth {
   int32_t segments, segment_k, segment_groups;
   explicit Depth(const ConvShape& s) {
     const int64_t line = static_cast<int64_t>(s.kernel_width) * s.in_channels, whole = (line + kDepthUnit - 1) / kDepthUnit * kDepthUnit;
-    const bool by_lines = 3 * whole <= 4 * line || whole <= 2 * kGroup;
+    // Zeros cost every panel, unless they are few or packed once.
+    constexpr bool few = kGroup < 8 || RowPacker<Activation>::kUsed;
+    const bool by_lines = 3 * whole <= 4 * line || (whole <= 2 * kGroup && (few || whole < 2 * line));
     segments = by_lines ? s.kernel_height : 1;
     segment_k = by_lines ? static_cast<int32_t>(line) : s.taps() * s.in_channels;
     segment_groups = (segment_k + kDepthUnit - 1) / kDepthUnit * (kDepthUnit / kGroup);
@@ -174,6 +177,12 @@ void PackChannel(const int8_t* weights, ptrdiff_t stride_k, const Depth& depth, 
   reinterpret_cast<int32_t*>(panel + layout.sums)[column] = centred;
 }
 
+int32_t HasLeast(const std::byte* from, const std::byte* end) {
+  uint8_t any = 0;
+  for (; from != end; ++from) any |= *from == std::byte{0x80} ? 1 : 0;
+  return any;
+}
+
 void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
           int32_t weight_zero_point, std::byte* packed) {
   const Depth depth(s);
@@ -182,6 +191,10 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
   const WeightOffsets offsets = ChooseOffsets(s, weights, flip_weights, weight_zero_point);
   reinterpret_cast<WeightHeader*>(packed)->weight_zero_point = offsets.weight_zero_point;
   std::byte* panel = packed + 64;
+  const auto tell_least = [&](const PanelLayout& layout) {
+    int32_t& has_least = reinterpret_cast<WeightHeader*>(packed)->has_least;
+    if (kTellsLeast<Activation> && has_least == 0) has_least = HasLeast(panel + layout.weights, panel + layout.bytes);
+  };
   for (int32_t first = 0; first < n; first += kPanel) {
     const PanelLayout layout(depth.groups(), n - first);
     const int32_t channels = n - first < layout.width ? n - first : layout.width;
@@ -190,6 +203,7 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
       const WeightView<int8_t> view{weights.data + first * weights.stride_n, weights.stride_n, weights.stride_k};
       PackGroups(view, depth, offsets.subtracted, channels, layout, reinterpret_cast<uint8_t*>(panel + layout.weights), sums);
       PackBiases(depth.segment_k, offsets, bias == nullptr ? nullptr : bias + first, input_zero_point, channels, sums, layout, panel);
+      tell_least(layout);
       panel += layout.bytes;
       continue;
     }
@@ -197,6 +211,7 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
       PackChannel(weights.data + (first + i) * weights.stride_n, weights.stride_k, depth, offsets, bias != nullptr ? bias[first + i] : 0,
                   input_zero_point, layout, i, panel);
     }
+    tell_least(layout);
     panel += layout.bytes;
   }
 }
@@ -355,11 +370,10 @@ SIGRUN_INLINE void NextPixel(const ConvShape& s, OutputPixel* p) {
   ++p->batch;
 }
 
-// One line of taps of one output pixel; `line` is the group's channel 0 of the input line.
-SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, int32_t origin, uint8_t mask, int32_t zero_point,
-                                     Activation* dst) {
+// One line of taps of one output pixel, of which those `inside` are in the image; `line` is the group's channel 0 of the input line.
+SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, int32_t origin, Range inside, uint8_t mask,
+                                     int32_t zero_point, Activation* dst) {
   const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
-  const Range inside = TapsInside(origin, s.dilation_w, s.kernel_width, s.in_width);
   dst = FillActivations(dst, static_cast<ptrdiff_t>(inside.begin) * s.in_channels, zero_point);
   const uint8_t* src = line + (origin + static_cast<ptrdiff_t>(inside.begin) * s.dilation_w) * depth;
   if (s.dilation_w == 1 && s.groups == 1) {
@@ -381,12 +395,14 @@ void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t 
     while (dst < end) *dst++ = 0;
     end += depth.segment_groups * kGroup;
   };
+  const int32_t origin = p.x * s.stride_w - s.pad_left;
+  const Range inside = TapsInside(origin, s.dilation_w, s.kernel_width, s.in_width);
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
     const int64_t y = static_cast<int64_t>(p.y) * s.stride_h - s.pad_top + static_cast<int64_t>(ky) * s.dilation_h;
     if (y < 0 || y >= s.in_height) {
       dst = FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width) * s.in_channels, zero_point);
     } else {
-      dst = GatherLine(s, image + y * line_bytes, p.x * s.stride_w - s.pad_left, source.mask, zero_point, dst);
+      dst = GatherLine(s, image + y * line_bytes, origin, inside, source.mask, zero_point, dst);
     }
     if (by_lines) complete();
   }
@@ -402,6 +418,7 @@ struct Block {
   int32_t line_rows, offset;
   int32_t k_groups, segments;
   ptrdiff_t segment_step;
+  bool has_least = false;
 };
 
 void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
@@ -509,6 +526,7 @@ SIGRUN_INLINE void ForTiles(const Block& block, F f) {
   run.k_groups = block.k_groups;
   run.segments = block.segments;
   run.segment_step = block.segment_step;
+  run.has_least = block.has_least;
   const uint8_t* line = block.data;
   int32_t x = block.offset;
   for (int32_t first = 0; first < block.rows; line += block.line_step, x = 0) {
@@ -580,6 +598,7 @@ void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::by
   run.k_groups = block.k_groups;
   run.segments = block.segments;
   run.segment_step = block.segment_step;
+  run.has_least = block.has_least;
   for (int32_t n = 0; n < s.out_channels; n += kMost) {
     const int32_t end = s.out_channels - n < kMost ? s.out_channels : n + kMost;
     for (int32_t at = n; at < end; at += kPanel) {
@@ -643,7 +662,8 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
 // epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile, unless epilogue.EndsInTile(row, run) says that the tile
 // makes them bytes.
 template <class Epilogue>
-void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
+void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
+  block.has_least = reinterpret_cast<const WeightHeader*>(weights)->has_least != 0;
   static_assert(kPanelVectors <= kMostVectors);
   alignas(64) int32_t sums[kMostRows * kPanel];
   const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;

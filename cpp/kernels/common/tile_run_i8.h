@@ -18,6 +18,7 @@ struct TileRun {
   const int32_t* bias;
   int32_t k_groups;
   int32_t segments = 1;
+  bool has_least = false;  // a weight is -128, where kTellsLeast
   ptrdiff_t segment_step = 0;
   /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
   const int8_t* ahead = nullptr;
@@ -28,6 +29,10 @@ struct TileRun {
   const int8_t* residual = nullptr;  // what `end` adds to the bytes, laid out as `out`
   const FloatEnd* float_end = nullptr;  // the same for floats
 };
+
+/// Whether a tier's dot_i8.h asks for TileRun's has_least.
+template <class Activation>
+constexpr bool kTellsLeast = false;
 
 /// Where a tier's tiles read rows faster in an order of its own, its dot_i8.h says so for its Activation: Pack(run, rows, to) packs the rows of
 /// a tile and returns what is behind them, Run(run, rows, count, sums) multiplies `count` such tiles that follow each other, as Tile does.

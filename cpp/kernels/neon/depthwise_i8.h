@@ -163,6 +163,9 @@ void PairPixels3x3(const PairBlock& block, const uint8_t* const (&lines)[3], con
   for (int i = 0; i < 9; ++i) w[i] = vld1q_s8(b.weights + i * kPairChannels);
   const uint8_t *p0 = lines[0], *p1 = lines[1], *p2 = lines[2];
   for (; count > 0; --count, p0 += moves[0], p1 += moves[1], p2 += moves[2], out += out_step) {
+    // Else the compiler keeps the lower halves of the weights as well.
+    SIGRUN_UNROLL
+    for (int i = 0; i < 9; ++i) asm("" : "+w"(w[i]));
     PairSums sums = b.bias;
     AddPair(sums, LoadTap<kFlip>(p0, b.flip_in), w[0], LoadTap<kFlip>(p0 + steps[0], b.flip_in), w[1]);
     AddPair(sums, LoadTap<kFlip>(p0 + 2 * steps[0], b.flip_in), w[2], LoadTap<kFlip>(p1, b.flip_in), w[3]);
@@ -232,6 +235,96 @@ void PairLine3x3(PairTask& t, const uint8_t* image, int32_t origin_y, Range whol
   }
 }
 
+// The lines of a row of windows at channel 0 of the image's first column.
+struct WindowLines {
+  const uint8_t* line[5];
+  ptrdiff_t move[5];  // between columns
+  WindowLines(const PairTask& t, const uint8_t* image, int32_t top) {
+    const ConvShape& s = t.shape;
+    for (int32_t i = 0; i < s.kernel_height; ++i) {
+      const int64_t y = top + static_cast<int64_t>(i) * s.dilation_h;
+      const bool inside = y >= 0 && y < s.in_height;
+      line[i] = inside ? image + static_cast<ptrdiff_t>(y) * s.in_width * s.out_channels : t.zeros;
+      move[i] = inside ? s.out_channels : 0;
+    }
+  }
+};
+
+// Where much is padding, or windows are large, the lines of a block are copied and completed first: no pixel is special then, and taps that
+// lie side by side are loaded together.
+constexpr int32_t kCopiedColumns = 32;
+struct CopiedLines {
+  alignas(64) int8_t line[5][kCopiedColumns][kPairChannels];
+};
+SIGRUN_INLINE bool CopiesLines(const ConvShape& s) {
+  const bool small = s.kernel_width == 3 && s.out_width <= 16;
+  return s.kernel_height == s.kernel_width && (small || s.kernel_width == 5) && s.dilation_w == 1 && s.stride_w <= 2;
+}
+
+/// Input columns [first, first + count) of the block of channels from `channel` on.
+template <int kSize, bool kFlip>
+void CopyColumns(const WindowLines& from, ptrdiff_t channel, int32_t width, int32_t first, int32_t count, int8x16_t zeros, uint8x16_t flip,
+                 CopiedLines* to) {
+  int32_t i = 0;
+  const auto fill = [&](int32_t end) {
+    for (; i < end; ++i) {
+      for (int r = 0; r < kSize; ++r) vst1q_s8(to->line[r][i], zeros);
+    }
+  };
+  const int32_t begin = first < 0 ? -first : 0, end = width - first < count ? width - first : count;
+  fill(begin < count ? begin : count);
+  const uint8_t* p[kSize];
+  for (int r = 0; r < kSize; ++r) p[r] = from.line[r] + (first + i) * from.move[r] + channel;
+  for (; i < end; ++i) {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kSize; ++r, p[r - 1] += from.move[r - 1]) vst1q_s8(to->line[r][i], LoadTap<kFlip>(p[r], flip));
+  }
+  fill(count);
+}
+
+template <int kSize, PairEnd kEnd>
+void CopiedPixels(const PairBlock& block, const CopiedLines& lines, int32_t stride, int32_t count, uint8_t* out, ptrdiff_t out_step) {
+  constexpr ptrdiff_t kLine = kCopiedColumns * kPairChannels;
+  const PairBlock b = block;
+  const int8_t* p = lines.line[0][0];
+  const auto tap = [](const int8_t* from, int y, int x) SIGRUN_INLINE_LAMBDA { return vld1q_s8(from + y * kLine + x * kPairChannels); };
+  const auto weight = [&](int y, int x) SIGRUN_INLINE_LAMBDA { return vld1q_s8(b.weights + (y * kSize + x) * kPairChannels); };
+  for (; count > 0; --count, p += stride * kPairChannels, out += out_step) {
+    PairSums sums = b.bias;
+    SIGRUN_UNROLL
+    for (int y = 0; y < kSize; ++y) {
+      SIGRUN_UNROLL
+      for (int x = 0; x + 1 < kSize; x += 2) AddPair(sums, tap(p, y, x), weight(y, x), tap(p, y, x + 1), weight(y, x + 1));
+    }
+    constexpr int kLast = kSize - 1;
+    SIGRUN_UNROLL
+    for (int y = 0; y + 1 < kSize; y += 2) AddPair(sums, tap(p, y, kLast), weight(y, kLast), tap(p, y + 1, kLast), weight(y + 1, kLast));
+    AddLast(sums, tap(p, kLast, kLast), weight(kLast, kLast));
+    StorePairs<kEnd>(b, sums, out);
+  }
+}
+
+template <int kSize, bool kFlip>
+void CopiedLine(PairTask& t, const WindowLines& from, uint8_t* out) {
+  const ConvShape& s = t.shape;
+  const ptrdiff_t channels = s.out_channels;
+  const int8x16_t zeros = LoadTap<kFlip>(t.zeros, t.block.flip_in);
+  const int32_t most = (kCopiedColumns - kSize) / s.stride_w + 1;
+  CopiedLines lines;
+  for (int32_t i = 0; i < t.layout.count; ++i) {
+    const int32_t channel = t.LoadBlock(i);
+    const auto run = t.block.end == PairEnd::kShortAboveZero ? CopiedPixels<kSize, PairEnd::kShortAboveZero>
+                     : t.block.end == PairEnd::kShort        ? CopiedPixels<kSize, PairEnd::kShort>
+                                                             : CopiedPixels<kSize, PairEnd::kAny>;
+    for (int32_t x = 0; x < s.out_width; x += most) {
+      const int32_t count = s.out_width - x < most ? s.out_width - x : most;
+      CopyColumns<kSize, kFlip>(from, channel, s.in_width, x * s.stride_w - s.pad_left, (count - 1) * s.stride_w + kSize, zeros,
+                                t.block.flip_in, &lines);
+      run(t.block, lines, s.stride_w, count, out + x * channels + channel, channels);
+    }
+  }
+}
+
 void PlaceTaps(const ConvShape& s, const uint8_t* image, const uint8_t* zeros, int32_t origin_y, int32_t origin_x, const uint8_t** taps) {
   const ptrdiff_t channels = s.in_channels;
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
@@ -250,11 +343,17 @@ void PairLines(PairTask& t, const uint8_t* input, uint8_t* out, Range lines) {
   const ConvShape& s = t.shape;
   const uint8_t* taps[kMaxTaps];
   const Range inside = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
+  const bool copies = CopiesLines(s);
   const bool is_3x3 = s.kernel_height == 3 && s.kernel_width == 3 && inside.begin < inside.end;
   const ptrdiff_t channels = s.out_channels, image_bytes = static_cast<ptrdiff_t>(s.in_height) * s.in_width * channels;
   for (int32_t line = lines.begin; line < lines.end; ++line, out += s.out_width * channels) {
     const uint8_t* image = input + line / s.out_height * image_bytes;
     const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top;
+    if (copies) {
+      const WindowLines from(t, image, origin_y);
+      s.kernel_width == 3 ? CopiedLine<3, kFlip>(t, from, out) : CopiedLine<5, kFlip>(t, from, out);
+      continue;
+    }
     if (is_3x3) PairLine3x3<kFlip>(t, image, origin_y, inside, out);
     for (int32_t x = 0; x < s.out_width; ++x) {
       if (is_3x3 && x == inside.begin) x = inside.end;

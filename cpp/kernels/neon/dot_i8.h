@@ -10,63 +10,138 @@
 #include "kernels/neon/simd_i8.h"
 #include "kernels/neon/tile_end.h"
 
-// One k at a time: int16 activations by lane times 8 widened weights, smlal into int32.
+// Products of 16 k in two registers of int16 that are summed by pairs into int32: two products fit int16 if no weight is -128, which the
+// packed weights tell. A tile is two rows by eight channels, each of their sums in four parts; taller ones are several of these.
 namespace sigrun::kernels {
 namespace {
 
-using Activation = int16_t;
-constexpr int kGroup = 1;
+using Activation = int8_t;
+constexpr int kGroup = 8;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
 constexpr bool kTilesEndInFloats = false;
+template <>
+constexpr bool kTellsLeast<Activation> = true;
 
-template <int kLane>
-SIGRUN_INLINE I32 MultiplyLane(I32 acc, int16x8_t a, int16x8_t w) {
-  return {vmlal_laneq_s16(acc.lo, vget_low_s16(w), a, kLane), vmlal_high_laneq_s16(acc.hi, w, a, kLane)};
+// Four channels of a row: [group][two channels] weights, activations of both groups in both halves.
+template <bool kFits, bool kFirst>
+SIGRUN_INLINE void FourChannels(int32x4_t* acc, const int8x16_t (&w)[2][2], int8x16_t a0, int8x16_t a1) {
+  int16x8_t x[4];
+  SIGRUN_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    x[2 * i] = vmull_s8(vget_low_s8(w[0][i]), vget_low_s8(a0));
+    x[2 * i + 1] = vmull_high_s8(w[0][i], a0);
+  }
+  if (!kFits) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < 4; ++i) acc[i] = kFirst ? vpaddlq_s16(x[i]) : vpadalq_s16(acc[i], x[i]);
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    x[2 * i] = kFits ? vmlal_s8(x[2 * i], vget_low_s8(w[1][i]), vget_low_s8(a1)) : vmull_s8(vget_low_s8(w[1][i]), vget_low_s8(a1));
+    x[2 * i + 1] = kFits ? vmlal_high_s8(x[2 * i + 1], w[1][i], a1) : vmull_high_s8(w[1][i], a1);
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < 4; ++i) acc[i] = kFirst && kFits ? vpaddlq_s16(x[i]) : vpadalq_s16(acc[i], x[i]);
 }
 
-template <int kRows, int kLane>
-SIGRUN_INLINE void EightSteps(I32 (&acc)[kRows], const int16x8_t (&a)[kRows], const int8_t* weights) {
-  const int8x16_t two = vld1q_s8(weights + kLane * kLanes);
-  const int16x8_t w0 = vmovl_s8(vget_low_s8(two)), w1 = vmovl_high_s8(two);
+SIGRUN_INLINE int8x16_t LoadTwice(const uint8_t* a) { return vreinterpretq_s8_s64(vld1q_dup_s64(reinterpret_cast<const int64_t*>(a))); }
+
+template <int kRows, bool kFits, bool kFirst>
+SIGRUN_INLINE void TwoGroups(const uint8_t* (&a)[kRows], const int8_t* weights, int32x4_t (&acc)[kRows][kLanes]) {
+  int8x16_t a0[kRows], a1[kRows];
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) acc[r] = MultiplyLane<kLane>(acc[r], a[r], w0);
+  for (int r = 0; r < kRows; ++r) {
+    a0[r] = LoadTwice(a[r]);
+    a[r] = Step(a[r], kGroup);
+    a1[r] = LoadTwice(a[r]);
+    a[r] = Step(a[r], kGroup);
+  }
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) acc[r] = MultiplyLane<kLane + 1>(acc[r], a[r], w1);
-  if constexpr (kLane < 6) EightSteps<kRows, kLane + 2>(acc, a, weights);
+  for (int n = 0; n < kLanes; n += 4) {
+    const int8_t *first = weights + n * kGroup, *second = first + kLanes * kGroup;
+    const int8x16_t w[2][2] = {{vld1q_s8(first), vld1q_s8(first + 16)}, {vld1q_s8(second), vld1q_s8(second + 16)}};
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) FourChannels<kFits, kFirst>(acc[r] + n, w, a0[r], a1[r]);
+  }
+}
+template <int kRows>
+SIGRUN_INLINE void LastGroup(const uint8_t* (&a)[kRows], const int8_t* weights, int32x4_t (&acc)[kRows][kLanes]) {
+  SIGRUN_UNROLL
+  for (int n = 0; n < kLanes; n += 2, weights += 2 * kGroup) {
+    const int8x16_t w = vld1q_s8(weights);
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const int8x16_t x = LoadTwice(a[r]);
+      acc[r][n] = vpadalq_s16(acc[r][n], vmull_s8(vget_low_s8(w), vget_low_s8(x)));
+      acc[r][n + 1] = vpadalq_s16(acc[r][n + 1], vmull_high_s8(w, x));
+    }
+  }
+}
+
+// The sums of kRows rows from `line` on.
+template <int kRows, bool kFits>
+SIGRUN_INLINE void SumRows(const TileRun& run, const uint8_t* line, int32_t* sums) {
+  const int8_t* weights = run.weights;
+  const uint8_t* a[kRows];
+  int32x4_t acc[kRows][kLanes];
+  const auto begin_line = [&]() __attribute__((always_inline)) {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) a[r] = line + r * run.a_stride;
+  };
+  begin_line();
+  int32_t left = run.k_groups / 2;
+  if (left > 0) {
+    TwoGroups<kRows, kFits, true>(a, weights, acc);
+    weights += 2 * kLanes * kGroup;
+    --left;
+  } else {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      SIGRUN_UNROLL
+      for (int n = 0; n < kLanes; ++n) acc[r][n] = vdupq_n_s32(0);
+    }
+  }
+  for (int32_t segment = 0;;) {
+    if (left > 0) {
+      do {
+        TwoGroups<kRows, kFits, false>(a, weights, acc);
+        weights += 2 * kLanes * kGroup;
+      } while (--left > 0);
+    }
+    if (run.k_groups % 2 != 0) {
+      LastGroup<kRows>(a, weights, acc);
+      weights += kLanes * kGroup;
+    }
+    if (++segment == run.segments) break;
+    line += run.segment_step;
+    begin_line();
+    left = run.k_groups / 2;
+  }
+  const I32 bias = Load(run.bias);
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const int32x4_t* x = acc[r];
+    const int32x4_t lo = vpaddq_s32(vpaddq_s32(x[0], x[1]), vpaddq_s32(x[2], x[3]));
+    const int32x4_t hi = vpaddq_s32(vpaddq_s32(x[4], x[5]), vpaddq_s32(x[6], x[7]));
+    Store(sums + r * kLanes, I32{lo, hi} + bias);
+  }
+}
+template <bool kFits>
+void SumTile(const TileRun& run, int32_t rows, int32_t* sums) {
+  const uint8_t* a = run.a;
+  for (; rows >= 2; rows -= 2, a += 2 * run.a_stride, sums += 2 * kLanes) SumRows<2, kFits>(run, a, sums);
+  if (rows > 0) SumRows<1, kFits>(run, a, sums);
 }
 
 template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {
-  const ptrdiff_t a_stride = run.a_stride;
-  const int8_t* weights = run.weights;
-  I32 acc[kRows];
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) acc[r] = Load(run.bias);
-  const uint8_t* line = run.a;
-  for (int32_t segment = 0; segment < run.segments; ++segment, line += run.segment_step) {
-    const uint8_t* a = line;
-    int32_t k = 0;
-    for (; k + 8 <= run.k_groups; k += 8, a += 8 * sizeof(Activation), weights += 8 * kLanes) {
-      int16x8_t x[kRows];
-      SIGRUN_UNROLL
-      for (int r = 0; r < kRows; ++r) x[r] = vld1q_s16(reinterpret_cast<const int16_t*>(a + r * a_stride));
-      EightSteps<kRows, 0>(acc, x, weights);
-    }
-    for (; k < run.k_groups; ++k, a += sizeof(Activation), weights += kLanes) {
-      const int16x8_t w = vmovl_s8(vld1_s8(weights));
-      SIGRUN_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        acc[r] = MultiplyLane<0>(acc[r], vld1q_dup_s16(reinterpret_cast<const int16_t*>(a + r * a_stride)), w);
-      }
-    }
-  }
-  if (run.end != nullptr) {
-    return StoreEnds<kRows>(
-        run, [&](int r) __attribute__((always_inline)) { return acc[r]; });
-  }
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, acc[r]);
+  int32_t own[kRows * kLanes];
+  int32_t* const to = run.end != nullptr ? own : sums;
+  run.has_least ? SumTile<false>(run, kRows, to) : SumTile<true>(run, kRows, to);
+  if (run.end == nullptr) return;
+  StoreEnds<kRows>(
+      run, [&](int r) __attribute__((always_inline)) { return Load(own + r * kLanes); });
 }
 
 }  // namespace

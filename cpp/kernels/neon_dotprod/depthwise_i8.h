@@ -66,12 +66,6 @@ SIGRUN_INLINE int8x16x4_t Interleave(int8x16_t a, int8x16_t b, int8x16_t c, int8
            vreinterpretq_s8_s16(vzip1q_s16(ab1, cd1)), vreinterpretq_s8_s16(vzip2q_s16(ab1, cd1))}};
 }
 
-// The lines of a row of windows at channel 0 of the image's first column.
-struct QuadLines {
-  const uint8_t* line[5];
-  ptrdiff_t move[5];  // between columns
-};
-
 struct Columns {
   alignas(64) int8_t quads[kMostColumns * kQuadBytes];
   alignas(64) int8_t fifth[(kMostColumns + 3) * kPairChannels];  // the fifth line as it is, three columns longer,
@@ -80,7 +74,7 @@ struct Columns {
 
 /// Input columns [first, first + count) of the block of channels from `channel` on.
 template <int kSize, bool kFlip>
-void InterleaveColumns(const QuadLines& from, ptrdiff_t channel, int32_t width, int32_t first, int32_t count, int8x16_t zeros,
+void InterleaveColumns(const WindowLines& from, ptrdiff_t channel, int32_t width, int32_t first, int32_t count, int8x16_t zeros,
                        uint8x16_t flip, Columns* to) {
   int32_t i = 0;
   const auto fill = [&](int32_t end) {
@@ -147,7 +141,7 @@ void QuadPixels(const PairBlock& block, const Columns& columns, int32_t stride, 
 }
 
 template <int kSize, bool kFlip>
-void QuadLine(PairTask& t, const QuadLines& from, uint8_t* out) {
+void QuadLine(PairTask& t, const WindowLines& from, uint8_t* out) {
   const ConvShape& s = t.shape;
   const ptrdiff_t channels = s.out_channels;
   const int8x16_t zeros = LoadTap<kFlip>(t.zeros, t.block.flip_in);
@@ -171,17 +165,10 @@ void QuadLine(PairTask& t, const QuadLines& from, uint8_t* out) {
 template <int kSize, bool kFlip>
 void RunQuads(PairTask& t, const uint8_t* input, uint8_t* out, Range lines) {
   const ConvShape& s = t.shape;
-  const ptrdiff_t channels = s.out_channels, line_bytes = s.in_width * channels;
+  const ptrdiff_t channels = s.out_channels, image_bytes = static_cast<ptrdiff_t>(s.in_height) * s.in_width * channels;
   for (int32_t line = lines.begin; line < lines.end; ++line, out += s.out_width * channels) {
-    const uint8_t* image = input + line / s.out_height * (s.in_height * line_bytes);
-    const int32_t top = line % s.out_height * s.stride_h - s.pad_top;
-    QuadLines from;
-    for (int32_t i = 0; i < kSize; ++i) {
-      const int64_t y = top + static_cast<int64_t>(i) * s.dilation_h;
-      const bool inside = y >= 0 && y < s.in_height;
-      from.line[i] = inside ? image + static_cast<ptrdiff_t>(y) * line_bytes : t.zeros;
-      from.move[i] = inside ? channels : 0;
-    }
+    const uint8_t* image = input + line / s.out_height * image_bytes;
+    const WindowLines from(t, image, line % s.out_height * s.stride_h - s.pad_top);
     QuadLine<kSize, kFlip>(t, from, out);
   }
 }

@@ -151,7 +151,7 @@ std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, c
   const ConvShape s = geometry.Shape();
   const size_t k = static_cast<size_t>(s.taps()) * s.in_channels, n = static_cast<size_t>(s.out_channels);
   const auto input = RandomInts<uint8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
-  const auto weights = RandomInts<int8_t>(k * n * s.groups, 2);
+  const auto weights = RandomInts<int8_t>(k * n * s.groups, 2, mode.narrow_weights ? -127 : -128, 127);
   const auto bias = mode.wide_bias ? RandomInts<int32_t>(n * s.groups, 3) : RandomInts<int32_t>(n * s.groups, 3, -20000, 20000);
   const size_t group_bytes = kernels.pack_i8_bytes(s);
   EXPECT_EQ(kernels.tier == std::string("scalar") ? 0 : group_bytes % 64, 0u);
@@ -182,7 +182,8 @@ std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, c
 
 TEST(ConvI8, EveryTierEqualsScalar) {
   for (const Geometry& g : ConvGeometries()) {
-    for (const Mode& mode : Modes()) {
+    for (Mode mode : Modes()) {
+      mode.narrow_weights = mode.weight_zero_point == 0;
       const auto expected = RunConv(Scalar(), g, mode, true);
       for (const Kernels* tier : TiersToTest()) {
         ASSERT_EQ(RunConv(*tier, g, mode, true), expected) << Describe(g, *tier);
