@@ -637,7 +637,7 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
       for (int32_t i = 0; i < count;) {
         const PackedTile& tile = tiles[i];
         run.a = tile.data;
-        const bool ends = epilogue.EndsInTile(block.first + tile.first, &run);
+        const bool ends = epilogue.EndsInTile(block.first + tile.first, layout.width, &run);
         const int32_t length = ends && tile.full > 0 ? tile.full : 1;
         Packer::Run(run, tile.rows, length, sums);
         if (!ends) epilogue.Tile(block.first + tile.first, tile.rows, layout.width, sums);
