@@ -298,7 +298,7 @@ struct PackedTiles {
   size_t bytes = 0;
   explicit PackedTiles(const ConvShape& s) {
     // What packing saves is some loads of every panel.
-    if (!RowPacker<Activation>::kUsed || s.out_channels < 3 * kPanel || s.rows() <= kMostRows / 2) return;
+    if (!RowPacker<Activation>::kUsed || s.out_channels < 2 * kPanel || s.rows() <= kMostRows / 2) return;
     const size_t tile = static_cast<size_t>(kMostRows * kGroup) * Depth(s).groups() * sizeof(Activation), fit = kBlockBytes / tile;
     most = fit < 1 ? 1 : fit > kMostPackedTiles ? kMostPackedTiles : static_cast<int32_t>(fit);
     bytes = static_cast<size_t>(most) * tile;
@@ -638,7 +638,8 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
         const PackedTile& tile = tiles[i];
         run.a = tile.data;
         const bool ends = epilogue.EndsInTile(block.first + tile.first, layout.width, &run);
-        const int32_t length = ends && tile.full > 0 ? tile.full : 1;
+        const bool whole = tile.full > 0 && (run.end != nullptr || (ends && run.float_end->continues));
+        const int32_t length = whole ? tile.full : 1;
         Packer::Run(run, tile.rows, length, sums);
         if (!ends) epilogue.Tile(block.first + tile.first, tile.rows, layout.width, sums);
         i += length;
@@ -893,6 +894,7 @@ struct FloatEpilogue {
     const int32_t own = source.per_batch ? 0 : row;
     const ptrdiff_t at = row * output_stride + channel;
     end.row_scale = row_scale + own;
+    end.continues = source.row_zero_point != nullptr;
     end.row_zero_point = source.row_zero_point == nullptr ? no_zero_points : source.row_zero_point + own;
     end.out = output + at;
     end.residual = residual == nullptr ? nullptr : residual + at;

@@ -40,6 +40,7 @@ struct FloatEnd {
   const int32_t* row_zero_point;
   float* out;
   const float* residual;  // or null
+  bool continues;         // what belongs to the next tile lies behind it
 };
 
 // Tiers whose Rescaled saturates to 16 bits have Lanes for these.

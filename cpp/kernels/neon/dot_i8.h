@@ -19,7 +19,6 @@ using Activation = int8_t;
 constexpr int kGroup = 8;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
-constexpr bool kTilesEndInFloats = false;
 template <>
 constexpr bool kTellsLeast<Activation> = true;
 
@@ -136,12 +135,13 @@ void SumTile(const TileRun& run, int32_t rows, int32_t* sums) {
 
 template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {
+  const bool ends = run.end != nullptr || run.float_end != nullptr;
   int32_t own[kRows * kLanes];
-  int32_t* const to = run.end != nullptr ? own : sums;
+  int32_t* const to = ends ? own : sums;
   run.has_least ? SumTile<false>(run, kRows, to) : SumTile<true>(run, kRows, to);
-  if (run.end == nullptr) return;
-  StoreEnds<kRows>(
-      run, [&](int r) __attribute__((always_inline)) { return Load(own + r * kLanes); });
+  if (ends)
+    EndTile<kRows>(
+        run, sums, [&](int r) __attribute__((always_inline)) { return Load(own + r * kLanes); });
 }
 
 }  // namespace

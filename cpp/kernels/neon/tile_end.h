@@ -53,5 +53,56 @@ SIGRUN_INLINE void StoreEnds(const TileRun& run, const Sum& sum) {
   }
 }
 
+constexpr bool kTilesEndInFloats = true;
+
+/// The rows of a tile as floats.
+template <bool kSimple, int kRows, class Sum>
+SIGRUN_INLINE void StoreFloats(const FloatEnd& end, const Sum& sum) {
+  const I32 weight_sums = Load(end.weight_sums);
+  const F32 scales = Load(end.scale), addends = Load(end.addend), min = Set1(end.clamp.min), max = Set1(end.clamp.max);
+  const int32_t* zero_point = end.row_zero_point;
+  const float *row_scale = end.row_scale, *residual = end.residual;
+  float* out = end.out;
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r, out += end.stride, zero_point += end.row_step, row_scale += end.row_step) {
+    const I32 x = sum(r);
+    const int32x4_t offset = vld1q_dup_s32(zero_point);
+    const I32 centred{vmlsq_s32(x.lo, offset, weight_sums.lo), vmlsq_s32(x.hi, offset, weight_sums.hi)};
+    F32 y = ToFloat(centred) * (Set1(*row_scale) * scales) + addends;
+    if (!kSimple && residual != nullptr) y = y + Load(residual + r * end.stride);
+    if (!kSimple) y = Min(max, Max(min, y));
+    Store(out, y);
+  }
+}
+
+/// Stores a tile as what `run` wants of it.
+template <int kRows, class Sum>
+SIGRUN_INLINE void EndTile(const TileRun& run, int32_t* sums, const Sum& sum) {
+  if (run.end != nullptr) return StoreEnds<kRows>(run, sum);
+  if (run.float_end != nullptr) {
+    const bool simple = !run.float_end->clamps && run.float_end->residual == nullptr;
+    return simple ? StoreFloats<true, kRows>(*run.float_end, sum) : StoreFloats<false, kRows>(*run.float_end, sum);
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, sum(r));
+}
+
+/// What follows a tile of kRows rows.
+template <int kRows>
+SIGRUN_INLINE void NextEnd(TileRun* run, FloatEnd* float_end) {
+  if (run->end != nullptr) {
+    run->out += kRows * run->end->out_stride;
+    if (run->residual != nullptr) run->residual += kRows * run->end->out_stride;
+    return;
+  }
+  if (run->float_end != float_end) *float_end = *run->float_end;
+  run->float_end = float_end;
+  const ptrdiff_t rows = static_cast<ptrdiff_t>(kRows) * float_end->row_step;
+  float_end->row_scale += rows;
+  float_end->row_zero_point += rows;
+  float_end->out += kRows * float_end->stride;
+  if (float_end->residual != nullptr) float_end->residual += kRows * float_end->stride;
+}
+
 }  // namespace
 }  // namespace sigrun::kernels

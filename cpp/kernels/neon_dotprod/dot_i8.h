@@ -19,7 +19,6 @@ using Activation = int8_t;
 constexpr int kGroup = 4;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
-constexpr bool kTilesEndInFloats = false;
 
 template <int kLane>
 SIGRUN_INLINE I32 DotLane(I32 acc, int8x16_t a, int8x16_t w0, int8x16_t w1) {
@@ -34,16 +33,6 @@ SIGRUN_INLINE void TwoSteps(I32 (&acc)[kRows], const int8x16_t (&a)[kRows], cons
   for (int r = 0; r < kRows; ++r) acc[r] = DotLane<kLane>(acc[r], a[r], w.val[0], w.val[1]);
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) acc[r] = DotLane<kLane + 1>(acc[r], a[r], w.val[2], w.val[3]);
-}
-
-template <int kRows>
-SIGRUN_INLINE void EndTile(const TileRun& run, const I32 (&acc)[kRows], int32_t* sums) {
-  if (run.end != nullptr) {
-    return StoreEnds<kRows>(
-        run, [&](int r) __attribute__((always_inline)) { return acc[r]; });
-  }
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, acc[r]);
 }
 
 template <int kRows, int kVectors>
@@ -80,7 +69,8 @@ void Tile(const TileRun& run, int32_t* sums) {
       }
     }
   }
-  EndTile(run, acc, sums);
+  EndTile<kRows>(
+      run, sums, [&](int r) __attribute__((always_inline)) { return acc[r]; });
 }
 
 // Packed rows: a group of four rows is a register. Four groups of the first four rows, then of the others; what is less than four groups
@@ -94,6 +84,7 @@ SIGRUN_INLINE void PackedStep(I32 (&acc)[kRows], const int8x16_t* halves, int8x1
 template <int kRows>
 void RunPackedTiles(TileRun run, int32_t count, int32_t* sums) {
   constexpr int kHalves = (kRows + 3) / 4;
+  FloatEnd float_end;
   const int8_t* a = reinterpret_cast<const int8_t*>(run.a);
   for (; count > 0; --count) {
     const int8_t* weights = run.weights;
@@ -123,10 +114,10 @@ void RunPackedTiles(TileRun run, int32_t count, int32_t* sums) {
         PackedStep<kRows>(acc, halves, vld1q_s8(weights), vld1q_s8(weights + 16));
       }
     }
-    EndTile(run, acc, sums);
+    EndTile<kRows>(
+        run, sums, [&](int r) __attribute__((always_inline)) { return acc[r]; });
     if (count == 1) return;
-    run.out += kRows * run.end->out_stride;
-    if (run.residual != nullptr) run.residual += kRows * run.end->out_stride;
+    NextEnd<kRows>(&run, &float_end);
   }
 }
 

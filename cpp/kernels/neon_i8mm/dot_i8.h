@@ -20,7 +20,6 @@ using Activation = int8_t;
 constexpr int kGroup = 8;
 constexpr int kPanelVectors = 1;
 constexpr int kTileRows = 8;
-constexpr bool kTilesEndInFloats = false;
 
 // Sums of pairs of rows: [pair][two channels], each of both rows.
 template <int kRows>
@@ -39,15 +38,15 @@ SIGRUN_INLINE void BeginTile(const int32_t* bias, PairSums<kRows>& acc) {
 }
 
 template <int kRows>
-SIGRUN_INLINE void EndTile(const TileRun& run, const PairSums<kRows>& acc, int32_t* sums) {
+SIGRUN_INLINE void EndPairs(const TileRun& run, const PairSums<kRows>& acc, int32_t* sums) {
   const auto half = [&](int r, int n) __attribute__((always_inline)) {
     const int64x2_t first = vreinterpretq_s64_s32(acc[r / 2][n]), second = vreinterpretq_s64_s32(acc[r / 2][n + 1]);
     return vreinterpretq_s32_s64(r % 2 == 0 ? vzip1q_s64(first, second) : vzip2q_s64(first, second));
   };
-  const auto sum = [&](int r) __attribute__((always_inline)) { return I32{half(r, 0), half(r, 2)}; };
-  if (run.end != nullptr) return StoreEnds<kRows>(run, sum);
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) Store(sums + r * kLanes, sum(r));
+  EndTile<kRows>(
+      run, sums, [&](int r) __attribute__((always_inline)) {
+        return I32{half(r, 0), half(r, 2)};
+      });
 }
 
 template <int kRows, int kVectors>
@@ -70,13 +69,14 @@ void Tile(const TileRun& run, int32_t* sums) {
       }
     }
   }
-  EndTile<kRows>(run, acc, sums);
+  EndPairs<kRows>(run, acc, sums);
 }
 
 // Packed rows: two groups of each pair of rows, whose other half they are, then of the next; an odd last group follows.
 template <int kRows>
 void RunPackedTiles(TileRun run, int32_t count, int32_t* sums) {
   constexpr int kPairs = kPairsOf<kRows>;
+  FloatEnd float_end;
   const int8_t* a = reinterpret_cast<const int8_t*>(run.a);
   for (; count > 0; --count) {
     const int8_t* weights = run.weights;
@@ -118,10 +118,9 @@ void RunPackedTiles(TileRun run, int32_t count, int32_t* sums) {
         weights += 64;
       }
     }
-    EndTile<kRows>(run, acc, sums);
+    EndPairs<kRows>(run, acc, sums);
     if (count == 1) return;
-    run.out += kRows * run.end->out_stride;
-    if (run.residual != nullptr) run.residual += kRows * run.end->out_stride;
+    NextEnd<kRows>(&run, &float_end);
   }
 }
 
