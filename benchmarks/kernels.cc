@@ -128,7 +128,7 @@ Candidate ConvBf16(const Kernels& kernels, const ConvShape& s) {
                                                       kernels.conv_bf16_scratch_bytes(s, kParts));
   kernels.pack_bf16(k, s.out_channels, kParts, {d->weights.data(), k, 1}, nullptr, d->packed);
   return {&kernels, Identity(kernels.conv_bf16), [=, &kernels] {
-            kernels.conv_bf16(s, kParts, d->input.data(), d->packed, d->output.data(), kPlain, d->scratch, {0, s.rows()});
+            kernels.conv_bf16(s, kParts, {}, d->input.data(), d->packed, d->output.data(), kPlain, d->scratch, {0, s.rows()});
           }};
 }
 

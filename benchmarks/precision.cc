@@ -51,7 +51,7 @@ std::vector<float> Multiply(const Kernels& kernels, const Product& p, int32_t pa
   } else {
     const AlignedBytes packed(kernels.pack_bf16_bytes(p.k, kColumns, parts)), scratch(kernels.conv_bf16_scratch_bytes(s, parts));
     kernels.pack_bf16(p.k, kColumns, parts, weights, nullptr, packed.data());
-    kernels.conv_bf16(s, parts, p.a.data(), packed.data(), output.data(), {}, scratch.data(), {0, kRows});
+    kernels.conv_bf16(s, parts, {}, p.a.data(), packed.data(), output.data(), {}, scratch.data(), {0, kRows});
   }
   return output;
 }

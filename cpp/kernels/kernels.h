@@ -34,7 +34,7 @@ struct EpilogueF32 {
   ActivationF32 activation = ActivationF32::kNone;
   float alpha = 0.0f;               // of kLeakyRelu
   const float* slope = nullptr;     // of kPrelu, one an output channel of all groups
-  const float* residual = nullptr;  // null, or laid out as the output; may be the output
+  const float* residual = nullptr;  // null, or laid out as the output; may be the output. See Bf16Operands
 };
 
 /// The least and the largest of some numbers and 0; those that are none do not count.
@@ -42,6 +42,13 @@ struct ExtremesF32 {
   float low;
   float high;
 };
+
+/// Which operands of a kernel are bfloat16 in memory, the upper halves of floats: those that are stand in half of the bytes.
+struct Bf16Operands {
+  bool input = false, output = false, residual = false;
+};
+/// The most k of a product with an output of bfloat16, which cannot hold a part of a sum.
+inline constexpr int32_t kMostBf16OutputDepth = 1024;
 
 /// Half-open range of rows (of output pixels, of matrix rows, of elements: the kernel says which).
 struct Range {
@@ -202,7 +209,8 @@ struct Kernels {
   void (*pack_bf16)(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed);
   /// Bytes of scratch one call of conv_bf16 needs.
   size_t (*conv_bf16_scratch_bytes)(const ConvShape& shape, int32_t parts);
-  void (*conv_bf16)(const ConvShape& shape, int32_t parts, const float* input, const std::byte* packed, float* output,
+  /// Operands may be bfloat16 where parts = 1. An output of bfloat16 is rounded last, and k is at most kMostBf16OutputDepth.
+  void (*conv_bf16)(const ConvShape& shape, int32_t parts, Bf16Operands operands, const void* input, const std::byte* packed, void* output,
                     const EpilogueF32& epilogue, std::byte* scratch, Range rows);
 
   // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides and dilations 1 and one group. A tile is m x m pixels of the
@@ -236,6 +244,12 @@ struct Kernels {
   /// Output lines [lines.begin, lines.end) of the batch * out_height lines.
   void (*depthwise_f32)(const ConvShape& shape, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
                         Range lines);
+
+  /// The same from bfloat16 to bfloat16; no residual, and no activation but the clamp.
+  size_t (*pack_depthwise_bf16_bytes)(const ConvShape& shape);
+  void (*pack_depthwise_bf16)(const ConvShape& shape, const float* filter, const float* bias, std::byte* packed);
+  void (*depthwise_bf16)(const ConvShape& shape, const uint16_t* input, const std::byte* packed, uint16_t* output,
+                         const EpilogueF32& epilogue, Range lines);
 
   // --- int8 GEMM and convolution, int32 sums ----------------------------------------------------------------------------------------------
   /// Bytes of one group's packed weights with bias, sums and corrections. Of the shape, packing looks at the window and the channels only.

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "ops/op.h"
+#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 #include "ops/support/gemm_i16.h"
 #include "ops/support/window_columns.h"
@@ -76,8 +77,13 @@ void PrepareConv2D(Prepare& p) {
   EmitGemmHybrid(p, gemm, scales, {.asymmetric = !HasOneScale(scales), .per_image = true});
 }
 
-constexpr OpDef kOps[] = {
-    {.name = "CONV_2D", .prepare = PrepareConv2D, .activation_field = kActivation, .traits = kFusesPadding | kFusesEpilogue | kFusesSum | kFusesHybridSum}};
+bool TakesBf16(const Prepare& p, int i) { return (i == kInput || i == p.node().residual) && ProductTakesBf16(p, kFilter); }
+
+constexpr OpDef kOps[] = {{.name = "CONV_2D",
+                           .prepare = PrepareConv2D,
+                           .activation_field = kActivation,
+                           .traits = kFusesPadding | kFusesEpilogue | kFusesSum | kFusesHybridSum,
+                           .takes_bf16 = TakesBf16}};
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "ops/op.h"
+#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 #include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
@@ -48,7 +49,28 @@ void ForLines(const RunContext& run, const ConvShape& s, const F& f) {
 }
 
 LineGeometry Lines(const ConvShape& s, size_t element_bytes, size_t weight_bytes) {
-  return LinesOf(s, element_bytes, weight_bytes, int64_t{s.taps()} * s.out_channels);
+  return LinesOf(s, element_bytes, element_bytes, weight_bytes, int64_t{s.taps()} * s.out_channels);
+}
+
+// From bfloat16 to bfloat16.
+void EmitBf16(Prepare& p, const ConvShape& s) {
+  const auto& k = p.kernels();
+  p.Check(p.ReadersTakeBf16(0), "its input is bfloat16, which its output cannot be");
+  p.StoreAsBf16(0);
+  p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, bfloat16, ", k.tier));
+  const Packed packed = PackWeights(p, kFilter, kBias, Key(s) + " bfloat16", k.pack_depthwise_bf16_bytes(s), 0,
+                                    [s, pack = k.pack_depthwise_bf16](const void* filter, const void* bias, std::byte* to, std::byte*) {
+                                      pack(s, static_cast<const float*>(filter), static_cast<const float*>(bias), to);
+                                    });
+  const Epilogue epilogue = PrepareEpilogue(p);
+  const auto compute = [=, kernel = k.depthwise_bf16](const RunContext& run, const std::byte* from, std::byte* to, Range lines,
+                                                      int) noexcept {
+    kernel(s, reinterpret_cast<const uint16_t*>(from), packed.get(run), reinterpret_cast<uint16_t*>(to), epilogue.at(run), lines);
+  };
+  p.Emit([=, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    ForLines(run, s, [&](Range lines) { compute(run, run.get<std::byte>(in), run.get<std::byte>(out), lines, 0); });
+  });
+  p.AlsoByLines(kInput, Lines(s, sizeof(uint16_t), k.pack_depthwise_bf16_bytes(s)), compute);
 }
 
 void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
@@ -194,8 +216,8 @@ void PrepareDepthwiseConv2D(Prepare& p) {
       return is_gemm ? EmitGemmHybrid(p, gemm, scales, {.asymmetric = true, .per_image = true}) : EmitHybrid(p, shape, scales);
     }
     if (is_gemm) return EmitGemmF32(p, gemm);
-    if (p.output_elements(0) != 0) EmitF32(p, shape, p.in(kInput), PackF32(p, shape));
-    return;
+    if (p.output_elements(0) == 0) return;
+    return p.is_bf16(kInput) ? EmitBf16(p, shape) : EmitF32(p, shape, p.in(kInput), PackF32(p, shape));
   }
   if (type == TensorType::kInt16)
     return is_gemm ? EmitGemm16(p, gemm, ReadWeightScales(p, kFilter, 3, shape.out_channels), ScaleProduct::kDouble, -1, true)
@@ -206,11 +228,19 @@ void PrepareDepthwiseConv2D(Prepare& p) {
   return is_gemm ? EmitGemm8(p, gemm, scales, product) : Emit8(p, shape, scales, product);
 }
 
+// Its kernels have no input of bfloat16 with an output of float32.
+bool TakesBf16(const Prepare& p, int i) {
+  const Node& node = p.node();
+  return i == kInput && AllowsBf16(p) && p.type(kFilter) == TensorType::kFloat32 && node.function == kernels::ActivationF32::kNone &&
+         node.residual < 0 && p.ReadersTakeBf16(0);
+}
+
 constexpr OpDef kOps[] = {
     {.name = "DEPTHWISE_CONV_2D",
      .prepare = PrepareDepthwiseConv2D,
      .activation_field = kActivation,
-     .traits = kFusesPadding | kFusesEpilogue},
+     .traits = kFusesPadding | kFusesEpilogue,
+     .takes_bf16 = TakesBf16},
 };
 
 }  // namespace

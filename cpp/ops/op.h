@@ -149,6 +149,13 @@ class Prepare {
   void Alias(int o, int i);
   /// The output is the input's bytes from `offset` on, which is a multiple of an element. False if it cannot be so: then the steps copy.
   bool AliasPart(int o, int i, size_t offset);
+  /// Whether float32 input i stands in memory as bfloat16. Only operators that say so, by OpDef::takes_bf16, see such inputs.
+  bool is_bf16(int i) const;
+  /// Whether all that read float32 output o take it as bfloat16, and nobody else sees it.
+  bool ReadersTakeBf16(int o) const;
+  /// The steps store float32 output o as bfloat16, which its readers take. Call before out(o).
+  void StoreAsBf16(int o);
+
   /// The steps read element e of the input before they write element e of the output, so that both may share memory. Call before out(o).
   void MayOverwrite(int o, int i);
 
@@ -211,6 +218,7 @@ enum OpTraits : uint32_t {
   kFusesEpilogue = 8,  // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
   kFusesSum = 16,      // prepare honours Node::residual where input, weights and output are int8; it has three operands
   kFusesHybridSum = 32,  // the same where input and output are float32, the weights int8 with scales for whole channels
+  kSkipsPadding = 64,  // prepare honours Node::padding, whose taps do not count; windows are fields 3 (width) and 4 (height) of the options
 };
 
 struct OpDef {
@@ -218,6 +226,9 @@ struct OpDef {
   void (*prepare)(Prepare&);
   int activation_field = -1;  // field id of fused_activation_function in the options; prepare honours Prepare::activation()
   uint32_t traits = kPlain;
+  /// Whether prepare honours float32 input i, a fused one included, that stands in memory as bfloat16. Asked when the producer is prepared:
+  /// before inputs have shapes, but for constants. Null: it honours none.
+  bool (*takes_bf16)(const Prepare& p, int i) = nullptr;
 };
 
 namespace ops {

@@ -54,6 +54,7 @@ struct Plan {
 
   std::vector<Shape> shapes;                        // by value id
   std::vector<char> has_shape;                      // by value id: whether `shapes` says anything yet
+  std::vector<char> is_bf16;                        // by value id: float32 that stands in memory as bfloat16
   std::vector<const std::byte*> constants;          // by value id: file, folded or computed from shapes; null if not known
   std::vector<int32_t> slot_of;                     // by value id: the slot, or -1
   std::vector<int32_t> late;                        // values that get their shape while running; the plan ends before a node that needs one

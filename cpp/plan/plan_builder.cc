@@ -16,6 +16,7 @@ PlanBuilder::PlanBuilder(const Graph& graph, const PlanContext& context) : graph
   has_shape_.assign(n, 0);
   is_input_.assign(n, 0);
   is_output_.assign(n, 0);
+  is_bf16_.assign(n, 0);
   constants_.assign(n, nullptr);
   last_use_.assign(n, -1);
   storage_of_.assign(n, -1);
@@ -62,6 +63,7 @@ void PlanBuilder::SetPrior(const Prior& prior) {
   prior_ = prior.pointers;
   shapes_ = prior.shapes;
   has_shape_ = prior.has_shape;
+  is_bf16_ = prior.last->is_bf16;
   constants_ = prior.last->constants;
   position_ = static_cast<int32_t>(prior.last->next_node);
 }
@@ -97,7 +99,22 @@ size_t PlanBuilder::FootprintOfValue(int32_t value) const {
 size_t PlanBuilder::BytesOfValue(int32_t value) const {
   int64_t elements = 1;
   for (const int32_t d : shapes_[Index(value)]) elements *= d;
+  if (is_bf16_[Index(value)] != 0) return static_cast<size_t>(elements) * sizeof(uint16_t);
   return BytesOf(graph_.values[Index(value)].type, elements);
+}
+
+const std::vector<int32_t>& PlanBuilder::ReadersOf(int32_t value) {
+  if (readers_.empty()) {
+    readers_.resize(graph_.values.size());
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      for (const int32_t v : graph_.nodes[i].inputs) {
+        if (v >= 0 && (readers_[Index(v)].empty() || readers_[Index(v)].back() != static_cast<int32_t>(i))) {
+          readers_[Index(v)].push_back(static_cast<int32_t>(i));
+        }
+      }
+    }
+  }
+  return readers_[Index(value)];
 }
 
 int32_t PlanBuilder::NewStorage(Storage storage) {
@@ -191,7 +208,7 @@ bool PlanBuilder::Add(const Node& node, int32_t position) {
     late_.resize(first_late);
     for (const int32_t v : node.outputs) {
       if (v < 0) continue;
-      has_shape_[Index(v)] = 0;
+      has_shape_[Index(v)] = is_bf16_[Index(v)] = 0;
       storage_of_[Index(v)] = slot_of_[Index(v)] = -1;
       offset_of_[Index(v)] = 0;
     }
@@ -318,6 +335,7 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   plan->steps = std::move(steps_);
   plan->shapes = std::move(shapes_);
   plan->has_shape = std::move(has_shape_);
+  plan->is_bf16 = std::move(is_bf16_);
   plan->slot_of = std::move(slot_of_);
   plan->late = std::move(late_);
   plan->subgraphs = std::move(subgraphs_);
@@ -616,6 +634,28 @@ bool Prepare::Share(int o, int i, size_t offset) {
   if (leaves && ((s.kind != Storage::kArena && !next) || s.bytes != builder_.BytesOfValue(output))) return false;
   builder_.Share(output, storage, offset);
   return true;
+}
+
+bool Prepare::is_bf16(int i) const { return has_input(i) && builder_.is_bf16_[PlanBuilder::Index(node_.inputs[PlanBuilder::Index(i)])] != 0; }
+
+bool Prepare::ReadersTakeBf16(int o) const {
+  const Value& value = OutputValue(*this, graph_, o);
+  const int32_t output = node_.outputs[PlanBuilder::Index(o)];
+  if (value.type != TensorType::kFloat32 || value.is_variable || builder_.IsBoundary(output) || builder_.IsFoldable(node_)) return false;
+  const std::vector<int32_t>& readers = builder_.ReadersOf(output);
+  return !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](int32_t position) {
+    const Node& node = graph_.nodes[PlanBuilder::Index(position)];
+    const Prepare reader(builder_, graph_, node);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == output && (node.op->takes_bf16 == nullptr || !node.op->takes_bf16(reader, static_cast<int>(i)))) return false;
+    }
+    return true;
+  });
+}
+
+void Prepare::StoreAsBf16(int o) {
+  OutputValue(*this, graph_, o);
+  builder_.is_bf16_[PlanBuilder::Index(node_.outputs[PlanBuilder::Index(o)])] = 1;
 }
 
 void Prepare::MayOverwrite(int o, int i) {

@@ -69,6 +69,7 @@ class PlanBuilder {
   bool IsLate(int32_t value) const { return std::find(late_.begin(), late_.end(), value) != late_.end(); }
   bool IsBoundary(int32_t value) const { return is_input_[Index(value)] || is_output_[Index(value)]; }
   size_t BytesOfValue(int32_t value) const;
+  const std::vector<int32_t>& ReadersOf(int32_t value);
   size_t FootprintOfValue(int32_t value) const;  // the same, and the least that strings take
   std::vector<Plan::Block> Blocks(const ArenaLayout& layout, const std::vector<SlotSource>& sources) const;
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
@@ -81,9 +82,10 @@ class PlanBuilder {
   const Node* node_ = nullptr;
 
   std::vector<Shape> shapes_;
-  std::vector<char> has_shape_, is_input_, is_output_;
+  std::vector<char> has_shape_, is_input_, is_output_, is_bf16_;
   std::vector<const std::byte*> constants_;
   std::vector<int32_t> last_use_;    // position of the last reader; after the end for graph outputs
+  std::vector<std::vector<int32_t>> readers_;  // by value: positions of nodes; empty until somebody asks
   std::vector<int32_t> storage_of_;  // by value; -1: none yet
   std::vector<size_t> offset_of_;    // by value: in its storage
   std::vector<int32_t> slot_of_;     // by value; -1: none yet

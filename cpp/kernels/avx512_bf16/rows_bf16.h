@@ -25,6 +25,13 @@ SIGRUN_INLINE __m512i RoundTwo(__m512 low, __m512 high) { return Words(_mm512_cv
 SIGRUN_INLINE __mmask16 First(int32_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1); }
 SIGRUN_INLINE __mmask32 First32(int32_t n) { return n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1; }
 
+SIGRUN_INLINE F32 Widen(__m256i x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}; }
+SIGRUN_INLINE F32 Load(const Bf16* p) { return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+SIGRUN_INLINE F32 LoadPartial(const Bf16* p, int n) { return Widen(_mm256_maskz_loadu_epi16(First(n), p)); }
+SIGRUN_INLINE __m256i Round(F32 x) { return _mm512_castsi512_si256(RoundTwo(x.v, x.v)); }
+SIGRUN_INLINE void Store(Bf16* p, F32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Round(x)); }
+SIGRUN_INLINE void StorePartial(Bf16* p, F32 x, int n) { _mm256_mask_storeu_epi16(p, First(n), Round(x)); }
+
 SIGRUN_INLINE void RoundRow(const float* x, int32_t n, Bf16* to) {
   for (; n >= 32; n -= 32, x += 32, to += 32) _mm512_storeu_si512(to, RoundTwo(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)));
   if (n <= 0) return;

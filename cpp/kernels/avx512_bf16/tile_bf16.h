@@ -18,6 +18,8 @@ constexpr int32_t kTileRowsBf16 = kTileRows;
 constexpr int32_t kBlockElements = 128 << 10;  // of a block of A
 constexpr int32_t kLeastDepthAhead = 128;     // k from which on a tile takes long enough to fetch its output
 
+constexpr bool kTakesRowsInPlace = true;      // reads no row beyond the last
+
 // Needs no setting up.
 struct TileUnit {
   SIGRUN_INLINE TileUnit() {}
@@ -44,9 +46,50 @@ SIGRUN_INLINE void DotPairs(const Bf16* const (&row)[kRows], const Bf16* weights
 }
 
 template <int kRows, int kVectors>
+SIGRUN_INLINE void AddResidual(const TileBf16& t, F32 (&sum)[kRows][kVectors]) {
+  if (t.residual == nullptr && t.bf16_residual == nullptr) return;
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const __mmask16 present = First(t.sums.channels - v * F32::lanes);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const ptrdiff_t at = i * t.sums.output_stride + v * F32::lanes;
+      const F32 x = t.residual != nullptr ? F32{_mm512_maskz_loadu_ps(present, t.residual + at)}
+                                          : Widen(_mm256_maskz_loadu_epi16(present, t.bf16_residual + at));
+      sum[i][v] = sum[i][v] + x;
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+SIGRUN_INLINE void RoundSums(const TileBf16& t, const F32 (&sum)[kRows][kVectors]) {
+  const ClampF32 clamp = t.sums.epilogue->clamp;
+  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; v += 2) {
+    const __mmask32 present = First32(t.sums.channels - v * F32::lanes);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const F32 first = Bounded(sum[i][v], low, high), second = v + 1 < kVectors ? Bounded(sum[i][v + 1], low, high) : first;
+      _mm512_mask_storeu_epi16(t.output + i * t.sums.output_stride + v * F32::lanes, present, RoundTwo(first.v, second.v));
+    }
+  }
+}
+
+template <int kRows, int kVectors>
+void ActivateAndRound(const TileBf16& t, F32 (&sum)[kRows][kVectors]) {
+  float rows[kRows][kVectors * F32::lanes];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) Store(rows[i / kVectors] + i % kVectors * F32::lanes, sum[i / kVectors][i % kVectors]);
+  ActivateRows(*t.sums.epilogue, rows[0], kVectors * F32::lanes, kRows, t.sums.channels, t.sums.first);
+  for (int i = 0; i < kRows; ++i) RoundRow(rows[i], t.sums.channels, t.output + i * t.sums.output_stride);
+}
+
+template <int kRows, int kVectors>
 void RunTileOf(const TileBf16& t) {
   F32 sum[kRows][kVectors];
   LoadSums(t.sums, sum);
+  if (!t.is_plain()) AddResidual(t, sum);
   if (t.depth >= kLeastDepthAhead) FetchOutput<kRows, kVectors>(t.sums);
   for (int pair = FirstPartPair(t.parts); pair < 3; ++pair) {
     const Bf16* row[kRows];
@@ -65,7 +108,13 @@ void RunTileOf(const TileBf16& t) {
     }
     for (; k < t.depth; k += 2) DotPairs(row, weights, t.weights_panel_stride, k, sum);
   }
-  StoreSums(t.sums, sum);
+  if (t.output == nullptr) {
+    StoreSums(t.sums, sum);
+  } else if (t.sums.epilogue->activation == ActivationF32::kNone) {
+    RoundSums(t, sum);
+  } else {
+    ActivateAndRound(t, sum);
+  }
 }
 
 using TileBf16Function = void (*)(const TileBf16&);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/common/bf16.h"
-#include "kernels/common/finish_f32.h"
+#include "kernels/common/finish_bf16.h"
 #include "kernels/common/tile_bf16.h"
 
 // bfloat16 products by the tile unit, over the vocabulary of tiles.h: 2 x 2 tiles of sums, so that each tile loaded is used twice. Rows
@@ -14,6 +14,7 @@ constexpr int32_t kDepthUnit = 32;  // elements of k in a tile of A
 constexpr int32_t kTileSide = 16;
 constexpr int32_t kPanelBf16 = 2 * kTileSide, kLeastPanelBf16 = kTileSide;
 constexpr int32_t kTileRowsBf16 = 2 * kTileSide;
+constexpr bool kTakesRowsInPlace = false;      // tiles of A are read as wholes
 constexpr int32_t kBlockElements = 256 << 10;  // of a block of A: 512 KiB of an L2 of 2 MiB
 
 // Sums in tiles 0 to 3, row by row; A in 4 and 5, B in 6 and 7.
@@ -52,7 +53,7 @@ void RunTiles(const TileBf16& t, int32_t height) {
   if constexpr (kColumnTiles == 2) StoreTile<1>(products + kTileSide, kStrideBytes);
   if constexpr (kRowTiles == 2) StoreTile<2>(products + kTileSide * kStride, kStrideBytes);
   if constexpr (kRowTiles == 2 && kColumnTiles == 2) StoreTile<3>(products + kTileSide * kStride + kTileSide, kStrideBytes);
-  FinishRows(t.sums, products, kStride, height);
+  FinishTile(t, products, kStride, height);
 }
 
 SIGRUN_INLINE int32_t TileHeight(int32_t rows) { return rows < kTileRowsBf16 ? rows : kTileRowsBf16; }

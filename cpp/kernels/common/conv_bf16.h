@@ -9,15 +9,16 @@
 
 // Convolution with bfloat16 products and float32 sums, over the vocabulary of a tier's tile_bf16.h. Packed: panels of kPanelBf16 output
 // channels (the last as narrow as whole groups of kLeastPanelBf16 allow), each [bias][part][k / kGroupBf16][channel][kGroupBf16].
-// Trick: a block of rows of A is rounded to bfloat16, or gathered, into a buffer that stays in L2 while all panels pass over it. With two
-// parts a number is the sum of two bfloat16, and the product of the two lesser parts is left out. On one core of a Zen 5: 95 % of the peak of
-// vdpbf16ps from k = 512 on, 60 % at k = 32, where rounding and storing take the rest.
+// Trick: a block of rows of A is rounded to bfloat16, or gathered, into a buffer that stays in L2 while all panels pass over it; rows of
+// bfloat16 are read where they stand, if the tier can. With two parts a number is the sum of two bfloat16, and the product of the two lesser
+// parts is left out. On one core of a Zen 5: 95 % of the peak of vdpbf16ps from k = 512 on, 60 % at k = 32, where rounding and storing take the
+// rest; 73 % there from bfloat16 to bfloat16.
 namespace sigrun::kernels {
 namespace {
 
 constexpr int32_t kMaxDepth = 1024;       // of k that one pass over a block adds
 constexpr int32_t kSkewBf16 = kCopyUnit;  // elements between rows, so that they do not meet in the same sets of L1
-static_assert(kMaxDepth % kDepthUnit == 0 && kDepthUnit % kGroupBf16 == 0);
+static_assert(kMaxDepth >= kMostBf16OutputDepth && kMaxDepth % kDepthUnit == 0 && kDepthUnit % kGroupBf16 == 0);
 
 SIGRUN_INLINE int32_t RoundUp(int32_t x, int32_t unit) { return (x + unit - 1) / unit * unit; }
 
@@ -88,27 +89,50 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
   }
 }
 
+/// An operand of floats or of bfloat16.
+struct OperandBf16 {
+  const std::byte* data;
+  bool is_bf16;
+  // From element i on; null if the operand is of the other kind, or absent.
+  SIGRUN_INLINE const float* floats(ptrdiff_t i) const { return is_bf16 || data == nullptr ? nullptr : Of<float>() + i; }
+  SIGRUN_INLINE const Bf16* rounded(ptrdiff_t i) const { return is_bf16 && data != nullptr ? Of<Bf16>() + i : nullptr; }
+  template <class T>
+  SIGRUN_INLINE const T* Of() const {
+    return reinterpret_cast<const T*>(data);
+  }
+};
+
 /// One group of a convolution.
 struct GroupBf16 {
   const ConvShape& shape;
-  const float* input;  // at the group's first channel
+  OperandBf16 input, output, residual;
   const std::byte* packed;
-  float* output;  // at the group's first channel
-  ptrdiff_t output_stride;
   const EpilogueF32* epilogue;
-  ptrdiff_t residual;
-  int32_t first;  // channel of all groups
+  int32_t index;
+  SIGRUN_INLINE ptrdiff_t input_channel() const { return static_cast<ptrdiff_t>(index) * shape.in_channels; }
+  SIGRUN_INLINE ptrdiff_t input_stride() const { return static_cast<ptrdiff_t>(shape.in_channels) * shape.groups; }
 };
 
 // Elements [first, first + count) of k of rows that lie in the input as they are.
-void RoundRows(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, int32_t count, const BlockBf16& block) {
-  const ptrdiff_t depth = static_cast<ptrdiff_t>(g.shape.in_channels) * g.shape.groups;
-  const float* from = g.input + row * depth + first;
+template <class T>
+void RoundRows(const T* from, ptrdiff_t stride, int32_t rows, int32_t count, const BlockBf16& block) {
   const int32_t zeros = RoundUp(count, kDepthUnit) - count;
-  for (int32_t i = 0; i < rows; ++i, from += depth) {
+  for (int32_t i = 0; i < rows; ++i, from += stride) {
     Bf16* to = block.data + i * block.row_stride;
     RoundRow(block, from, count, to);
     ZeroRow(block, to + count, zeros);
+  }
+}
+
+// The tile's operands from element `at` of the output on.
+SIGRUN_INLINE void AimTile(const GroupBf16& g, ptrdiff_t at, bool begins, TileBf16& t) {
+  t.sums.output = const_cast<float*>(g.output.floats(at));
+  t.output = const_cast<Bf16*>(g.output.rounded(at));
+  if (g.epilogue->residual != nullptr) {
+    t.sums.residual = g.residual.floats(at) - t.sums.output;
+  } else if (begins) {
+    t.residual = g.residual.floats(at);
+    t.bf16_residual = g.residual.rounded(at);
   }
 }
 
@@ -121,6 +145,7 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     const int32_t width = PanelWidthBf16(s.out_channels - n), panels = PanelsAtOnceBf16(rows, s.out_channels - n);
     const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
     const ptrdiff_t panel_bytes = PanelBytes(depth, width, block.parts);
+    const int32_t channel = g.index * s.out_channels + n;
     TileBf16 t = {};
     t.row_stride = block.row_stride;
     t.part_stride = block.part_stride;
@@ -129,7 +154,7 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     t.weights_panel_stride = panel_bytes / static_cast<ptrdiff_t>(sizeof(Bf16));
     t.parts = block.parts;
     t.depth = RoundUp(count, kDepthUnit);
-    t.sums = {panel, panel_bytes, nullptr, g.output_stride, channels, first == 0, first + count == k, g.epilogue, g.residual, g.first + n};
+    t.sums = {panel, panel_bytes, nullptr, s.output_stride(), channels, first == 0, first + count == k, g.epilogue, 0, channel};
     t.ahead = reinterpret_cast<const std::byte*>(t.weights);
     if (n + channels < s.out_channels) {  // the tiles of these panels fetch the next, each its part
       t.ahead += panel_bytes * panels;
@@ -138,7 +163,7 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     for (int32_t i = 0; i < rows;) {
       const int32_t height = TileHeight(rows - i);
       t.rows = block.data + i * block.row_stride;
-      t.sums.output = g.output + (row + i) * g.output_stride + n;
+      AimTile(g, (row + i) * t.sums.output_stride + channel, first == 0, t);
       RunTileBf16(t, height, width, panels);
       t.ahead += t.depth / kDepthAhead * t.ahead_bytes;
       i += height;
@@ -174,19 +199,26 @@ size_t ConvBf16ScratchBytes(const ConvShape& s, int32_t parts) {
 }
 
 // All rows of one group, `size.rows` at a time.
-void RunGroupBf16(const GroupBf16& g, const BlockSize& size, const BlockBf16& block, const BlockBf16& lines, Range rows) {
+template <class T>
+void RunGroupBf16(const GroupBf16& g, const T* input, const BlockSize& size, const BlockBf16& block, const BlockBf16& lines, Range rows) {
   const ConvShape& s = g.shape;
   const bool is_matrix = IsMatrix(s);
   const int32_t k = s.taps() * s.in_channels;
+  const bool in_place = kTakesRowsInPlace && is_matrix && g.input.is_bf16 && k % kDepthUnit == 0;
   WindowRows window(s);
   for (int32_t row = rows.begin; row < rows.end; row += size.rows) {
     const int32_t count = rows.end - row < size.rows ? rows.end - row : size.rows;
-    if (!is_matrix) window.RoundLines(g.input, row, count, lines);
+    if (!is_matrix) window.RoundLines(input, row, count, lines);
     // There is one pass even if k is 0: it stores the bias.
     for (int32_t first = 0; first == 0 || first < k; first += kMaxDepth) {
       const int32_t depth = k - first < kMaxDepth ? k - first : kMaxDepth;
+      const ptrdiff_t at = row * g.input_stride() + g.input_channel() + first;
+      if (in_place) {
+        RunPassBf16(g, row, count, first, depth, {const_cast<Bf16*>(g.input.rounded(at)), g.input_stride(), 0, 1});
+        continue;
+      }
       if (is_matrix) {
-        RoundRows(g, row, count, first, depth, block);
+        RoundRows(input + row * g.input_stride() + first, g.input_stride(), count, depth, block);
       } else {
         window.Gather(lines, row, count, first, depth, kDepthUnit, block);
       }
@@ -195,17 +227,28 @@ void RunGroupBf16(const GroupBf16& g, const BlockSize& size, const BlockBf16& bl
   }
 }
 
-void ConvBf16(const ConvShape& s, int32_t parts, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
-              std::byte* scratch, Range rows) {
+void ConvBf16(const ConvShape& s, int32_t parts, Bf16Operands operands, const void* input, const std::byte* packed, void* output,
+              const EpilogueF32& epilogue, std::byte* scratch, Range rows) {
   const TileUnit unit;
   const BlockSize size = ChooseBlock(s, parts);
   const BlockBf16 block = {reinterpret_cast<Bf16*>(scratch), size.row_stride, size.Elements(), parts};
   const BlockBf16 lines = {block.data + parts * size.Elements(), 0, LineElements(s, size), parts};
   const size_t group_bytes = PackBf16Bytes(s.taps() * s.in_channels, s.out_channels, parts);
-  const ptrdiff_t residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
-  for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
-    const GroupBf16 group = {s, input, packed, output, s.output_stride(), &epilogue, residual, g * s.out_channels};
-    RunGroupBf16(group, size, block, lines, rows);
+  EpilogueF32 end = epilogue;
+  if (operands.output || operands.residual) end.residual = nullptr;  // which tiles are given apart
+  GroupBf16 g = {s,
+                 {static_cast<const std::byte*>(input), operands.input},
+                 {static_cast<const std::byte*>(output), operands.output},
+                 {reinterpret_cast<const std::byte*>(epilogue.residual), operands.residual},
+                 packed,
+                 &end,
+                 0};
+  for (; g.index < s.groups; ++g.index, g.packed += group_bytes) {
+    if (operands.input) {
+      RunGroupBf16(g, static_cast<const Bf16*>(input) + g.input_channel(), size, block, lines, rows);
+    } else {
+      RunGroupBf16(g, static_cast<const float*>(input) + g.input_channel(), size, block, lines, rows);
+    }
   }
 }
 

@@ -18,6 +18,11 @@ struct TileBf16 {
   const std::byte* ahead;  // bytes to have in L2 soon, from here on ...
   ptrdiff_t ahead_bytes;   // ... so many in every kDepthAhead of k
   Sums sums;
+  // Where operands are bfloat16, these are in the place of those of `sums`.
+  Bf16* output;
+  const float* residual;
+  const Bf16* bf16_residual;
+  SIGRUN_INLINE bool is_plain() const { return output == nullptr && residual == nullptr && bf16_residual == nullptr; }
 };
 
 /// The products of parts that are added, in this order: the least first. With one part, only the last.

@@ -35,6 +35,9 @@ SIGRUN_INLINE void RoundRow(const BlockBf16& block, const float* x, int32_t n, B
   }
 }
 
+/// Elements that are bfloat16 already.
+SIGRUN_INLINE void RoundRow(const BlockBf16&, const Bf16* x, int32_t n, Bf16* to) { memcpy(to, x, static_cast<size_t>(n) * sizeof(Bf16)); }
+
 SIGRUN_INLINE void CopyRow(const Bf16* from, int32_t n, Bf16* to) {
   for (; n > 0; n -= kCopyUnit, from += kCopyUnit, to += kCopyUnit) memcpy(to, from, kCopyUnit * sizeof(Bf16));
 }
@@ -78,7 +81,8 @@ class WindowRows {
   }
 
   /// Rounds the lines under rows [row, row + rows) of the convolution.
-  void RoundLines(const float* input, int32_t row, int32_t rows, const BlockBf16& lines) {
+  template <class T>
+  void RoundLines(const T* input, int32_t row, int32_t rows, const BlockBf16& lines) {
     first_ = LineOf(row);
     const int64_t end = LineOf(row + rows - 1) + vertical_.extent;
     Bf16* to = lines.data;
@@ -126,7 +130,8 @@ class WindowRows {
     return y / s_.out_height * vertical_.size + static_cast<int64_t>(y % s_.out_height) * vertical_.step;
   }
 
-  void RoundLine(const float* from, const BlockBf16& lines, Bf16* to) const {
+  template <class T>
+  void RoundLine(const T* from, const BlockBf16& lines, Bf16* to) const {
     const bool whole = horizontal_.step == horizontal_.stride;
     if (whole) return RoundPixels(from, -horizontal_.pad, static_cast<int32_t>(horizontal_.size), lines, to);
     for (int32_t x = 0; x < s_.out_width; ++x, to += static_cast<ptrdiff_t>(horizontal_.extent) * s_.in_channels) {
@@ -135,7 +140,8 @@ class WindowRows {
   }
 
   // Pixels [x, x + count) of a line.
-  void RoundPixels(const float* from, int32_t x, int32_t count, const BlockBf16& lines, Bf16* to) const {
+  template <class T>
+  void RoundPixels(const T* from, int32_t x, int32_t count, const BlockBf16& lines, Bf16* to) const {
     const ptrdiff_t channels = s_.in_channels;
     const int32_t begin = Within(-x, count), end = begin + Within(s_.in_width - (x + begin), count - begin);
     ZeroRow(lines, to, begin * channels);

@@ -4,7 +4,6 @@
 
 #include "kernels/neon/simd.h"
 // The vocabulary above comes first.
-#include "kernels/common/finish_f32.h"
 #include "kernels/common/tile_bf16.h"
 
 // Tiles of 8 rows and 8 channels by BFMMLA, which multiplies two rows of A by two channels over four elements of k. Its sums are blocks of
@@ -18,12 +17,27 @@ constexpr int32_t kPanelBf16 = 8, kLeastPanelBf16 = 8;
 constexpr int32_t kTileRowsBf16 = 8;
 constexpr int32_t kBlockElements = 64 << 10;  // of a block of A
 
+constexpr bool kTakesRowsInPlace = false;  // rows are read in pairs
+
 // Needs no setting up.
 struct TileUnit {
   SIGRUN_INLINE TileUnit() {}
 };
 
 SIGRUN_INLINE void StoreBf16(Bf16* to, bfloat16x4_t x) { vst1_u16(to, vreinterpret_u16_bf16(x)); }
+
+SIGRUN_INLINE F32 Load(const Bf16* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16))}; }
+SIGRUN_INLINE F32 LoadPartial(const Bf16* p, int n) {
+  Bf16 words[F32::lanes] = {};
+  for (int i = 0; i < n; ++i) words[i] = p[i];
+  return Load(words);
+}
+SIGRUN_INLINE void Store(Bf16* p, F32 x) { StoreBf16(p, vcvt_bf16_f32(x.v)); }
+SIGRUN_INLINE void StorePartial(Bf16* p, F32 x, int n) {
+  Bf16 words[F32::lanes];
+  Store(words, x);
+  for (int i = 0; i < n; ++i) p[i] = words[i];
+}
 
 SIGRUN_INLINE void RoundRow(const float* x, int32_t n, Bf16* to) {
   for (; n >= 4; n -= 4, x += 4, to += 4) StoreBf16(to, vcvt_bf16_f32(vld1q_f32(x)));
@@ -46,6 +60,15 @@ SIGRUN_INLINE void SplitRow(const float* x, int32_t n, Bf16* to, Bf16* rest) {
     rest[i] = RestAfter(x[i], to[i]);
   }
 }
+
+}  // namespace
+}  // namespace sigrun::kernels
+
+// The rows above come first.
+#include "kernels/common/finish_bf16.h"
+
+namespace sigrun::kernels {
+namespace {
 
 // Four rows of weights, `stride` apart, as groups of four.
 SIGRUN_INLINE void PackRows(const float* rows, ptrdiff_t stride, int32_t width, Bf16* to) {
@@ -94,7 +117,7 @@ void RunTileOf(const TileBf16& t, int32_t height) {
       vst1_f32(products + (2 * i + 1) * kPanelBf16 + 2 * j, vget_high_f32(sum[i][j]));
     }
   }
-  FinishRows(t.sums, products, kPanelBf16, height);
+  FinishTile(t, products, kPanelBf16, height);
 }
 
 SIGRUN_INLINE int32_t TileHeight(int32_t rows) { return rows < kTileRowsBf16 ? rows : kTileRowsBf16; }

@@ -69,8 +69,11 @@ void PackF32(int32_t k, int32_t n, WeightView<float> weights, const float* bias,
   }
 }
 
+float FloatOf(float x) { return x; }
+
 // The element of the input at (image, y, x), or null for a padded tap.
-const float* InputPixel(const ConvShape& s, const float* input, int32_t image, int32_t y, int32_t x) {
+template <class T>
+const T* InputPixel(const ConvShape& s, const T* input, int32_t image, int32_t y, int32_t x) {
   if (y < 0 || y >= s.in_height || x < 0 || x >= s.in_width) return nullptr;
   return input + ((static_cast<ptrdiff_t>(image) * s.in_height + y) * s.in_width + x) * s.in_channels * s.groups;
 }
@@ -145,14 +148,15 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
 }
 
 // ConvSum of the parts. The second parts of the weights, if any, lie `rest` behind the first.
-float ConvSumBf16(const ConvShape& s, const float* input, Pixel at, int32_t group, const float* weights, ptrdiff_t rest, float sum) {
+template <class T>
+float ConvSumBf16(const ConvShape& s, const T* input, Pixel at, int32_t group, const float* weights, ptrdiff_t rest, float sum) {
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
     for (int32_t kx = 0; kx < s.kernel_width; ++kx, weights += s.in_channels) {
-      const float* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
-                                      at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
+      const T* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
+                                  at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
       if (pixel == nullptr) continue;
       for (int32_t c = 0; c < s.in_channels; ++c) {
-        const float x = pixel[group * s.in_channels + c];
+        const float x = FloatOf(pixel[group * s.in_channels + c]);
         const Bf16 rounded = RoundToBf16(x);
         if (rest != 0) sum += FloatOf(RestAfter(x, rounded)) * weights[c] + FloatOf(rounded) * weights[c + rest];
         sum += FloatOf(rounded) * weights[c];
@@ -164,22 +168,37 @@ float ConvSumBf16(const ConvShape& s, const float* input, Pixel at, int32_t grou
 
 size_t ConvBf16ScratchBytes(const ConvShape&, int32_t) { return 0; }
 
-void ConvBf16(const ConvShape& s, int32_t parts, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
-              std::byte*, Range rows) {
+template <class T>
+void ConvBf16Of(const ConvShape& s, int32_t parts, Bf16Operands operands, const T* input, const std::byte* packed, void* output,
+                const EpilogueF32& epilogue, Range rows) {
   const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
   const size_t group_bytes = PackBf16Bytes(k, s.out_channels, parts);
   const ptrdiff_t rest = parts == 2 ? static_cast<ptrdiff_t>(s.out_channels) * k : 0;
+  EpilogueF32 end = epilogue;
+  if (operands.residual) end.residual = nullptr;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
     ptrdiff_t at = row * s.output_stride();
     for (int32_t g = 0; g < s.groups; ++g) {
       const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
       const float* weights = bias + s.out_channels;
       for (int32_t n = 0; n < s.out_channels; ++n, ++at, weights += k) {
-        const float sum = ConvSumBf16(s, input, PixelAt(s, row), g, weights, rest, bias[n]);
-        output[at] = Finish(epilogue, sum, at, g * s.out_channels + n);
+        float sum = ConvSumBf16(s, input, PixelAt(s, row), g, weights, rest, bias[n]);
+        if (operands.residual) sum += FloatOf(reinterpret_cast<const Bf16*>(epilogue.residual)[at]);
+        const float y = Finish(end, sum, at, g * s.out_channels + n);
+        if (operands.output) {
+          static_cast<Bf16*>(output)[at] = RoundToBf16(y);
+        } else {
+          static_cast<float*>(output)[at] = y;
+        }
       }
     }
   }
+}
+
+void ConvBf16(const ConvShape& s, int32_t parts, Bf16Operands operands, const void* input, const std::byte* packed, void* output,
+              const EpilogueF32& epilogue, std::byte*, Range rows) {
+  if (operands.input) return ConvBf16Of(s, parts, operands, static_cast<const Bf16*>(input), packed, output, epilogue, rows);
+  ConvBf16Of(s, parts, operands, static_cast<const float*>(input), packed, output, epilogue, rows);
 }
 
 // --- depthwise; packed: [bias][filter]
@@ -196,27 +215,31 @@ void PackDepthwiseF32(const ConvShape& s, const float* filter, const float* bias
   for (ptrdiff_t i = 0; i < count; ++i) *to++ = filter[i];
 }
 
-float DepthwiseSum(const ConvShape& s, const float* input, Pixel at, int32_t channel, const float* weights, float sum) {
+template <class T>
+float DepthwiseSum(const ConvShape& s, const T* input, Pixel at, int32_t channel, const float* weights, float sum) {
   const int32_t multiplier = s.out_channels / s.in_channels;
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
     for (int32_t kx = 0; kx < s.kernel_width; ++kx, weights += s.out_channels) {
-      const float* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
-                                      at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
-      if (pixel != nullptr) sum += pixel[channel / multiplier] * weights[channel];
+      const T* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
+                                  at.x * s.stride_w - s.pad_left + kx * s.dilation_w);
+      if (pixel != nullptr) sum += FloatOf(pixel[channel / multiplier]) * weights[channel];
     }
   }
   return sum;
 }
 
-void DepthwiseF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue,
-                  Range lines) {
+void Store(float* to, float x) { *to = x; }
+void Store(Bf16* to, float x) { *to = RoundToBf16(x); }
+
+template <class T>
+void Depthwise(const ConvShape& s, const T* input, const std::byte* packed, T* output, const EpilogueF32& epilogue, Range lines) {
   const float* bias = reinterpret_cast<const float*>(packed);
   for (int32_t line = lines.begin; line < lines.end; ++line) {
     for (int32_t x = 0; x < s.out_width; ++x) {
       const Pixel at = {line / s.out_height, line % s.out_height, x};
       const ptrdiff_t pixel = (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels;
       for (int32_t c = 0; c < s.out_channels; ++c) {
-        output[pixel + c] = Finish(epilogue, DepthwiseSum(s, input, at, c, bias + s.out_channels, bias[c]), pixel + c, c);
+        Store(output + pixel + c, Finish(epilogue, DepthwiseSum(s, input, at, c, bias + s.out_channels, bias[c]), pixel + c, c));
       }
     }
   }
@@ -649,7 +672,10 @@ void OverlayF32(Kernels& t) {
   t.conv_bf16 = ConvBf16;
   t.pack_depthwise_f32_bytes = PackDepthwiseF32Bytes;
   t.pack_depthwise_f32 = PackDepthwiseF32;
-  t.depthwise_f32 = DepthwiseF32;
+  t.depthwise_f32 = Depthwise<float>;
+  t.pack_depthwise_bf16_bytes = PackDepthwiseF32Bytes;
+  t.pack_depthwise_bf16 = PackDepthwiseF32;
+  t.depthwise_bf16 = Depthwise<Bf16>;
   t.pack_f16_bytes = PackF32Bytes;
   t.pack_f16 = PackF16;
   t.conv_f16 = ConvF32;

@@ -19,4 +19,14 @@ FloatProduct::FloatProduct(const Prepare& p, const kernels::ConvShape& shape) : 
   if (wanted <= kernels_->bf16_parts) parts_ = wanted;
 }
 
+FloatProduct FloatProduct::OfBf16(const Prepare& p) { return {p.kernels(), 1}; }
+
+bool AllowsBf16(const Prepare& p) { return p.precision() == Precision::kMedium && p.kernels().bf16_parts > 0; }
+
+bool ProductTakesBf16(const Prepare& p, int filter) {
+  if (!AllowsBf16(p) || p.type(filter) != TensorType::kFloat32 || p.constant(filter) == nullptr) return false;
+  const Shape& s = p.shape(filter);
+  return s.size() == 4 && s[1] == 1 && s[2] == 1 && int64_t{s[0]} * s[3] >= kLeastWork;
+}
+
 }  // namespace sigrun::ops

@@ -12,8 +12,11 @@ namespace sigrun::ops {
 class FloatProduct {
  public:
   FloatProduct(const Prepare& p, const kernels::ConvShape& shape);
+  /// The one of bfloat16, for operands that are such already.
+  static FloatProduct OfBf16(const Prepare& p);
 
   bool is_float32() const { return parts_ == 0; }
+  bool is_bf16() const { return parts_ == 1; }
   /// Tells packed weights of different kernels apart.
   std::string key() const { return is_float32() ? "" : Concat(" bfloat16 x", parts_); }
 
@@ -28,14 +31,25 @@ class FloatProduct {
   size_t ScratchBytes(const kernels::ConvShape& shape) const { return is_float32() ? 0 : kernels_->conv_bf16_scratch_bytes(shape, parts_); }
   void Conv(const kernels::ConvShape& shape, const float* input, const std::byte* packed, float* output,
             const kernels::EpilogueF32& epilogue, std::byte* scratch, kernels::Range rows) const {
-    if (is_float32()) return kernels_->conv_f32(shape, input, packed, output, epilogue, rows);
-    kernels_->conv_bf16(shape, parts_, input, packed, output, epilogue, scratch, rows);
+    Conv(shape, {}, input, packed, output, epilogue, scratch, rows);
+  }
+  /// Operands are bfloat16 only if is_bf16().
+  void Conv(const kernels::ConvShape& shape, kernels::Bf16Operands operands, const void* input, const std::byte* packed, void* output,
+            const kernels::EpilogueF32& epilogue, std::byte* scratch, kernels::Range rows) const {
+    if (!is_float32()) return kernels_->conv_bf16(shape, parts_, operands, input, packed, output, epilogue, scratch, rows);
+    kernels_->conv_f32(shape, static_cast<const float*>(input), packed, static_cast<float*>(output), epilogue, rows);
   }
 
  private:
+  FloatProduct(const kernels::Kernels& kernels, int32_t parts) : kernels_(&kernels), parts_(parts) {}
   const kernels::Kernels* kernels_;
   int32_t parts_;  // bfloat16 parts of a number; 0: float32
 };
+
+/// Whether bfloat16 is what this machine gains by, and precise enough.
+bool AllowsBf16(const Prepare& p);
+/// Whether a 1x1 convolution with this filter [out, height, width, in] takes its input and its residual as bfloat16, for OpDef::takes_bf16.
+bool ProductTakesBf16(const Prepare& p, int filter);
 
 /// Scratch of its own for each worker of a step; none if there are no bytes.
 struct WorkerScratch {

@@ -149,13 +149,13 @@ ConvShape PlaceWindow(const Prepare& p, const Window& w, const Shape& input) {
   return s;
 }
 
-LineGeometry LinesOf(const ConvShape& s, size_t element_bytes, size_t weight_bytes, int64_t macs) {
+LineGeometry LinesOf(const ConvShape& s, size_t in_bytes, size_t out_bytes, size_t weight_bytes, int64_t macs) {
   // groups is 1 for a depthwise convolution.
   return {.images = s.batch,
           .in_lines = s.in_height,
           .out_lines = s.out_height,
-          .in_bytes = static_cast<size_t>(int64_t{s.in_width} * s.in_channels * s.groups) * element_bytes,
-          .out_bytes = static_cast<size_t>(int64_t{s.out_width} * s.out_channels * s.groups) * element_bytes,
+          .in_bytes = static_cast<size_t>(int64_t{s.in_width} * s.in_channels * s.groups) * in_bytes,
+          .out_bytes = static_cast<size_t>(int64_t{s.out_width} * s.out_channels * s.groups) * out_bytes,
           .stride = s.stride_h,
           .before = s.pad_top,
           .extent = (s.kernel_height - 1) * s.dilation_h + 1,
@@ -307,7 +307,7 @@ void TakeResidual(Prepare& p) {
 
 Epilogue PrepareEpilogue(Prepare& p) {
   const Node& node = p.node();
-  Epilogue e{ActivationClamp(p), node.function, node.alpha, p.in(node.slope), p.in(node.residual)};
+  Epilogue e{ActivationClamp(p), node.function, node.alpha, p.in(node.slope), p.in(node.residual), p.is_bf16(node.residual)};
   const int64_t channels = p.output_shape(0).back();
   if (node.slope >= 0) p.Check(p.elements(node.slope) == channels, p.elements(node.slope), " slopes for ", channels, " channels");
   if (node.residual < 0) return e;
@@ -336,9 +336,12 @@ ResidualSum PrepareResidualSum(Prepare& p) {
 void EmitGemmF32(Prepare& p, const Gemm& g) {
   const ConvShape s = g.shape;
   if (p.output_elements(0) == 0) return;
-  const FloatProduct product(p, s);
-  const Pieces pieces = Pieces::Of(p, s);
   const int32_t depth = s.taps() * s.in_channels;
+  kernels::Bf16Operands operands{.input = p.is_bf16(g.input), .residual = p.is_bf16(p.node().residual)};
+  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s);
+  operands.output = product.is_bf16() && depth <= kernels::kMostBf16OutputDepth && p.ReadersTakeBf16(0);
+  if (operands.output) p.StoreAsBf16(0);
+  const Pieces pieces = Pieces::Of(p, s);
   const size_t group_bytes = product.PackBytes(depth, pieces.channels);
   const Packed packed = PackWeights(
       p, g.weights, g.bias, Concat(GemmKey(g), pieces.key(), product.key()),
@@ -358,16 +361,16 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
-                product.Conv(piece, run.get<float>(in), w, run.get<float>(out) + first, epilogue.at(run, first), scratch.of(run, worker),
-                             rows);
+                void* to = const_cast<void*>(Advance(run.get<std::byte>(out), first, operands.output));
+                product.Conv(piece, operands, run.get<std::byte>(in), w, to, epilogue.at(run, first), scratch.of(run, worker), rows);
               });
   });
   if (s.out_height == 1 || pieces.count > 1) return;
-  p.AlsoByLines(g.input, LinesOf(s, sizeof(float), group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
-                [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
-                  product.Conv(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(out), epilogue.at(run),
-                               scratch.of(run, worker), RowsOf(s, lines));
-                });
+  const LineGeometry geometry = LinesOf(s, FloatBytes(operands.input), FloatBytes(operands.output),
+                                        group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s));
+  p.AlsoByLines(g.input, geometry, [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
+    product.Conv(s, operands, in, packed.get(run), out, epilogue.at(run), scratch.of(run, worker), RowsOf(s, lines));
+  });
 }
 
 namespace {
@@ -426,7 +429,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
               });
   });
   if (s.out_height == 1 || packed.pieces.count > 1) return;
-  p.AlsoByLines(g.input, LinesOf(s, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
+  p.AlsoByLines(g.input, LinesOf(s, 1, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
                   std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
                   kernels::RequantizeParams params = requantize.params();

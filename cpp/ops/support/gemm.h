@@ -35,8 +35,8 @@ kernels::ConvShape PlaceWindow(const Prepare& p, const Window& window, const Sha
 /// The padding before the first pixel along one dimension.
 int32_t PaddingBefore(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation);
 
-/// The lines of a convolution of elements of `element_bytes`; `macs` is what a pixel of the output takes.
-LineGeometry LinesOf(const kernels::ConvShape& s, size_t element_bytes, size_t weight_bytes, int64_t macs);
+/// The lines of a convolution of elements of so many bytes; `macs` is what a pixel of the output takes.
+LineGeometry LinesOf(const kernels::ConvShape& s, size_t in_bytes, size_t out_bytes, size_t weight_bytes, int64_t macs);
 
 /// The shape of a convolution's output.
 inline Shape OutputShape(const kernels::ConvShape& s) { return {s.batch, s.out_height, s.out_width, s.out_channels * s.groups}; }
@@ -126,16 +126,25 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
 // --- the end of a float convolution
 // ---------------------------------------------------------------------------------------------------------
 
+/// Of an element in memory.
+inline size_t FloatBytes(bool is_bf16) { return is_bf16 ? sizeof(uint16_t) : sizeof(float); }
+/// `elements` further.
+inline const void* Advance(const void* p, ptrdiff_t elements, bool is_bf16) {
+  return static_cast<const std::byte*>(p) + elements * static_cast<ptrdiff_t>(FloatBytes(is_bf16));
+}
+
 /// The node's activation, and what is fused into it, for kernels::EpilogueF32.
 struct Epilogue {
   kernels::ClampF32 clamp;
   kernels::ActivationF32 function;
   float alpha;
   Slot slope, residual;
+  bool bf16_residual;
   /// For the output channels from `first` on.
   kernels::EpilogueF32 at(const RunContext& run, ptrdiff_t first = 0) const {
     const float *slopes = run.get<float>(slope), *addend = run.get<float>(residual);
-    return {clamp, function, alpha, slopes == nullptr ? nullptr : slopes + first, addend == nullptr ? nullptr : addend + first};
+    return {clamp, function, alpha, slopes == nullptr ? nullptr : slopes + first,
+            addend == nullptr ? nullptr : static_cast<const float*>(Advance(addend, first, bf16_residual))};
   }
 };
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/amx_standin/tiles.h"
+#include "kernels/common/bf16.h"
 #include "kernels/kernel_test.h"
 
 // Convolutions with bfloat16 products, and the stand-in of the tile unit.
@@ -53,7 +54,7 @@ std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const Data& d, 
   epilogue.slope = d.slope.data();
   if (in_place || d.bias[0] > 0) epilogue.residual = in_place ? output.data() : d.residual.data();
   for (const Range& range : cut ? UnevenRanges(s.rows()) : std::vector<Range>{{0, s.rows()}}) {
-    t.conv_bf16(s, parts, d.input.data(), packed.data(), output.data(), epilogue, scratch.data(), range);
+    t.conv_bf16(s, parts, {}, d.input.data(), packed.data(), output.data(), epilogue, scratch.data(), range);
   }
   const std::byte* guard = scratch.data() + scratch_bytes;
   EXPECT_EQ(std::count(guard, guard + kGuard, std::byte{0xff}), static_cast<ptrdiff_t>(kGuard));
@@ -168,6 +169,111 @@ TEST(ConvBf16, ResidualMayBeTheOutput) {
   }
 }
 
+std::vector<Bf16> Rounded(const std::vector<float>& x) {
+  std::vector<Bf16> rounded(x.size());
+  for (size_t i = 0; i < x.size(); ++i) rounded[i] = RoundToBf16(x[i]);
+  return rounded;
+}
+
+std::vector<float> Widened(const std::vector<Bf16>& x) {
+  std::vector<float> floats(x.size());
+  for (size_t i = 0; i < x.size(); ++i) floats[i] = FloatOf(x[i]);
+  return floats;
+}
+
+// What is computed with operands of bfloat16 is what is computed with the same numbers as floats, rounded at the end.
+void CompareOperands(const ConvShape& s, uint32_t seed) {
+  Data data = MakeData(s, seed);
+  data.bias[0] = 0.5f;  // with a residual
+  const std::vector<Bf16> input = Rounded(data.input), residual = Rounded(data.residual);
+  data.input = Widened(input);
+  data.residual = Widened(residual);
+  for (const Kernels* t : AllTiers()) {
+    const std::vector<float> expected = RunConv(*t, s, data, 1, false);
+    const size_t group_bytes = t->pack_bf16_bytes(s.taps() * s.in_channels, s.out_channels, 1);
+    AlignedBytes packed(group_bytes * static_cast<size_t>(s.groups)), scratch(t->conv_bf16_scratch_bytes(s, 1));
+    for (int32_t g = 0; g < s.groups; ++g) {
+      const int32_t k = s.taps() * s.in_channels, n = s.out_channels;
+      t->pack_bf16(k, n, 1, {data.weights.data() + static_cast<ptrdiff_t>(g) * n * k, k, 1}, data.bias.data() + g * n,
+                   packed.data() + static_cast<size_t>(g) * group_bytes);
+    }
+    for (int bits = 1; bits < 8; ++bits) {
+      const Bf16Operands operands = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+      if (operands.output && s.taps() * s.in_channels > kMostBf16OutputDepth) continue;
+      SCOPED_TRACE(std::string(t->tier) + " operands " + std::to_string(bits) + " rows " + std::to_string(s.rows()) + " taps " +
+                   std::to_string(s.taps()) + " channels " + std::to_string(s.in_channels) + " to " + std::to_string(s.out_channels));
+      EpilogueF32 epilogue = data.epilogue;
+      epilogue.slope = data.slope.data();
+      epilogue.residual = operands.residual ? reinterpret_cast<const float*>(residual.data()) : data.residual.data();
+      std::vector<float> floats(operands.output ? 0 : expected.size(), kNan);
+      std::vector<Bf16> halves(operands.output ? expected.size() : 0, 0x7fc0);
+      for (const Range& range : UnevenRanges(s.rows())) {
+        t->conv_bf16(s, 1, operands, operands.input ? static_cast<const void*>(input.data()) : data.input.data(), packed.data(),
+                     operands.output ? static_cast<void*>(halves.data()) : floats.data(), epilogue, scratch.data(), range);
+      }
+      ASSERT_NO_FATAL_FAILURE(
+          operands.output ? ExpectSameBits(Widened(Rounded(expected)), Widened(halves)) : ExpectSameBits(expected, floats));
+    }
+  }
+}
+
+TEST(ConvBf16, OperandsOfBf16) {
+  uint32_t seed = 1;
+  for (int32_t k : {1, 7, 32, 100, 1024}) {
+    for (int32_t n : {1, 24, 32, 70, 140}) {
+      for (int32_t rows : {1, 2, 29}) ASSERT_NO_FATAL_FAILURE(CompareOperands(ConvShape::MatMul(rows, k, n), seed++));
+    }
+  }
+  ASSERT_NO_FATAL_FAILURE(CompareOperands(ConvShape::MatMul(29, 2500, 40), seed++));
+  for (int32_t stride : {1, 2}) {
+    for (int32_t groups : {1, 2}) ASSERT_NO_FATAL_FAILURE(CompareOperands(Image(5, 3, stride, 1, 6, 18, groups), seed++));
+    ASSERT_NO_FATAL_FAILURE(CompareOperands(Image(6, 1, stride, 1, 6, 18), seed++));
+  }
+}
+
+std::vector<float> RunDepthwise(const Kernels& t, const ConvShape& s, const Data& d, const std::vector<Bf16>& input, bool cut) {
+  AlignedBytes packed(t.pack_depthwise_bf16_bytes(s));
+  t.pack_depthwise_bf16(s, d.weights.data(), d.bias.data(), packed.data());
+  std::vector<Bf16> output(OutputSize(s), 0x7fc0);
+  const EpilogueF32 epilogue = {.clamp = d.epilogue.clamp};
+  const int32_t lines = s.batch * s.out_height;
+  for (const Range& range : cut ? UnevenRanges(lines) : std::vector<Range>{{0, lines}}) {
+    t.depthwise_bf16(s, input.data(), packed.data(), output.data(), epilogue, range);
+  }
+  return Widened(output);
+}
+
+// The sums of the tiers differ in their last bits, so that some are rounded to neighbours.
+void CompareDepthwise(const ConvShape& s, uint32_t seed) {
+  const Data data = MakeData(s, seed);
+  const std::vector<Bf16> input = Rounded(data.input);
+  const std::vector<float> expected = RunDepthwise(Scalar(), s, data, input, false);
+  for (const Kernels* t : TiersToTest()) {
+    if (t->depthwise_bf16 == Scalar().depthwise_bf16) continue;
+    SCOPED_TRACE(std::string(t->tier) + " seed " + std::to_string(seed));
+    const std::vector<float> actual = RunDepthwise(*t, s, data, input, false);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_NEAR(expected[i], actual[i], 0x1p-7 * std::abs(static_cast<double>(expected[i])) + 0x1p-18) << "element " << i;
+    }
+    ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunDepthwise(*t, s, data, input, true)));
+  }
+}
+
+TEST(DepthwiseBf16, Windows) {
+  uint32_t seed = 1;
+  for (int32_t side : {1, 4, 9, 15}) {
+    for (int32_t window : {1, 3, 4, 5}) {
+      for (int32_t stride : {1, 2}) {
+        for (int32_t channels : {1, 20, 40}) {
+          ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Image(side, window, stride, 1, channels, channels), seed++));
+        }
+      }
+    }
+  }
+  ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Image(9, 3, 1, 2, 20, 20), seed++));
+  ASSERT_NO_FATAL_FAILURE(CompareDepthwise(Image(9, 3, 1, 1, 5, 15), seed++));  // with a multiplier
+}
+
 // Weights as [k, n], as the right-hand side of a matrix product has them.
 TEST(ConvBf16, PacksBothOrders) {
   for (const Kernels* t : AllTiers()) {
@@ -198,7 +304,7 @@ TEST(ConvBf16, ErrorsAreThoseOfTheParts) {
       AlignedBytes packed(t->pack_bf16_bytes(64, 40, parts)), scratch(t->conv_bf16_scratch_bytes(s, parts));
       t->pack_bf16(64, 40, parts, {weights.data(), 64, 1}, nullptr, packed.data());
       std::vector<float> output(20 * 40);
-      t->conv_bf16(s, parts, input.data(), packed.data(), output.data(), {}, scratch.data(), {0, 20});
+      t->conv_bf16(s, parts, {}, input.data(), packed.data(), output.data(), {}, scratch.data(), {0, 20});
       for (size_t i = 0; i < output.size(); ++i) {
         double exact = 0, magnitude = 0;
         for (size_t k = 0; k < 64; ++k) {
@@ -219,7 +325,7 @@ TEST(ConvBf16, NanAndInfinityPass) {
     const std::vector<float> weights(40, 2.0f), input = {kNan, -kInf, 3.0f};
     t->pack_bf16(1, 40, 1, {weights.data(), 1, 1}, nullptr, packed.data());
     std::vector<float> output(3 * 40);
-    t->conv_bf16(s, 1, input.data(), packed.data(), output.data(), {}, scratch.data(), {0, 3});
+    t->conv_bf16(s, 1, {}, input.data(), packed.data(), output.data(), {}, scratch.data(), {0, 3});
     for (size_t i = 0; i < 40; ++i) {
       // Zeros that fill up k make an infinity NaN where the padding of rows were no zero.
       ASSERT_TRUE(std::isnan(output[i])) << t->tier;
