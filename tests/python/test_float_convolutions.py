@@ -90,3 +90,28 @@ def test_is_computed_otherwise(cases, word):
         runner(**arguments(c))
         kernels += [step.kernel for step in runner.plan.steps if step.kernel]
     assert any(word in kernel for kernel in kernels), kernels
+
+
+@pytest.mark.parametrize(("activation", "before", "steps"), [(1, 1, 2), (3, 2, 2), (0, 1, 3), (1, 3, 3)])
+def test_a_maximum_skips_zeros_around_what_is_not_negative(activation, before, steps):
+    """Some tap of each window has to lie in the image."""
+    g = mm.Graph("main")
+    x = g.add(mm.Tensor("x", [1, 9, 8, 5], "float32"))
+    w = g.add(mm.Tensor("w", [7, 1, 1, 5], "float32", RNG.normal(0, 1, (7, 1, 1, 5)).astype("float32")))
+    b = g.add(mm.Tensor("b", [7], "float32", RNG.normal(0, 1, 7).astype("float32")))
+    paddings = g.add(mm.Tensor("paddings", [4, 2], "int32", np.array([[0, 0], [before, 1], [1, 0], [0, 0]], "int32")))
+    side = (9 + before + 1 - 3) // 2 + 1
+    y, wide, z = (g.add(mm.Tensor(n, s, "float32")) for n, s in
+                  (("y", [1, 9, 8, 7]), ("wide", [1, 9 + before + 1, 9, 7]), ("z", [1, side, 4, 7])))  # fmt: skip
+    g.inputs = [x]
+    strides = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    g.ops.append(mm.Op("CONV_2D", [x, w, b], [y], "Conv2DOptions", strides | {"padding": mm.SAME, "fusedActivationFunction": activation}))
+    g.ops.append(mm.Op("PAD", [y, paddings], [wide], "PadOptions"))
+    fields = {"padding": mm.VALID, "strideH": 2, "strideW": 2, "filterHeight": 3, "filterWidth": 3, "fusedActivationFunction": 0}
+    g.ops.append(mm.Op("MAX_POOL_2D", [wide], [z], "Pool2DOptions", fields))
+    content = mm.served(g, z=z).tobytes()
+    values = {"x": RNG.normal(0, 1, (1, 9, 8, 5)).astype("float32")}
+    want = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    got = sigrun.Interpreter(model_content=content).get_signature_runner()
+    compare(got(**values), want.get_signature_runner()(**values))
+    assert len(got.plan.steps) == steps

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -33,6 +34,19 @@ bool IsUnpadded(const Node& conv) {
   return !conv.padding && static_cast<schema::Padding>(conv.info->options.Scalar<int8_t>(kPadding)) == schema::Padding::kValid;
 }
 
+// Whether what the node computes is nowhere below zero, or the zero point.
+bool IsNotNegative(const Node* node) {
+  using schema::Activation;
+  return node != nullptr && (node->activation == Activation::kRelu || node->activation == Activation::kRelu6);
+}
+
+// Zeros that a maximum of such numbers may pass over: some tap of each window lies in the image.
+bool MaySkip(const Node& pool, const Node* source, const std::array<int64_t, 2>& lines, const std::array<int64_t, 2>& columns) {
+  constexpr int kWidth = 3, kHeight = 4;
+  return IsNotNegative(source) && std::max(lines[0], lines[1]) < pool.info->options.Scalar<int32_t>(kHeight) &&
+         std::max(columns[0], columns[1]) < pool.info->options.Scalar<int32_t>(kWidth);
+}
+
 }  // namespace
 
 bool FusePads(Graph& graph) {
@@ -43,7 +57,7 @@ bool FusePads(Graph& graph) {
     for (const int32_t v : node.outputs) {
       if (v >= 0) producer[static_cast<size_t>(v)] = &node;
     }
-    if ((node.op->traits & kFusesPadding) == 0 || node.inputs.empty() || node.inputs[0] < 0 || !IsUnpadded(node)) continue;
+    if ((node.op->traits & (kFusesPadding | kSkipsPadding)) == 0 || node.inputs.empty() || node.inputs[0] < 0 || !IsUnpadded(node)) continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
     const Node* pad = producer[input];
     // PAD fills with zero, or with the zero point where the tensor is quantised: what convolutions pad with.
@@ -59,6 +73,8 @@ bool FusePads(Graph& graph) {
     }
     const auto rows = ReadPaddings(graph.values[static_cast<size_t>(pad->inputs[1])]);
     if (!rows || (*rows)[0] != std::array<int64_t, 2>{} || (*rows)[3] != std::array<int64_t, 2>{}) continue;
+    const Node* source = producer[static_cast<size_t>(pad->inputs[0])];
+    if ((node.op->traits & kSkipsPadding) != 0 && !MaySkip(node, source, (*rows)[1], (*rows)[2])) continue;
     node.padding = {static_cast<int32_t>((*rows)[1][0]), static_cast<int32_t>((*rows)[1][1]), static_cast<int32_t>((*rows)[2][0]),
                     static_cast<int32_t>((*rows)[2][1])};
     node.inputs[0] = pad->inputs[0];
