@@ -1,3 +1,4 @@
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -9,6 +10,7 @@ namespace sigrun {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t PhysicalMemory() {
   static const size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -26,9 +28,13 @@ void AlignedBytes::Free::operator()(std::byte* p) const { std::free(p); }
 AlignedBytes::AlignedBytes(size_t size) : size_(size) {
   // Linux hands out more than it has and kills the process on use; a model that asks for too much shall be an error instead.
   CheckFitsMachine(size, "a tensor or an arena");
-  const size_t rounded = size == 0 ? kAlignment : (size + kAlignment - 1) / kAlignment * kAlignment;
-  data_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
+  const size_t huge = size / kHugePage * kHugePage, alignment = huge > 0 ? kHugePage : kAlignment;
+  const size_t rounded = size == 0 ? alignment : (size + alignment - 1) / alignment * alignment;
+  data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded)));
   if (data_ == nullptr) Fail(StatusCode::kOutOfMemory, "cannot allocate ", size, " bytes");
+#ifdef MADV_HUGEPAGE
+  if (huge > 0) madvise(data_.get(), huge, MADV_HUGEPAGE);  // each inference reads all weights: small pages would not fit the TLB
+#endif
 }
 
 }  // namespace sigrun
