@@ -165,14 +165,15 @@ struct PackedOperands {
 
 PackedOperands EmitPack(Prepare& p, const Matrices& keys, const Matrices& values, const FloatProduct& key_product,
                         const FloatProduct& value_product) {
-  const size_t key_bytes = key_product.PackBytes(keys.channels, keys.tokens), value_bytes = value_product.PackBytes(values.tokens, values.channels);
-  const size_t count = static_cast<size_t>(keys.count);
+  const size_t key_bytes = key_product.PackBytes(keys.channels, keys.tokens);
+  const size_t value_bytes = value_product.PackBytes(values.tokens, values.channels), count = static_cast<size_t>(keys.count);
   const PackedOperands packed{p.Scratch(key_bytes * count), p.Scratch(value_bytes * count), key_bytes, value_bytes};
   p.Emit([=, key = p.in(kKey), value = p.in(kValue)](RunContext& run) noexcept {
     const int64_t cost = 2 * int64_t{keys.tokens} * (keys.channels + values.channels);
     run.Parallel(static_cast<int32_t>(keys.count), cost, [&](Range range, int) {
       for (int64_t i = range.begin; i < range.end; ++i) {
-        key_product.Pack(keys.channels, keys.tokens, {run.get<float>(key) + keys.Offset(i), keys.token_stride, keys.channel_stride}, nullptr,
+        key_product.Pack(keys.channels, keys.tokens,
+                         {run.get<float>(key) + keys.Offset(i), keys.token_stride, keys.channel_stride}, nullptr,
                          run.get<std::byte>(packed.keys) + static_cast<size_t>(i) * key_bytes);
         value_product.Pack(values.tokens, values.channels,
                            {run.get<float>(value) + values.Offset(i), values.channel_stride, values.token_stride}, nullptr,

@@ -28,6 +28,7 @@ SIGRUN_INLINE __m256i BroadcastFour(const int8_t* p) {
 }
 #if defined(__AVXVNNI__)
 constexpr int kLowBitParts = 8;
+constexpr bool kPairsOfPanels = false;
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   SIGRUN_UNROLL
@@ -35,6 +36,7 @@ SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int
 }
 #else
 constexpr int kLowBitParts = 1;
+constexpr bool kPairsOfPanels = false;
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   const auto pairs = [&](int i) __attribute__((always_inline)) { return _mm256_maddubs_epi16(w[i].v, BroadcastFour(a + 4 * i)); };

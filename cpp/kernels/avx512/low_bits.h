@@ -28,6 +28,12 @@ SIGRUN_INLINE __m512i BroadcastFour(const int8_t* p) {
 }
 #if defined(__AVX512VNNI__)
 constexpr int kLowBitParts = 8;
+constexpr bool kPairsOfPanels = true;
+SIGRUN_INLINE void DotBoth(I32& first, I32& second, LowBytes w, LowBytes v, const int8_t* a) {
+  const __m512i x = BroadcastFour(a);
+  first.v = _mm512_dpbusd_epi32(first.v, w.v, x);
+  second.v = _mm512_dpbusd_epi32(second.v, v.v, x);
+}
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   SIGRUN_UNROLL
@@ -35,6 +41,7 @@ SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int
 }
 #else
 constexpr int kLowBitParts = 1;
+constexpr bool kPairsOfPanels = false;
 template <int kSplit>
 SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int8_t* a) {
   const auto pairs = [&](int i) __attribute__((always_inline)) { return _mm512_maddubs_epi16(w[i].v, BroadcastFour(a + 4 * i)); };

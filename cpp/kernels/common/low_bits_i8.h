@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/common/bytes_i8.h"
 #include "kernels/common/fixed_point.h"
 #include "kernels/common/inline.h"
 #include "kernels/common/low_bit_sums.h"
@@ -13,14 +14,16 @@
 //   LowBytes, LoadLow, Part<bits, i>        kLanes * 4 bytes, of which Part takes the i-th few bits of each,
 //   LoadHalf(p)                             kLanes binary16 as floats,
 //   DotUnit(sums, w, a)                     sums + products of a unit: w[4], sixteen k of kLanes channels, all unsigned, by sixteen int8,
-//   kLowBitRows, kLowBitParts               the most rows of a tile; parts of a single row's sums that hide the latency of DotUnit.
+//   kLowBitRows, kLowBitParts               the most rows of a tile; parts of a single row's sums that hide the latency of DotUnit,
+//   kPairsOfPanels                          whether there are registers for tiles of two panels; then also
+//   DotBoth(first, second, w, v, a)         two sums + products of four k of w and of v by the same four int8.
 // Packed: a header, then panels of kLanes channels, each its scales [block][lane], in binary16 if that loses nothing, the sum of weights of
 // each lane (int32 if there is one block, else weight_sum of kernels.h), and its weights, above their least, [block][unit], 16 k of all
 // lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
 // Trick: the weights stay unsigned, since the first operand of vpdpbusd and vpmaddubsw is; what that adds is taken off by the sums of the
 // activations, from which a tile's sums start. Zero points take one product with the sum of the weights. The next panel is asked for ahead:
 // the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 110 GB/s (AVX-512; 40 with AVX2) of the 125 that a plain
-// read from L3 reaches; twelve rows at 700 to 900 GOP/s of 1050, the less the shorter the blocks.
+// read from L3 reaches; eight at 820 to 970 GOP/s of 1040, the less the shorter the blocks.
 namespace sigrun::kernels {
 namespace {
 
@@ -172,6 +175,17 @@ struct LowBitSums {
   }
 };
 
+SIGRUN_INLINE F32 LoadScale(const LowBitTile& t, const std::byte* panel, int32_t block) {
+  const std::byte* scales = panel + static_cast<ptrdiff_t>(block) * kLanes * (t.half ? 2 : 4);
+  __builtin_prefetch(scales + t.layout.ahead, 0, 2);
+  return t.half ? LoadHalf(reinterpret_cast<const uint16_t*>(scales)) : Load(reinterpret_cast<const float*>(scales));
+}
+
+// What a single block's sum gives before the bias.
+SIGRUN_INLINE F32 OfOneBlock(I32 sum, int32_t zero_point, float row_scale, const std::byte* weight_sums, F32 scale) {
+  return ToFloat(sum - Set1(zero_point) * Load(reinterpret_cast<const int32_t*>(weight_sums))) * (Set1(row_scale) * scale);
+}
+
 template <int kBits, int kRows, int kParts>
 void RunLowBits(const LowBitTile& t) {
   using Sums = LowBitSums<kBits, kRows, kParts>;
@@ -202,9 +216,7 @@ void RunLowBits(const LowBitTile& t) {
       weights = sums.template Unit<0>(weights, a, row_bytes, t.layout.ahead);
       a += kLowBitUnit;
     }
-    const std::byte* scales = t.panel + static_cast<ptrdiff_t>(block) * kLanes * (t.half ? 2 : 4);
-    __builtin_prefetch(scales + t.layout.ahead, 0, 2);
-    const F32 scale = t.half ? LoadHalf(reinterpret_cast<const uint16_t*>(scales)) : Load(reinterpret_cast<const float*>(scales));
+    const F32 scale = LoadScale(t, t.panel, block);
     if (blocks > 1) {
       SIGRUN_UNROLL
       for (int r = 0; r < kRows; ++r) y[r] = ToFloat(sums.Of(r)) * scale + y[r];
@@ -212,8 +224,7 @@ void RunLowBits(const LowBitTile& t) {
     }
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const I32 sum = sums.Of(r) - Set1(zero_point(r)) * Load(reinterpret_cast<const int32_t*>(weight_sums));
-      y[r] = ToFloat(sum) * (Set1(t.rows.scale[r]) * scale) + bias;
+      y[r] = OfOneBlock(sums.Of(r), zero_point(r), t.rows.scale[r], weight_sums, scale) + bias;
     }
   }
   const F32 min = Set1(t.clamp.min), max = Set1(t.clamp.max);
@@ -231,6 +242,85 @@ void RunLowBits(const LowBitTile& t) {
   }
 }
 
+// Two panels at once: each activation that is broadcast is used twice, so that loads do not limit the dot products. Few rows have their
+// sums in several parts, as above.
+template <int kBits, int kRows, int kParts, class Sum = I32>
+SIGRUN_INLINE void RunPairOfLowBits(const LowBitTile& t) {
+  const ptrdiff_t row_bytes = static_cast<ptrdiff_t>(t.layout.units) * kLowBitUnit * t.layout.blocks;
+  const std::byte* panels[2] = {t.panel, t.panel + t.layout.panel};
+  const uint8_t* weights = reinterpret_cast<const uint8_t*>(t.panel + t.layout.scales + t.layout.sums);
+  const int8_t* a = t.rows.data;
+  const int32_t blocks = t.layout.blocks, units = t.layout.units;
+  const ptrdiff_t apart = static_cast<ptrdiff_t>(t.layout.panel);
+  const auto zero_point = [&](int r) __attribute__((always_inline)) { return t.rows.zero_point == nullptr ? 0 : t.rows.zero_point[r]; };
+  F32 y[kRows][2], bias[2];
+  SIGRUN_UNROLL
+  for (int p = 0; p < 2; ++p) {
+    const F32 sum = blocks > 1 ? Load(reinterpret_cast<const float*>(panels[p] + t.layout.scales)) : Set1(0.0f);
+    bias[p] = t.bias != nullptr ? Load(t.bias + p * kLanes) : Set1(0.0f);
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) y[r][p] = Set1(-static_cast<float>(zero_point(r))) * sum;
+  }
+  for (int32_t block = 0; block < blocks; ++block) {
+    Sum sum[kParts][kRows][2];
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      sum[0][r][0] = sum[0][r][1] = Set1(t.rows.block_sums[static_cast<ptrdiff_t>(r) * blocks + block]);
+      SIGRUN_UNROLL
+      for (int i = 1; i < kParts; ++i) sum[i][r][0] = sum[i][r][1] = Set1(0);
+    }
+    for (int32_t unit = 0; unit < units; ++unit, a += kLowBitUnit) {
+      SIGRUN_UNROLL
+      for (int i = 0; i < kLanes * kBits * 2; i += 64) {
+        __builtin_prefetch(weights + t.layout.ahead + i, 0, 3);
+        __builtin_prefetch(weights + apart + t.layout.ahead + i, 0, 3);
+      }
+      const auto groups = [&](LowBytes w, LowBytes v, int group) __attribute__((always_inline)) {
+        SIGRUN_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          Sum(&of_row)[2] = sum[group % kParts][r];
+          DotBoth(of_row[0], of_row[1], w, v, a + r * row_bytes + 4 * group);
+        }
+      };
+      LowBytes w = LoadLow(weights), v = LoadLow(weights + apart);
+      groups(Part<kBits, 0>(w), Part<kBits, 0>(v), 0);
+      groups(Part<kBits, 1>(w), Part<kBits, 1>(v), 1);
+      weights += kLanes * 4;
+      if constexpr (kBits == 2) {
+        groups(Part<kBits, 2>(w), Part<kBits, 2>(v), 2);
+        groups(Part<kBits, 3>(w), Part<kBits, 3>(v), 3);
+        continue;
+      }
+      w = LoadLow(weights);
+      v = LoadLow(weights + apart);
+      groups(Part<kBits, 0>(w), Part<kBits, 0>(v), 2);
+      groups(Part<kBits, 1>(w), Part<kBits, 1>(v), 3);
+      weights += kLanes * 4;
+    }
+    SIGRUN_UNROLL
+    for (int p = 0; p < 2; ++p) {
+      const F32 scale = LoadScale(t, panels[p], block);
+      SIGRUN_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        Sum total = sum[0][r][p];
+        SIGRUN_UNROLL
+        for (int i = 1; i < kParts; ++i) total = total + sum[i][r][p];
+        y[r][p] = blocks > 1 ? ToFloat(total) * scale + y[r][p]
+                             : OfOneBlock(total, zero_point(r), t.rows.scale[r], panels[p] + t.layout.scales, scale) + bias[p];
+      }
+    }
+  }
+  const F32 min = Set1(t.clamp.min), max = Set1(t.clamp.max);
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int p = 0; p < 2; ++p) {
+      const F32 end = blocks > 1 ? y[r][p] * Set1(t.rows.scale[r]) + bias[p] : y[r][p];
+      Store(t.output + static_cast<ptrdiff_t>(r) * t.shape.n + p * kLanes, Min(max, Max(min, end)));
+    }
+  }
+}
+
 // Blocks of few units overlap, and so do the rows of a tile: they need fewer parts.
 template <int kBits, int kRows>
 SIGRUN_INLINE void RunLowBitRows(const LowBitTile& t) {
@@ -238,27 +328,45 @@ SIGRUN_INLINE void RunLowBitRows(const LowBitTile& t) {
   t.layout.units < 4 ? RunLowBits<kBits, kRows, kShort>(t) : RunLowBits<kBits, kRows, kLong>(t);
 }
 
-// All rows over one panel, as many at a time as there are.
+// The tile's rows without the first few.
+SIGRUN_INLINE void Advance(LowBitTile& t, int32_t rows) {
+  t.rows.data += rows * (static_cast<ptrdiff_t>(t.layout.units) * kLowBitUnit * t.layout.blocks);
+  t.rows.block_sums += static_cast<ptrdiff_t>(rows) * t.layout.blocks;
+  t.rows.scale += rows;
+  if (t.rows.zero_point != nullptr) t.rows.zero_point += rows;
+  t.rows.count -= rows;
+  t.output += static_cast<ptrdiff_t>(rows) * t.shape.n;
+}
+
+// All rows over one panel, as many at a time as there are. Inlined, since a single row takes no longer than a call.
 template <int kBits>
-void RunLowBitPanel(LowBitTile t) {
-  const ptrdiff_t row_bytes = static_cast<ptrdiff_t>(t.layout.units) * kLowBitUnit * t.layout.blocks;
-  const auto advance = [&](int rows) {
-    t.rows.data += rows * row_bytes;
-    t.rows.block_sums += static_cast<ptrdiff_t>(rows) * t.layout.blocks;
-    t.rows.scale += rows;
-    if (t.rows.zero_point != nullptr) t.rows.zero_point += rows;
-    t.rows.count -= rows;
-    t.output += static_cast<ptrdiff_t>(rows) * t.shape.n;
-  };
-  for (; t.rows.count >= kLowBitRows; advance(kLowBitRows)) RunLowBitRows<kBits, kLowBitRows>(t);
+SIGRUN_INLINE void RunLowBitPanel(LowBitTile t) {
+  for (; t.rows.count >= kLowBitRows; Advance(t, kLowBitRows)) RunLowBitRows<kBits, kLowBitRows>(t);
   if constexpr (kLowBitRows > 8) {
-    for (; t.rows.count >= 8; advance(8)) RunLowBitRows<kBits, 8>(t);
+    for (; t.rows.count >= 8; Advance(t, 8)) RunLowBitRows<kBits, 8>(t);
   }
   if constexpr (kLowBitRows > 4) {
-    for (; t.rows.count >= 4; advance(4)) RunLowBitRows<kBits, 4>(t);
+    for (; t.rows.count >= 4; Advance(t, 4)) RunLowBitRows<kBits, 4>(t);
   }
-  for (; t.rows.count >= 2; advance(2)) RunLowBitRows<kBits, 2>(t);
+  for (; t.rows.count >= 2; Advance(t, 2)) RunLowBitRows<kBits, 2>(t);
   if (t.rows.count == 1) RunLowBitRows<kBits, 1>(t);
+}
+
+// The same over two panels.
+template <int kBits, int kRows>
+SIGRUN_INLINE void RunPairRows(LowBitTile& t) {
+  constexpr int kLong = kRows >= 8 ? 1 : kRows >= 4 ? 2 : 4, kShort = (kLong + 1) / 2;
+  t.layout.units < 4 ? RunPairOfLowBits<kBits, kRows, kShort>(t) : RunPairOfLowBits<kBits, kRows, kLong>(t);
+  Advance(t, kRows);
+}
+template <int kBits>
+SIGRUN_INLINE void RunLowBitPair(LowBitTile t) {
+  if constexpr (kPairsOfPanels) {
+    while (t.rows.count >= 8) RunPairRows<kBits, 8>(t);
+    if (t.rows.count >= 4) RunPairRows<kBits, 4>(t);
+    if (t.rows.count >= 2) RunPairRows<kBits, 2>(t);
+    if (t.rows.count == 1) RunPairRows<kBits, 1>(t);
+  }
 }
 
 void LowBitsF32(const LowBitShape& s, const LowBitRows& rows, const std::byte* packed, const float* bias, ClampF32 clamp, float* output,
@@ -266,18 +374,16 @@ void LowBitsF32(const LowBitShape& s, const LowBitRows& rows, const std::byte* p
   const bool half = reinterpret_cast<const LowBitHeader*>(packed)->half != 0;
   const LowBitLayout layout(s, half);
   const int32_t end = channels.end * kLowBitChannels < s.n ? channels.end * kLowBitChannels : s.n;
-  for (int32_t n = channels.begin * kLowBitChannels; n < end; n += kLanes) {
-    const LowBitTile tile{s,
-                          layout,
-                          half,
-                          packed + 64 + static_cast<size_t>(n / kLanes) * layout.panel,
-                          rows,
-                          clamp,
-                          bias == nullptr ? nullptr : bias + n,
-                          output + n,
-                          end - n < kLanes ? end - n : kLanes};
-    s.bits == 4 ? RunLowBitPanel<4>(tile) : RunLowBitPanel<2>(tile);
+  const auto tile_at = [&](int32_t n) SIGRUN_INLINE_LAMBDA {
+    const std::byte* panel = packed + 64 + static_cast<size_t>(n / kLanes) * layout.panel;
+    const int32_t lanes = end - n < kLanes ? end - n : kLanes;
+    return LowBitTile{s, layout, half, panel, rows, clamp, bias == nullptr ? nullptr : bias + n, output + n, lanes};
+  };
+  int32_t n = channels.begin * kLowBitChannels;
+  for (; kPairsOfPanels && end - n >= 2 * kLanes; n += 2 * kLanes) {
+    s.bits == 4 ? RunLowBitPair<4>(tile_at(n)) : RunLowBitPair<2>(tile_at(n));
   }
+  for (; n < end; n += kLanes) s.bits == 4 ? RunLowBitPanel<4>(tile_at(n)) : RunLowBitPanel<2>(tile_at(n));
 }
 
 inline void OverlayLowBits(Kernels& table) {

@@ -32,6 +32,7 @@ SIGRUN_INLINE F32 LoadHalf(const uint16_t* p) {
 }
 #if defined(__ARM_FEATURE_DOTPROD)
 constexpr int kLowBitParts = 4;
+constexpr bool kPairsOfPanels = false;
 template <int kLane>
 SIGRUN_INLINE I32 DotLow(I32 sum, const LowBytes& w, int8x16_t a) {
   return {vdotq_laneq_s32(sum.lo, vreinterpretq_s8_u8(w.lo), a, kLane), vdotq_laneq_s32(sum.hi, vreinterpretq_s8_u8(w.hi), a, kLane)};
@@ -46,6 +47,7 @@ SIGRUN_INLINE void DotUnit(I32 (&sum)[kSplit], const LowBytes (&w)[4], const int
 }
 #else
 constexpr int kLowBitParts = 1;
+constexpr bool kPairsOfPanels = false;
 SIGRUN_INLINE int32x4_t AddProducts(int32x4_t sum, const uint8x16_t (&w)[4], const int8x16_t (&a)[4]) {
   int16x8_t low = vmull_s8(vreinterpret_s8_u8(vget_low_u8(w[0])), vget_low_s8(a[0]));
   int16x8_t high = vmull_high_s8(vreinterpretq_s8_u8(w[0]), a[0]);
