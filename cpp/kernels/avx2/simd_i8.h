@@ -243,7 +243,7 @@ SIGRUN_INLINE Words LinearSum(Words a, Words b, const Linear& f) {
 /// Of four vectors in their order.
 template <class T>
 SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
-  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) { return LinearSum(Words{WidenHalf(x)}, {WidenHalf(y)}, f).v; };
+  const auto half = [&](const T* x, const T* y) SIGRUN_INLINE_LAMBDA { return LinearSum(Words{WidenHalf(x)}, {WidenHalf(y)}, f).v; };
   return {_mm256_permute4x64_epi64(_mm256_packs_epi16(half(a, b), half(a + 16, b + 16)), 0xd8)};
 }
 SIGRUN_INLINE FourBytes SaturateFour(Words a, Words b) {

@@ -228,7 +228,7 @@ SIGRUN_INLINE Words LinearSum(Words a, Words b, const Linear& f) {
 /// Of four vectors in their order.
 template <class T>
 SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
-  const auto half = [&](const T* x, const T* y) __attribute__((always_inline)) { return LinearSum(Words{WidenHalf(x)}, {WidenHalf(y)}, f).v; };
+  const auto half = [&](const T* x, const T* y) SIGRUN_INLINE_LAMBDA { return LinearSum(Words{WidenHalf(x)}, {WidenHalf(y)}, f).v; };
   const __m512i bytes = _mm512_packs_epi16(half(a, b), half(a + 32, b + 32));
   return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes)};
 }

@@ -692,6 +692,7 @@ void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* w
     ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
       run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
       run.bias = reinterpret_cast<const int32_t*>(panel);
+      run.narrow = left <= kLanes / 2;
       ahead.Next(&run);
       if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, layout.width, &run)) {
         return RunTile(run, rows, layout.width, sums);

@@ -55,7 +55,8 @@ SIGRUN_INLINE void StoreFours(const TileRun& run, const I32 (&ends)[kRows][kVect
       const int second = rows > 1 ? r + 1 : r;
       StoreRows<kWhole>(run, SaturateFour(ends[r][0], ends[r][1], ends[second][0], ends[second][1]), rows, out);
     } else {
-      FourBytes four = SaturateFour(ends[r][0], ends[rows > 1 ? r + 1 : r][0], ends[rows > 2 ? r + 2 : r][0], ends[rows > 3 ? r + 3 : r][0]);
+      const auto end = [&](int i) SIGRUN_INLINE_LAMBDA { return ends[rows > i ? r + i : r][0]; };
+      FourBytes four = SaturateFour(end(0), end(1), end(2), end(3));
       if (!kWhole && !bytes.whole) four = Limit(four, bytes.min, bytes.max, bytes.flip);
       const bool all = kWhole || last >= kLanes;
       StoreOne<0>(out, four, all, last);
@@ -104,7 +105,9 @@ SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
   } else if (run.residual != nullptr) {
     const int8_t* residual = run.residual;
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r, residual += run.end->out_stride) sums[r][0] = AddResidual(sums[r][0], residual, run.end->channels, *run.end);
+    for (int r = 0; r < kRows; ++r, residual += run.end->out_stride) {
+      sums[r][0] = AddResidual(sums[r][0], residual, run.end->channels, *run.end);
+    }
   }
   whole ? StoreFours<true>(run, sums) : StoreFours<false>(run, sums);
 }
@@ -139,10 +142,67 @@ SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVe
   }
 }
 
+// What becomes of the sums, which are offset where bytes are made of them.
+template <int kRows, int kVectors>
+SIGRUN_INLINE void FinishTile(const TileRun& run, I32 (&acc)[kRows][kVectors], int32_t* sums) {
+  if (run.end != nullptr) return EndTile(run, acc);
+  if (run.float_end != nullptr) {
+    if (run.float_end->clamps || run.float_end->residual != nullptr) return EndInFloats<false>(*run.float_end, acc);
+    return EndInFloats<true>(*run.float_end, acc);
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) Store(sums + (r * kVectors + v) * kLanes, acc[r][v]);
+  }
+}
+
+// Tile over half a vector.
+template <class Half, int kRows>
+SIGRUN_INLINE void NarrowTile(const TileRun& run, int32_t* sums) {
+  constexpr int kSplit = kRows > 6 ? 1 : kRows > 2 ? 2 : 4;
+  constexpr ptrdiff_t kWeightStep = kLanes * kGroup;
+  const ptrdiff_t a_stride = run.a_stride;
+  const uint8_t* a = run.a;
+  const int8_t* weights = run.weights;
+  const int32_t k_groups = run.k_groups;
+  typename Half::Sums acc[kSplit][kRows];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kSplit; ++i) {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) acc[i][r] = i == 0 ? Half::Start(run.bias) : Half::Zero();
+  }
+  const auto step = [&](int i, const uint8_t* from, const int8_t* w) SIGRUN_INLINE_LAMBDA {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) acc[i][r] = Half::Dot(acc[i][r], from + r * a_stride, w);
+  };
+  for (int32_t segments = run.segments; segments > 0; --segments, a += run.segment_step) {
+    const uint8_t* from = a;
+    int32_t k = 0;
+    for (; k + kSplit <= k_groups; k += kSplit, from += kSplit * kGroup, weights += kSplit * kWeightStep) {
+      SIGRUN_UNROLL
+      for (int i = 0; i < kSplit; ++i) step(i, from + i * kGroup, weights + i * kWeightStep);
+    }
+    for (; k < k_groups; ++k, from += kGroup, weights += kWeightStep) step(0, from, weights);
+  }
+  const I32 offset = Set1(run.end != nullptr ? INT32_MIN : 0);
+  I32 wide[kRows][1];
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int i = 1; i < kSplit; ++i) acc[0][r] = Half::Add(acc[0][r], acc[i][r]);
+    wide[r][0] = Half::Widen(acc[0][r]) + offset;
+  }
+  FinishTile(run, wide, sums);
+}
+
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
 template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {
+  if constexpr (kVectors == 1 && HalfVector<Weights>::kUsed) {
+    if (run.narrow) return NarrowTile<HalfVector<Weights>, kRows>(run, sums);
+  }
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
   const uint8_t* a = run.a;
@@ -190,16 +250,7 @@ void Tile(const TileRun& run, int32_t* sums) {
       for (int i = 1; i < kSplit; ++i) acc[0][r][v] = acc[0][r][v] + acc[i][r][v];
     }
   }
-  if (run.end != nullptr) return EndTile(run, acc[0]);
-  if (run.float_end != nullptr) {
-    if (run.float_end->clamps || run.float_end->residual != nullptr) return EndInFloats<false>(*run.float_end, acc[0]);
-    return EndInFloats<true>(*run.float_end, acc[0]);
-  }
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    SIGRUN_UNROLL
-    for (int v = 0; v < kVectors; ++v) Store(sums + (r * kVectors + v) * kLanes, acc[0][r][v]);
-  }
+  FinishTile(run, acc[0], sums);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct TileRun {
   int32_t segments = 1;
   bool has_least = false;  // a weight is -128, where kTellsLeast
   ptrdiff_t segment_step = 0;
+  bool narrow = false;  // the panel is one vector, of which the first half is used
   /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
   const int8_t* ahead = nullptr;
   ptrdiff_t ahead_step = 0;
@@ -38,6 +39,13 @@ constexpr bool kTellsLeast = false;
 /// a tile and returns what is behind them, Run(run, rows, count, sums) multiplies `count` such tiles that follow each other, as Tile does.
 template <class Activation>
 struct RowPacker {
+  static constexpr bool kUsed = false;
+};
+
+/// Where a tier multiplies half a vector faster, its dot_i8.h says how for its Weights: Start(bias), Dot(sums, activations, weights) and
+/// Widen(sums), over Sums.
+template <class Weights>
+struct HalfVector {
   static constexpr bool kUsed = false;
 };
 
