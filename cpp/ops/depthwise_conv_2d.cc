@@ -122,16 +122,18 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
   const auto& k = p.kernels();
   const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
   const Prepare::Affine input = CheckedAffine(p, kInput);
-  const Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
+  Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
   if (p.output_elements(0) == 0) return;
+  const std::vector<int32_t> biases = ShortenShifts(p, kFilter, kBias, 1, s.out_channels, s.taps(), scales.zero_point, &requantize);
   const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)),
                 weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
   p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, 8-bit, ", k.tier));
-  const std::string key = Concat(Key(s), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
+  const std::string key =
+      Concat(Key(s), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "", KeyOfBiases(biases));
   const Packed packed = PackWeights(p, kFilter, kBias, key, k.pack_depthwise_i8_bytes(s), 0,
                                     [=, pack = k.pack_depthwise_i8](const void* filter, const void* bias, std::byte* to, std::byte*) {
-                                      pack(s, static_cast<const int8_t*>(filter), is_unsigned, static_cast<const int32_t*>(bias),
-                                           zero_point, weight_zero_point, to);
+                                      const int32_t* all = biases.empty() ? static_cast<const int32_t*>(bias) : biases.data();
+                                      pack(s, static_cast<const int8_t*>(filter), is_unsigned, all, zero_point, weight_zero_point, to);
                                     });
   p.Emit([=, kernel = k.depthwise_i8, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};

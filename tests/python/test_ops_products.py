@@ -31,30 +31,36 @@ def packed(values, bits):
     return sum(flat[i::each] << (i * bits) for i in range(each)).astype("uint8")
 
 
-def weights(g, dtype, shape, dimension=None, scale=0.01):
+def weights(g, dtype, shape, dimension=None, scale=0.01, dead=0):
     bits = BITS.get(dtype, 8)
     low = -(1 << (bits - 1))
     values = RNG.integers(low + 1, -low, shape)
+    if dead:
+        np.moveaxis(values, dimension, 0)[:dead] = 0
     data = packed(values, bits) if bits < 8 else values.astype("int8")
     scales = scale if dimension is None else scale * RNG.uniform(0.5, 1.5, shape[dimension])
+    if dead:
+        scales[:dead] *= 1e-5
     q = quant(scales, 0, dimension or 0)
     return g.add(mm.Tensor("w", list(shape), dtype, data, q)), q
 
 
-def product(code, activations, dtype, x_shape, w_shape, y_shape, dimension, options, bias="int64", **fields):
-    """Input (and output) of type `activations`, weights of type `dtype` with a scale a channel of `dimension`, or one scale."""
+def product(code, activations, dtype, x_shape, w_shape, y_shape, dimension, options, bias="int64", dead=0, **fields):
+    """Input (and output) of type `activations`, weights of type `dtype` with a scale a channel of `dimension`, or one scale. The
+    first `dead` channels have weights of 0 and a tiny scale, as training leaves them."""
     g = mm.Graph()
     real = activations == "float32"
     in_scale, out_scale = 3e-4 if activations == "int16" else 0.02, 2e-3 if activations == "int16" else 0.4
     x = g.add(mm.Tensor("x", list(x_shape), activations, None, None if real else quant(in_scale, 0 if activations == "int16" else 3)))
     g.inputs = [x]
-    w, q = weights(g, dtype, w_shape, dimension)
+    w, q = weights(g, dtype, w_shape, dimension, dead=dead)
     operands = [x, w]
     if code == "TRANSPOSE_CONV":
         operands = [g.const(list(y_shape), "int32"), w, x]
     if bias:
         n = y_shape[-1]
         data = RNG.normal(0, 1, n).astype("float32") if real else RNG.integers(-9000, 9000, n).astype(bias)
+        data[1:dead] = -(1 << 30)
         q_bias = None if real else quant(q.scale * in_scale if len(q.scale) == n else q.scale[0] * in_scale)
         operands.append(g.add(mm.Tensor("b", [n], str(data.dtype), data, q_bias)))
     y = g.add(mm.Tensor("y", list(y_shape), activations, None, None if real else quant(out_scale, 0 if activations == "int16" else -5)))
@@ -104,6 +110,8 @@ CASES = {
     "transposed-int16": transposed("int16", "int8"),
     "matmul-int16": matmul(),
     "matmul-int16-int8": matmul(right="int8"),
+    "conv-dead-channels": conv("int8", "int8", bias="int32", dead=3),
+    "depthwise-dead-channels": depthwise("int8", "int8", bias="int32", dead=3),
     "conv-int4": conv("int8", "int4", bias="int32"),
     "depthwise-int4": depthwise("int8", "int4", bias="int32"),
     "dense-int4": dense("int8", "int4", bias="int32"),

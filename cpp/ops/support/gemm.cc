@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "ops/support/fixed_point.h"
 #include "ops/support/float_product.h"
 #include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
@@ -93,8 +94,8 @@ struct Pieces {
 template <class F>
 void ForPieces(const RunContext& run, const ConvShape& s, const Pieces& pieces, const std::byte* packed, size_t piece_bytes, const F& f) {
   if (pieces.count == 1) {
-    return run.Parallel(
-        s.rows(), MacCost(MacsOfRow(s)), [&](Range rows, int worker) { f(s, 0, packed, rows, worker); }, pieces.row_grain, pieces.row_ranges);
+    const auto all = [&](Range rows, int worker) { f(s, 0, packed, rows, worker); };
+    return run.Parallel(s.rows(), MacCost(MacsOfRow(s)), all, pieces.row_grain, pieces.row_ranges);
   }
   run.Parallel(pieces.count, MacCost(MacsOfRow(s) / pieces.count * s.rows()), [&](Range range, int worker) {
     for (int32_t i = range.begin; i < range.end; ++i) {
@@ -233,6 +234,40 @@ Requantization PrepareRequantization(const Prepare& p, float input_scale, const 
     r.shift.push_back(fixed.shift);
   }
   return r;
+}
+
+std::vector<int32_t> ShortenShifts(const Prepare& p, int weights, int bias, ptrdiff_t stride_n, ptrdiff_t stride_k, int64_t depth,
+                                   int32_t weight_zero_point, Requantization* r) {
+  constexpr int32_t kLongShift = -22, kMostInput = 255;  // of an input's distance from its zero point
+  const bool is_unsigned = p.type(weights) == TensorType::kUInt8, has_bias = bias >= 0 && p.has_input(bias);
+  const auto* w = reinterpret_cast<const uint8_t*>(p.constant(weights));
+  const auto* b = has_bias ? reinterpret_cast<const int32_t*>(p.constant(bias)) : nullptr;
+  std::vector<int32_t> biases;
+  if (TensorTypeBits(p.type(weights)) != 8 || w == nullptr || (has_bias && b == nullptr)) return biases;
+  const size_t channels = r->multiplier.size();
+  for (size_t n = 0; n < channels; ++n) {
+    int32_t &multiplier = r->multiplier[n], &shift = r->shift[n];
+    if (multiplier != 0 && shift > kLongShift) continue;
+    int64_t spread = 0;
+    for (int64_t k = 0; k < depth; ++k) {
+      const uint8_t raw = w[static_cast<ptrdiff_t>(n) * stride_n + k * stride_k];
+      spread += kMostInput * std::abs((is_unsigned ? raw : static_cast<int8_t>(raw)) - weight_zero_point);
+    }
+    const int64_t middle = has_bias ? b[n] : 0, low = middle - spread, high = middle + spread;
+    if (low < INT32_MIN || high > INT32_MAX) continue;
+    const int32_t y = ScaleBy(static_cast<int32_t>(low), multiplier, shift);
+    if (y != ScaleBy(static_cast<int32_t>(high), multiplier, shift) || (y != 0 && spread != 0)) continue;
+    multiplier = y == 0 ? 0 : 1 << 30;
+    shift = -1;
+    if (y == 0) continue;
+    if (biases.empty()) biases.assign(b, b + channels);
+    biases[n] = 4 * y;
+  }
+  return biases;
+}
+
+std::string KeyOfBiases(const std::vector<int32_t>& biases) {
+  return biases.empty() ? "" : Concat(" biases ", Hash(reinterpret_cast<const std::byte*>(biases.data()), biases.size() * sizeof(int32_t)));
 }
 
 // --- weights in the kernels' layouts
@@ -381,20 +416,23 @@ struct PackedI8 {
   size_t group_bytes;
   Pieces pieces;
 };
-PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, int32_t input_zero_point, int32_t weight_zero_point) {
+PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, std::vector<int32_t> biases, int32_t input_zero_point, int32_t weight_zero_point) {
   const ConvShape s = g.shape;
   const auto& k = p.kernels();
   const bool flip = p.type(g.weights) == TensorType::kUInt8;
   const Pieces pieces = Pieces::Of(p, s);
   const size_t group_bytes = k.pack_i8_bytes(pieces.Shape(s, 0));
   const std::string key =
-      Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "");
+      Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "",
+             KeyOfBiases(biases));
   const Packed packed = PackWeights(
       p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
-      [=, pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
+      [=, biases = std::move(biases), pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b,
+                                                                                                      std::byte* to, std::byte*) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
-          const int32_t* sums = b == nullptr ? nullptr : static_cast<const int32_t*>(b) + first;
+          const int32_t* all = biases.empty() ? static_cast<const int32_t*>(b) : biases.data();
+          const int32_t* sums = all == nullptr ? nullptr : all + first;
           pack(pieces.Shape(s, i), {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point,
                weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
         }
@@ -408,11 +446,13 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const ConvShape s = g.shape;
   const TensorType type = p.type(g.input);
   const Prepare::Affine input = CheckedAffine(p, g.input);
-  const Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{s.out_channels} * s.groups, product);
+  Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{s.out_channels} * s.groups, product);
   if (p.output_elements(0) == 0) return;
+  std::vector<int32_t> biases =
+      ShortenShifts(p, g.weights, g.bias, g.stride_n, g.stride_k, int64_t{s.taps()} * s.in_channels, scales.zero_point, &requantize);
   const auto& k = p.kernels();
   const int32_t zero_point = ToInt8Domain(input.zero_point, type);
-  const PackedI8 packed = PackGemmI8(p, g, g.bias, zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
+  const PackedI8 packed = PackGemmI8(p, g, g.bias, std::move(biases), zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
   p.Explain(Concat("implicit matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", 8-bit, ", k.tier));
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   const bool is_unsigned = type == TensorType::kUInt8;
@@ -535,7 +575,7 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
   const auto& k = p.kernels();
   p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ",
                    s.out_channels * s.groups, ", ", k.tier));
-  const PackedI8 packed = PackGemmI8(p, g, -1, 0, scales.zero_point);
+  const PackedI8 packed = PackGemmI8(p, g, -1, {}, 0, scales.zero_point);
   const RoundedRuns rounded(p, g.input, rounding.per_image ? s.batch : s.rows(), rounding.asymmetric);
   std::vector<float> channel_scale;
   for (int32_t c = 0; c < s.out_channels * s.groups; ++c) channel_scale.push_back(scales.at(static_cast<size_t>(c)));

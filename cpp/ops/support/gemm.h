@@ -82,6 +82,13 @@ struct Requantization {
 };
 Requantization PrepareRequantization(const Prepare& p, float input_scale, const WeightScales& weights, int64_t channels,
                                      ScaleProduct product);
+/// Kernels take a short way where no shift is long. Channels with a long one whose output is the same whatever the input, as those whose
+/// weights have died in training, get a factor that needs none. Returns the biases that belong to it, or nothing where they stay. Weight k
+/// of channel n stands at n * stride_n + k * stride_k.
+std::vector<int32_t> ShortenShifts(const Prepare& p, int weights, int bias, ptrdiff_t stride_n, ptrdiff_t stride_k, int64_t depth,
+                                   int32_t weight_zero_point, Requantization* r);
+/// For the keys of packed weights.
+std::string KeyOfBiases(const std::vector<int32_t>& biases);
 
 /// What is added to an 8-bit result that a residual has been fused into.
 struct ResidualSum {
