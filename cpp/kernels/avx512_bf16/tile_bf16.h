@@ -50,13 +50,15 @@ SIGRUN_INLINE void AddResidual(const TileBf16& t, F32 (&sum)[kRows][kVectors]) {
   if (t.residual == nullptr && t.bf16_residual == nullptr) return;
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    const __mmask16 present = First(t.sums.channels - v * F32::lanes);
+    const int32_t rest = t.sums.channels - v * F32::lanes;
     SIGRUN_UNROLL
     for (int i = 0; i < kRows; ++i) {
       const ptrdiff_t at = i * t.sums.output_stride + v * F32::lanes;
-      const F32 x = t.residual != nullptr ? F32{_mm512_maskz_loadu_ps(present, t.residual + at)}
-                                          : Widen(_mm256_maskz_loadu_epi16(present, t.bf16_residual + at));
-      sum[i][v] = sum[i][v] + x;
+      if (t.residual != nullptr) {
+        sum[i][v] = sum[i][v] + (rest >= F32::lanes ? Load(t.residual + at) : F32{_mm512_maskz_loadu_ps(First(rest), t.residual + at)});
+      } else {
+        sum[i][v] = sum[i][v] + (rest >= F32::lanes ? Load(t.bf16_residual + at) : LoadPartial(t.bf16_residual + at, rest));
+      }
     }
   }
 }
@@ -67,11 +69,17 @@ SIGRUN_INLINE void RoundSums(const TileBf16& t, const F32 (&sum)[kRows][kVectors
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; v += 2) {
-    const __mmask32 present = First32(t.sums.channels - v * F32::lanes);
+    const int32_t rest = t.sums.channels - v * F32::lanes;
     SIGRUN_UNROLL
     for (int i = 0; i < kRows; ++i) {
       const F32 first = Bounded(sum[i][v], low, high), second = v + 1 < kVectors ? Bounded(sum[i][v + 1], low, high) : first;
-      _mm512_mask_storeu_epi16(t.output + i * t.sums.output_stride + v * F32::lanes, present, RoundTwo(first.v, second.v));
+      const __m512i words = RoundTwo(first.v, second.v);
+      Bf16* to = t.output + i * t.sums.output_stride + v * F32::lanes;
+      if (rest >= 2 * F32::lanes) {
+        _mm512_storeu_si512(to, words);
+      } else {
+        _mm512_mask_storeu_epi16(to, First32(rest), words);
+      }
     }
   }
 }
