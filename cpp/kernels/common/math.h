@@ -21,10 +21,11 @@ SIGRUN_INLINE F32 WithSignOf(F32 magnitude, F32 x) { return FromBits(Bits(magnit
 SIGRUN_INLINE F32 Clamp(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)); }
 
 // e^r - 1 for |r| <= ln(2) / 2.
+constexpr float kExpm1[] = {0x1.6dbc64p-10f, 0x1.124148p-7f, 0x1.555454p-5f, 0x1.555486p-3f};
 SIGRUN_INLINE F32 Expm1OfReduced(F32 r) {
-  F32 q = Fma(r, Set1(0x1.6dbc64p-10f), Set1(0x1.124148p-7f));
-  q = Fma(q, r, Set1(0x1.555454p-5f));
-  q = Fma(q, r, Set1(0x1.555486p-3f));
+  F32 q = Fma(r, Set1(kExpm1[0]), Set1(kExpm1[1]));
+  q = Fma(q, r, Set1(kExpm1[2]));
+  q = Fma(q, r, Set1(kExpm1[3]));
   q = Fma(q, r, Set1(0.5f));
   return Fma(q, r * r, r);
 }
@@ -44,6 +45,27 @@ SIGRUN_INLINE ExpParts SplitExp(F32 x) {
 SIGRUN_INLINE F32 Exp(F32 x) {
   const ExpParts p = SplitExp(Clamp(x, Set1(-104.0f), Set1(89.0f)));
   return ScaleByPowerOf2(p.expm1_r + Set1(1.0f), p.n);
+}
+
+/// Exp of several x <= 0, one operation of all of them before the next: a processor sees fewer operations ahead than one of them takes.
+template <int kCount>
+SIGRUN_INLINE void ExpOfNegative(F32 (&x)[kCount]) {
+  F32 n[kCount], q[kCount];
+  const auto each = [](auto step) __attribute__((always_inline)) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) step(i);
+  };
+  each([&](int i) __attribute__((always_inline)) { x[i] = Max(Set1(-104.0f), x[i]); });
+  each([&](int i) __attribute__((always_inline)) { n[i] = x[i] * Set1(0x1.715476p+0f); });
+  each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(n[i]); });
+  each([&](int i) __attribute__((always_inline)) { x[i] = Fnma(n[i], Set1(0x1.62e43p-1f), x[i]); });
+  each([&](int i) __attribute__((always_inline)) { x[i] = Fnma(n[i], Set1(-0x1.05c61p-29f), x[i]); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(x[i], Set1(kExpm1[0]), Set1(kExpm1[1])); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(kExpm1[2])); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(kExpm1[3])); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(0.5f)); });
+  each([&](int i) __attribute__((always_inline)) { x[i] = Fma(q[i], x[i] * x[i], x[i]); });
+  each([&](int i) __attribute__((always_inline)) { x[i] = ScaleByPowerOf2(x[i] + Set1(1.0f), n[i]); });
 }
 
 /// e^x - 1 for x <= 80, within 2, relative also near 0.

@@ -100,23 +100,27 @@ SIGRUN_INLINE void SoftmaxRows(const float* x, const float* mask, ptrdiff_t mask
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) max[r] = Set1(ReduceMax(max[r]));
   const float* from = kMasked ? y : x;
-  const auto exponential = [&](F32 v, int r) __attribute__((always_inline)) {
-    const F32 below = v - max[r];
-    return Exp(kMasked ? below : below * factor);
-  };
+  F32 e[kRows];
+  const auto below_max = [&](F32 v, int r) __attribute__((always_inline)) { return kMasked ? v - max[r] : (v - max[r]) * factor; };
   for (ptrdiff_t i = 0; i < whole; i += F32::lanes) {
     SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) e[r] = below_max(Load(from + r * n + i), r);
+    ExpOfNegative(e);
+    SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const F32 e = exponential(Load(from + r * n + i), r);
-      Store(y + r * n + i, e);
-      sum[r] = sum[r] + e;
+      Store(y + r * n + i, e[r]);
+      sum[r] = sum[r] + e[r];
     }
   }
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows && rest > 0; ++r) {
-    const F32 e = exponential(LoadPartial(from + r * n + whole, rest), r);
-    StorePartial(y + r * n + whole, e, rest);
-    sum[r] = sum[r] + Select(FirstLanes(rest), e, none);
+  if (rest > 0) {
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) e[r] = below_max(LoadPartial(from + r * n + whole, rest), r);
+    ExpOfNegative(e);
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      StorePartial(y + r * n + whole, e[r], rest);
+      sum[r] = sum[r] + Select(FirstLanes(rest), e[r], none);
+    }
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) sum[r] = Set1(1.0f / ReduceAdd(sum[r]));
