@@ -82,6 +82,7 @@ int main() {
       if (kernels == nullptr) continue;
       if (below == nullptr || kernels->conv_f32 != below->conv_f32) PrintErrors(kernels->tier, "float32", p, Multiply(*kernels, p, 0));
       if (below != nullptr && kernels->conv_bf16 != below->conv_bf16) {
+        if (kernels->bf16_parts == 3) PrintErrors(kernels->tier, "bfloat16x6", p, Multiply(*kernels, p, 3));
         PrintErrors(kernels->tier, "bfloat16x3", p, Multiply(*kernels, p, 2));
         PrintErrors(kernels->tier, "bfloat16", p, Multiply(*kernels, p, 1));
       }

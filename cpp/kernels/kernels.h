@@ -201,9 +201,9 @@ struct Kernels {
   void (*few_rows_f32)(int32_t m, int32_t k, int32_t n, const float* a, ptrdiff_t a_stride, WeightView<float> right, float* output,
                        ptrdiff_t output_stride, ClampF32 clamp);
 
-  // --- the same with bfloat16 products and float32 sums. Each number is rounded to the nearest bfloat16 (parts = 1), or taken as the sum of
-  // two (parts = 2), of which the product of the two lesser parts is left out. Units may take denormal numbers for 0 ------------------------
-  /// The most parts for which conv_bf16 is faster than conv_f32 on machines of this tier: 0 where they have no bfloat16 unit.
+  // --- the same with bfloat16 products and float32 sums, of numbers rounded to the nearest bfloat16 (parts = 1), or as sums of two or three, of
+  // whose 4 or 9 products the 1 or 3 least are left out. Three are as exact as float32, NaN and infinities included. Denormals may be 0 -----
+  /// The most parts for which conv_bf16 is faster than conv_f32 on machines of this tier, or 0. Only a tier that says 3, and scalar, take 3.
   int32_t bf16_parts;
   size_t (*pack_bf16_bytes)(int32_t k, int32_t n, int32_t parts);
   void (*pack_bf16)(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed);

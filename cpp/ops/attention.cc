@@ -242,7 +242,9 @@ void EmitFewQueries(Prepare& p, const Attention& a, const Matrices& keys, const 
 void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const Matrices& values, Slot queries, Slot outputs) {
   if (a.queries <= kFewQueries) return EmitFewQueries(p, a, keys, values, queries, outputs);
   const ConvShape scoring = Groups(a.block, a.depth, a.keys, a.groups), mixing = Groups(a.block, a.keys, a.channels, a.groups);
-  const FloatProduct key_product(p, scoring), value_product(p, mixing);
+  // All queries decide, not a block of them, whose size may follow from the number of threads.
+  const FloatProduct key_product(p, Groups(a.queries, a.depth, a.keys, a.groups), false),
+      value_product(p, Groups(a.queries, a.keys, a.channels, a.groups), false);
   const PackedOperands packed = EmitPack(p, keys, values, key_product, value_product);
   const WorkerScratch scratch(p, a.scores() * sizeof(float));
   const WorkerScratch rounding(p, std::max(key_product.ScratchBytes(scoring), value_product.ScratchBytes(mixing)));

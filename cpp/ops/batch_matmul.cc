@@ -153,7 +153,7 @@ void EmitFewRows(Prepare& p, const Products& b) {
 }
 
 void EmitF32(Prepare& p, const Products& b) {
-  const FloatProduct product(p, b.shape());
+  const FloatProduct product(p, b.shape(), p.constant(kRight) != nullptr);
   if (b.m <= kFewRows && p.constant(kRight) == nullptr && product.is_float32()) return EmitFewRows(p, b);
   const size_t bytes = product.PackBytes(b.k, b.n);
   const Packed packed =

@@ -128,5 +128,5 @@ PYBIND11_MODULE(_core, module) {
 
 A dictionary: "version", "compiler", "compiled_tiers" (ISA tiers in this build, lowest first), "supported_tiers" (those that this
 machine can run), "tier_in_use" (the highest of them, or what SIGRUN_MAX_ISA allows), "cpu_features" (detected) and "precisions" (what the numbers of
-float products are for each precision: "float32", "bfloat16x3" or "bfloat16").)");
+float products are for each precision where that is faster than float32: "bfloat16x6", as exact as float32, "bfloat16x3" or "bfloat16"; else "float32").)");
 }

@@ -270,7 +270,7 @@ struct BuildInfo {
   std::vector<std::string> supported_tiers;  // those that this machine can run
   std::vector<std::string> cpu_features;     // detected
   std::string tier_in_use;                   // after SIGRUN_MAX_ISA
-  /// Each word for a precision with what it comes to here: "float32", "bfloat16x3" or "bfloat16".
+  /// Each word for a precision with what it comes to here: "float32", "bfloat16x6" (as exact), "bfloat16x3" or "bfloat16".
   std::vector<std::pair<std::string, std::string>> precisions;
 };
 SIGRUN_API BuildInfo GetBuildInfo();

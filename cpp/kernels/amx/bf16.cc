@@ -6,7 +6,7 @@
 
 namespace sigrun::kernels::amx {
 
-// A tile product does 16 times the products of an FMA, so that three of them for one float32 product are still much faster.
-void OverlayBf16(Kernels& table) { OverlayConvBf16(table, 2); }
+// A tile product does 16 times the products of an FMA, so that six of them for one float32 product are still much faster.
+void OverlayBf16(Kernels& table) { OverlayConvBf16(table, 3); }
 
 }  // namespace sigrun::kernels::amx

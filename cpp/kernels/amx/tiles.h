@@ -10,17 +10,22 @@
 namespace sigrun::kernels {
 namespace {
 
-/// While it lives, all tiles of this thread are whole: 16 rows of 64 bytes.
+/// All tiles of this thread become whole: 16 rows of 64 bytes.
+SIGRUN_INLINE void ConfigureTiles() {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } static constexpr whole = {};
+  __asm__ volatile("ldtilecfg %0" ::"m"(whole));
+}
+/// They need not be saved with the thread any more.
+SIGRUN_INLINE void ReleaseTiles() { __asm__ volatile("tilerelease"); }
+
+/// While it lives, tiles are configured.
 struct TileUnit {
-  SIGRUN_INLINE TileUnit() {
-    struct alignas(64) {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } const whole;
-    __asm__ volatile("ldtilecfg %0" ::"m"(whole));
-  }
-  SIGRUN_INLINE ~TileUnit() { __asm__ volatile("tilerelease"); }
+  SIGRUN_INLINE TileUnit() { ConfigureTiles(); }
+  SIGRUN_INLINE ~TileUnit() { ReleaseTiles(); }
   TileUnit(const TileUnit&) = delete;
   TileUnit& operator=(const TileUnit&) = delete;
 };

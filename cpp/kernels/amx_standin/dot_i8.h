@@ -4,6 +4,7 @@
 
 #include "kernels/avx2/simd_i8.h"
 #include "kernels/common/inline.h"
+#include "kernels/common/tile_end_i8.h"
 #include "kernels/common/tile_run_i8.h"
 
 // avx512_vnni/dot_i8.h in plain C++: the same activations, groups and panels.
@@ -30,6 +31,19 @@ void Tile(const TileRun& run, int32_t* sums) {
       }
     }
     sums[i] = static_cast<int32_t>(sum);
+  }
+}
+
+// tile_i8.h's for panels of more vectors.
+SIGRUN_INLINE void EndSums(const TileRun& run, int32_t rows, int32_t width, const int32_t* sums) {
+  for (int32_t i = 0; i < rows * width; i += kLanes) {
+    const int32_t row = i / width, column = i % width, left = run.end->channels - column;
+    const ptrdiff_t at = row * run.end->out_stride + column;
+    if (left <= 0) continue;
+    I32 x = RescaledUnsigned(Load(sums + i), run.end->rescale[column / kLanes]);
+    if (run.residual != nullptr) x = AddResidual(x, run.residual + at, left, *run.end);
+    const Bytes y = ToBytes(x, run.end->bytes);
+    left < kLanes ? StoreLanes(run.out + at, y, left) : StoreLanes(run.out + at, y);
   }
 }
 

@@ -8,7 +8,7 @@
 #include "kernels/common/inline.h"
 
 // The vocabulary of amx/tiles.h in plain C++ with exactly its results, so that what is written over it is tested on machines that lack the
-// unit: every sum of products is rounded to nearest even, denormal numbers are 0, coming and going. Using a tile while no TileUnit lives
+// unit: every sum of products is rounded to nearest even, denormal numbers are 0, coming and going. Using a tile while none are configured
 // ends the program, as the instruction would.
 namespace sigrun::kernels {
 namespace {
@@ -19,12 +19,15 @@ struct TileRegister {
 thread_local TileRegister tile_registers[8];
 thread_local bool tile_unit_is_configured = false;
 
+inline void ConfigureTiles() {
+  memset(tile_registers, 0, sizeof(tile_registers));
+  tile_unit_is_configured = true;
+}
+inline void ReleaseTiles() { tile_unit_is_configured = false; }
+
 struct TileUnit {
-  TileUnit() {
-    memset(tile_registers, 0, sizeof(tile_registers));
-    tile_unit_is_configured = true;
-  }
-  ~TileUnit() { tile_unit_is_configured = false; }
+  TileUnit() { ConfigureTiles(); }
+  ~TileUnit() { ReleaseTiles(); }
   TileUnit(const TileUnit&) = delete;
   TileUnit& operator=(const TileUnit&) = delete;
 };

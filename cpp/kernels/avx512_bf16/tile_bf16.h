@@ -15,10 +15,17 @@ constexpr int kGroupBf16 = 2;
 constexpr int32_t kDepthUnit = 2;
 constexpr int32_t kPanelBf16 = kTileVectors * F32::lanes, kLeastPanelBf16 = F32::lanes;
 constexpr int32_t kTileRowsBf16 = kTileRows;
+constexpr bool kPartsByUnits = false;
+using ThreeParts = NoThreeParts;
 constexpr int32_t kBlockElements = 128 << 10;  // of a block of A
 constexpr int32_t kLeastDepthAhead = 128;     // k from which on a tile takes long enough to fetch its output
 
-constexpr bool kTakesRowsInPlace = true;      // reads no row beyond the last
+constexpr int32_t kRowsInPlace = 1;           // reads no row beyond the last
+
+// A tile ends when it has run.
+struct UnfinishedTile {
+  SIGRUN_INLINE void Finish() {}
+};
 
 // Needs no setting up.
 struct TileUnit {
@@ -148,7 +155,7 @@ SIGRUN_INLINE int32_t PanelsAtOnceBf16(int32_t rows, int32_t channels) {
   return channels >= panels * kPanelBf16 ? panels : 1;
 }
 
-SIGRUN_INLINE void RunTileBf16(const TileBf16& t, int32_t height, int32_t width, int32_t panels) {
+SIGRUN_INLINE void RunTileBf16(const TileBf16& t, int32_t height, int32_t width, int32_t panels, UnfinishedTile&) {
   if (panels == 4) return RunTileOf<1, 4 * kTileVectors>(t);
   if (panels == 2) return RunTileOf<2, 2 * kTileVectors>(t);
   (width == kPanelBf16 ? kWideTiles : kNarrowTiles).of_rows[height - 1](t);

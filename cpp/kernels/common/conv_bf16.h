@@ -8,7 +8,8 @@
 #include "kernels/kernels.h"
 
 // Convolution with bfloat16 products and float32 sums, over the vocabulary of a tier's tile_bf16.h. Packed: panels of kPanelBf16 output
-// channels (the last as narrow as whole groups of kLeastPanelBf16 allow), each [bias][part][k / kGroupBf16][channel][kGroupBf16].
+// channels (the last as narrow as whole groups of kLeastPanelBf16 allow), each [bias][part][k / kGroupBf16][channel][kGroupBf16], or, where
+// kPartsByUnits says so, [bias][k / kDepthUnit][part][kDepthUnit / kGroupBf16][channel][kGroupBf16].
 // Trick: a block of rows of A is rounded to bfloat16, or gathered, into a buffer that stays in L2 while all panels pass over it; rows of
 // bfloat16 are read where they stand, if the tier can. With two parts a number is the sum of two bfloat16, and the product of the two lesser
 // parts is left out. On one core of a Zen 5: 95 % of the peak of vdpbf16ps from k = 512 on, 60 % at k = 32, where rounding and storing take the
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int32_t kMaxDepth = 1024;       // of k that one pass over a block adds
 constexpr int32_t kSkewBf16 = kCopyUnit;  // elements between rows, so that they do not meet in the same sets of L1
+constexpr int32_t kLineBf16 = 32;         // elements of a cache line
 static_assert(kMaxDepth >= kMostBf16OutputDepth && kMaxDepth % kDepthUnit == 0 && kDepthUnit % kGroupBf16 == 0);
 
 SIGRUN_INLINE int32_t RoundUp(int32_t x, int32_t unit) { return (x + unit - 1) / unit * unit; }
@@ -34,37 +36,101 @@ size_t PackBf16Bytes(int32_t k, int32_t n, int32_t parts) {
   return static_cast<size_t>((bytes + 63) / 64 * 64);
 }
 
+/// The weights of a panel: where element k of a part begins, k a multiple of kGroupBf16.
+struct PanelBf16 {
+  Bf16* data;
+  int32_t width, parts;
+  ptrdiff_t part_stride;
+  PanelBf16(Bf16* to, int32_t depth, int32_t panel_width, int32_t part_count)
+      : data(to), width(panel_width), parts(part_count), part_stride(ptrdiff_t{kPartsByUnits ? kDepthUnit : depth} * panel_width) {}
+  SIGRUN_INLINE Bf16* At(int32_t k) const {
+    return data + (kPartsByUnits ? k / kDepthUnit * parts * part_stride + ptrdiff_t{k % kDepthUnit} * width : ptrdiff_t{k} * width);
+  }
+};
+
 // Elements [first, first + kGroupBf16) of k of a panel's channels.
-SIGRUN_INLINE void PackGroup(const WeightView<float>& from, int32_t first, int32_t k, int32_t width, int32_t count, Bf16* to,
-                             ptrdiff_t part_stride, int32_t parts) {
-  for (int32_t j = 0; j < width; ++j) {
+SIGRUN_INLINE void PackGroup(const WeightView<float>& from, int32_t first, int32_t k, int32_t count, const PanelBf16& panel) {
+  Bf16* to = panel.At(first);
+  for (int32_t j = 0; j < panel.width; ++j) {
     for (int32_t i = 0; i < kGroupBf16; ++i, ++to) {
       const float x = j < count && first + i < k ? from.data[j * from.stride_n + (first + i) * from.stride_k] : 0.0f;
+      if (panel.parts == 3) {
+        const ThreeBf16 three = SplitInThree(x);
+        for (int32_t part = 0; part < 3; ++part) to[part * panel.part_stride] = three.part[part];
+        continue;
+      }
       *to = RoundToBf16(x);
-      if (parts == 2) to[part_stride] = RestAfter(x, *to);
+      if (panel.parts == 2) to[panel.part_stride] = RestAfter(x, *to);
     }
   }
 }
 
 // A panel whose channels each lie in one run along k: rounded as runs, then dealt out in groups.
-void PackRuns(const WeightView<float>& from, int32_t k, int32_t width, int32_t count, Bf16* to, ptrdiff_t part_stride, int32_t parts) {
+template <class Three = ThreeParts>
+void PackRuns(const WeightView<float>& from, int32_t k, int32_t count, const PanelBf16& to) {
   constexpr int32_t kRun = 512;
   static_assert(kRun % kDepthUnit == 0);
-  Bf16 run[2 * kRun];
-  for (int32_t first = 0; first < k; first += kRun, to += static_cast<ptrdiff_t>(kRun) * width) {
+  Bf16 elements[3 * kRun];
+  const BlockBf16 run = {elements, 0, kRun, to.parts};
+  for (int32_t first = 0; first < k; first += kRun) {
     const int32_t length = k - first < kRun ? k - first : kRun, whole = RoundUp(length, kDepthUnit);
-    for (int32_t j = 0; j < width; ++j) {
+    for (int32_t j = 0; j < to.width; ++j) {
       const int32_t rest = j < count ? length : 0;
-      for (int32_t part = 0; part < parts; ++part) memset(run + part * kRun + rest, 0, static_cast<size_t>(whole - rest) * sizeof(Bf16));
-      if (j < count && parts == 1) RoundRow(from.data + j * from.stride_n + first, length, run);
-      if (j < count && parts == 2) SplitRow(from.data + j * from.stride_n + first, length, run, run + kRun);
-      for (int32_t part = 0; part < parts; ++part) {
-        Bf16* group = to + part * part_stride + j * kGroupBf16;
-        for (int32_t i = 0; i < whole; i += kGroupBf16, group += kGroupBf16 * width) {
-          memcpy(group, run + part * kRun + i, kGroupBf16 * sizeof(Bf16));
+      ZeroRow(run, elements + rest, whole - rest);
+      if (j < count) RoundRow(run, from.data + j * from.stride_n + first, length, elements);
+      for (int32_t part = 0; part < to.parts; ++part) {
+        const ptrdiff_t column = part * to.part_stride + j * kGroupBf16;
+        for (int32_t i = 0; i < whole; i += kGroupBf16) {
+          memcpy(to.At(first + i) + column, elements + part * kRun + i, kGroupBf16 * sizeof(Bf16));
         }
       }
     }
+  }
+}
+
+// The same by units of k of sixteen channels, where a tier turns these.
+template <class Three>
+void PackUnits(const WeightView<float>& from, int32_t k, int32_t count, const PanelBf16& to) {
+  constexpr int32_t kSide = kDepthUnit / 2;
+  alignas(64) Bf16 elements[3 * kSide * kDepthUnit];
+  const BlockBf16 square = {elements, kDepthUnit, kSide * kDepthUnit, to.parts};
+  for (int32_t first = 0; first < k; first += kDepthUnit) {
+    const int32_t height = k - first < kDepthUnit ? k - first : kDepthUnit;
+    for (int32_t column = 0; column < to.width; column += kSide) {
+      for (int32_t j = 0; j < kSide; ++j) {
+        Bf16* row = elements + j * kDepthUnit;
+        const int32_t length = column + j < count ? height : 0;
+        ZeroRow(square, row + length, kDepthUnit - length);
+        if (length > 0) RoundRow(square, from.data + (column + j) * from.stride_n + first, length, row);
+      }
+      for (int32_t part = 0; part < to.parts; ++part) {
+        Three::TurnPairs(elements + part * square.part_stride, to.At(first) + part * to.part_stride + 2 * column, 2 * to.width);
+      }
+    }
+  }
+}
+
+template <class Three = ThreeParts>
+void PackPanelBf16(const WeightView<float>& from, int32_t k, int32_t count, const PanelBf16& to) {
+  if constexpr (Three::kTaken) {
+    if (from.stride_k == 1) return PackUnits<Three>(from, k, count, to);
+  } else {
+    if (from.stride_k == 1) return PackRuns(from, k, count, to);
+  }
+  for (int32_t i = 0; i < RoundUp(k, kDepthUnit); i += kGroupBf16) {
+    const bool rows = from.stride_n == 1 && count == to.width && i + kGroupBf16 <= k;
+    const float* first = from.data + i * from.stride_k;
+    if (rows && to.parts == 1) {
+      PackRows(first, from.stride_k, to.width, to.At(i));
+      continue;
+    }
+    if constexpr (Three::kTaken) {
+      if (rows && to.parts == 3) {
+        Three::PackRows(first, from.stride_k, to.width, to.At(i), to.part_stride);
+        continue;
+      }
+    }
+    PackGroup(from, i, k, count, to);
   }
 }
 
@@ -74,17 +140,7 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
     const int32_t width = PanelWidthBf16(n - first), count = n - first < width ? n - first : width;
     float* sums = reinterpret_cast<float*>(packed);
     for (int32_t j = 0; j < width; ++j) sums[j] = bias != nullptr && j < count ? bias[first + j] : 0.0f;
-    Bf16* to = reinterpret_cast<Bf16*>(sums + width);
-    const ptrdiff_t part_stride = static_cast<ptrdiff_t>(depth) * width;
-    const bool runs = weights.stride_k == 1;
-    if (runs) PackRuns(weights, k, width, count, to, part_stride, parts);
-    for (int32_t i = 0; i < depth && !runs; i += kGroupBf16, to += kGroupBf16 * width) {
-      if (parts == 1 && weights.stride_n == 1 && count == width && i + kGroupBf16 <= k) {
-        PackRows(weights.data + i * weights.stride_k, weights.stride_k, width, to);
-      } else {
-        PackGroup(weights, i, k, width, count, to, part_stride, parts);
-      }
-    }
+    PackPanelBf16(weights, k, count, {reinterpret_cast<Bf16*>(sums + width), depth, width, parts});
     packed += PanelBytes(depth, width, parts);
   }
 }
@@ -141,6 +197,7 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
   const ConvShape& s = g.shape;
   const int32_t k = s.taps() * s.in_channels, depth = RoundUp(k, kDepthUnit);
   const std::byte* panel = g.packed;
+  UnfinishedTile unfinished;
   for (int32_t n = 0; n < s.out_channels;) {
     const int32_t width = PanelWidthBf16(s.out_channels - n), panels = PanelsAtOnceBf16(rows, s.out_channels - n);
     const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
@@ -149,8 +206,9 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     TileBf16 t = {};
     t.row_stride = block.row_stride;
     t.part_stride = block.part_stride;
-    t.weights = reinterpret_cast<const Bf16*>(panel + width * sizeof(float)) + static_cast<ptrdiff_t>(first) * width;
-    t.weights_part_stride = static_cast<ptrdiff_t>(depth) * width;
+    const ptrdiff_t part_depth = kPartsByUnits ? kDepthUnit : depth, parts_together = kPartsByUnits ? block.parts : 1;
+    t.weights = reinterpret_cast<const Bf16*>(panel + width * sizeof(float)) + parts_together * first * width;
+    t.weights_part_stride = part_depth * width;
     t.weights_panel_stride = panel_bytes / static_cast<ptrdiff_t>(sizeof(Bf16));
     t.parts = block.parts;
     t.depth = RoundUp(count, kDepthUnit);
@@ -158,19 +216,20 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     t.ahead = reinterpret_cast<const std::byte*>(t.weights);
     if (n + channels < s.out_channels) {  // the tiles of these panels fetch the next, each its part
       t.ahead += panel_bytes * panels;
-      t.ahead_bytes = kDepthAhead * width * static_cast<ptrdiff_t>(sizeof(Bf16)) * kTileRowsBf16 / (rows + kTileRowsBf16 - 1);
+      t.ahead_bytes = kDepthAhead * width * parts_together * static_cast<ptrdiff_t>(sizeof(Bf16)) * kTileRowsBf16 / (rows + kTileRowsBf16 - 1);
     }
     for (int32_t i = 0; i < rows;) {
       const int32_t height = TileHeight(rows - i);
       t.rows = block.data + i * block.row_stride;
       AimTile(g, (row + i) * t.sums.output_stride + channel, first == 0, t);
-      RunTileBf16(t, height, width, panels);
+      RunTileBf16(t, height, width, panels, unfinished);
       t.ahead += t.depth / kDepthAhead * t.ahead_bytes;
       i += height;
     }
     panel += panel_bytes * panels;
     n += channels;
   }
+  unfinished.Finish();
 }
 
 /// How the rows of a convolution are cut into blocks; it follows from the shape alone.
@@ -182,7 +241,8 @@ struct BlockSize {
 
 BlockSize ChooseBlock(const ConvShape& s, int32_t parts) {
   const int32_t depth = RoundUp(s.taps() * s.in_channels, kDepthUnit);
-  const int32_t row_stride = (depth < kMaxDepth ? depth : kMaxDepth) + kSkewBf16;
+  const int32_t skewed = (depth < kMaxDepth ? depth : kMaxDepth) + kSkewBf16;
+  const int32_t row_stride = kDepthUnit % kLineBf16 == 0 ? skewed | kLineBf16 : skewed;  // an odd number of lines
   const int32_t fitting = kBlockElements / (row_stride * parts), most = fitting < kTileRowsBf16 ? kTileRowsBf16 : fitting;
   const int32_t blocks = (s.rows() + most - 1) / most;  // of equal size: each reads all weights
   return {blocks == 0 ? kTileRowsBf16 : RoundUp((s.rows() + blocks - 1) / blocks, kTileRowsBf16), row_stride};
@@ -204,10 +264,11 @@ void RunGroupBf16(const GroupBf16& g, const T* input, const BlockSize& size, con
   const ConvShape& s = g.shape;
   const bool is_matrix = IsMatrix(s);
   const int32_t k = s.taps() * s.in_channels;
-  const bool in_place = kTakesRowsInPlace && is_matrix && g.input.is_bf16 && k % kDepthUnit == 0;
+  const bool stands = kRowsInPlace > 0 && is_matrix && g.input.is_bf16 && k % kDepthUnit == 0;
   WindowRows window(s);
   for (int32_t row = rows.begin; row < rows.end; row += size.rows) {
     const int32_t count = rows.end - row < size.rows ? rows.end - row : size.rows;
+    const bool in_place = stands && count % (kRowsInPlace > 0 ? kRowsInPlace : 1) == 0;
     if (!is_matrix) window.RoundLines(input, row, count, lines);
     // There is one pass even if k is 0: it stores the bias.
     for (int32_t first = 0; first == 0 || first < k; first += kMaxDepth) {

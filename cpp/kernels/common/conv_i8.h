@@ -28,7 +28,6 @@ namespace {
 constexpr bool kWide = sizeof(Activation) == 2;
 constexpr int32_t kActivationOffset = static_cast<Activation>(-1) < 0 ? 0 : 128;
 constexpr int32_t kPanel = kPanelVectors * kLanes;
-constexpr size_t kBlockBytes = size_t{192} << 10;
 constexpr int32_t kMaxBlockRows = 512;
 
 // Packed: a header, then panels of kPanel output channels, the last one as many vectors wide as it needs. A panel is int32 bias[width] with
@@ -659,6 +658,79 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
   if (count > 0) multiply(last);
 }
 
+/// The end of a tile of a panel, done in pieces while the next one runs. The sums of the two stand apart, and are offset where they end as
+/// those of registers do.
+template <class Epilogue>
+class LateEnd {
+ public:
+  LateEnd(Epilogue& epilogue, bool offset) : epilogue_(epilogue), offset_(offset) {}
+  /// Where the sums of the next tile belong.
+  int32_t* sums() { return sums_[next_]; }
+  void Cut(int32_t pieces) {
+    const int32_t piece = (rows_ + pieces - 1) / pieces;
+    piece_ = piece > kLeastPiece ? piece : kLeastPiece;
+  }
+  SIGRUN_INLINE void Piece() {
+    if (rows_ > 0) Rows(rows_ < piece_ ? rows_ : piece_);
+  }
+  void Rest() {
+    if (rows_ > 0) Rows(rows_);
+  }
+  /// The tile before has ended; that whose sums are in sums() is to.
+  void Take(int32_t first, int32_t rows, int32_t width) {
+    from_ = sums_[next_];
+    next_ = 1 - next_;
+    first_ = first;
+    rows_ = rows;
+    width_ = width;
+  }
+
+ private:
+  static constexpr int32_t kLeastPiece = 4;  // each reads the parameters of the panel
+  [[gnu::noinline]] void Rows(int32_t rows) {
+    if (offset_) {
+      TileRun run{};
+      epilogue_.EndsInTile(first_, width_, &run);
+      EndSums(run, rows, width_, from_);
+    } else {
+      epilogue_.Tile(first_, rows, width_, from_);
+    }
+    first_ += rows;
+    rows_ -= rows;
+    from_ += rows * width_;
+  }
+  Epilogue& epilogue_;
+  bool offset_;
+  const int32_t* from_ = nullptr;
+  int32_t first_ = 0, rows_ = 0, width_ = 0, piece_ = 0, next_ = 0;
+  alignas(64) int32_t sums_[2][kMostRows * kPanel];
+};
+
+// The tiles of a panel, each of which ends while the next one runs.
+template <class Epilogue>
+void RunPanelLate(const Block& block, const std::byte* panel, const PanelLayout& layout, LookAhead& ahead, const int32_t* row_sums,
+                  int32_t weight_zero_point, Epilogue& epilogue) {
+  TileRun end{};
+  epilogue.EndsInTile(block.first, layout.width, &end);
+  const bool offset = end.end != nullptr;
+  alignas(64) int32_t bias[kPanel];
+  for (int32_t i = 0; i < layout.width; i += kLanes) {
+    Store(bias + i, Load(reinterpret_cast<const int32_t*>(panel) + i) + Set1(offset ? INT32_MIN : 0));
+  }
+  LateEnd<Epilogue> late(epilogue, offset);
+  ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+    run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
+    run.bias = bias;
+    ahead.Next(&run);
+    int32_t* sums = late.sums();
+    RunTile(run, rows, layout.width, sums, late);
+    late.Rest();
+    if (row_sums != nullptr) SubtractRows(row_sums + first, weight_zero_point, rows, layout.width, sums);
+    late.Take(block.first + first, rows, layout.width);
+  });
+  late.Rest();
+}
+
 // Every panel of a group over every tile of the block: epilogue.Panel(channel of the tensor, channels, weight sums) announces a panel,
 // epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile, unless epilogue.EndsInTile(row, run) says that the tile
 // makes them bytes.
@@ -666,7 +738,7 @@ template <class Epilogue>
 void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
   block.has_least = reinterpret_cast<const WeightHeader*>(weights)->has_least != 0;
   static_assert(kPanelVectors <= kMostVectors);
-  alignas(64) int32_t sums[kMostRows * kPanel];
+  [[maybe_unused]] alignas(64) int32_t sums[kMostRows * kPanel];
   const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
   int32_t* row_sums = nullptr;
   if (weight_zero_point != 0) {
@@ -689,18 +761,22 @@ void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* w
     epilogue.Panel(group * s.out_channels + n, left < layout.width ? left : layout.width,
                    reinterpret_cast<const int32_t*>(panel + layout.sums));
     LookAhead ahead(block, tiles, panel, layout.bytes, left <= kPanel);
-    ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
-      run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
-      run.bias = reinterpret_cast<const int32_t*>(panel);
-      run.narrow = left <= kLanes / 2;
-      ahead.Next(&run);
-      if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, layout.width, &run)) {
-        return RunTile(run, rows, layout.width, sums);
-      }
-      RunTile(run, rows, layout.width, sums);
-      if (weight_zero_point != 0) SubtractRows(row_sums + first, weight_zero_point, rows, layout.width, sums);
-      epilogue.Tile(block.first + first, rows, layout.width, sums);
-    });
+    if constexpr (kTilesEndLate) {
+      RunPanelLate(block, panel, layout, ahead, row_sums, weight_zero_point, epilogue);
+    } else {
+      ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+        run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
+        run.bias = reinterpret_cast<const int32_t*>(panel);
+        run.narrow = left <= kLanes / 2;
+        ahead.Next(&run);
+        if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, layout.width, &run)) {
+          return RunTile(run, rows, layout.width, sums);
+        }
+        RunTile(run, rows, layout.width, sums);
+        if (weight_zero_point != 0) SubtractRows(row_sums + first, weight_zero_point, rows, layout.width, sums);
+        epilogue.Tile(block.first + first, rows, layout.width, sums);
+      });
+    }
     panel += layout.bytes;
   }
 }
@@ -708,7 +784,7 @@ void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* w
 // Runs the blocks of the rows and their groups.
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
-  [[maybe_unused]] const TileSession session;
+  [[maybe_unused]] const TileSession session(rows.end - rows.begin);
   const LineBlocks lines(s, Depth(s));
   if (lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch)) {
     while (rows.begin < rows.end) {

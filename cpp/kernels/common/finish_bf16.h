@@ -3,35 +3,54 @@
 #include "kernels/common/finish_f32.h"
 #include "kernels/common/tile_bf16.h"
 
-// The end of bfloat16 tiles whose sums come from memory, over a tier's RoundRow.
+// The end of bfloat16 tiles whose sums come from memory, over RoundRow, Load and Store of a tier's bfloat16.
 namespace sigrun::kernels {
 namespace {
+
+template <class T>
+SIGRUN_INLINE F32 LoadUpTo(const T* p, int rest) {
+  return rest >= F32::lanes ? Load(p) : LoadPartial(p, rest);
+}
+template <class T>
+SIGRUN_INLINE void StoreUpTo(T* p, F32 x, int rest) {
+  rest >= F32::lanes ? Store(p, x) : StorePartial(p, x, rest);
+}
+
+// Sums of some rows from their first terms on, clamped.
+template <class T>
+SIGRUN_INLINE void SumBf16Rows(const TileBf16& tile, const float* products, ptrdiff_t stride, int32_t rows, ClampF32 clamp, T* to,
+                               ptrdiff_t to_stride) {
+  const TileBf16 t = tile;  // a store of bfloat16 may change any memory
+  const float* bias = reinterpret_cast<const float*>(t.sums.bias);
+  const F32 low = Set1(clamp.min), high = Set1(clamp.max);
+  for (int32_t i = 0; i < rows; ++i, products += stride, to += to_stride) {
+    const ptrdiff_t row = i * t.sums.output_stride;
+    for (int32_t c = 0; c < t.sums.channels; c += F32::lanes) {
+      const int rest = t.sums.channels - c;
+      F32 sum = t.sums.begins ? Load(bias + c) : LoadUpTo(t.sums.output + row + c, rest);
+      if (t.residual != nullptr) sum = sum + LoadUpTo(t.residual + row + c, rest);
+      if (t.bf16_residual != nullptr) sum = sum + LoadUpTo(t.bf16_residual + row + c, rest);
+      StoreUpTo(to + c, Bounded(sum + Load(products + c), low, high), rest);
+    }
+  }
+}
 
 /// FinishRows where the output or the residual is bfloat16.
 [[gnu::noinline]] void FinishBf16Rows(const TileBf16& t, const float* products, ptrdiff_t stride, int32_t rows) {
   constexpr int32_t kMostChannels = 64;
   const Sums& s = t.sums;
   const ClampF32 clamp = s.ends ? StoreClamp(*s.epilogue) : ClampF32{-kInfinity, kInfinity};
-  const float* bias = reinterpret_cast<const float*>(s.bias);
-  for (int32_t i = 0; i < rows; ++i, products += stride) {
-    const ptrdiff_t at = i * s.output_stride;
-    float sum[kMostChannels];
-    for (int32_t c = 0; c < s.channels; ++c) sum[c] = s.begins ? bias[c] : s.output[at + c];
-    for (int32_t c = 0; t.residual != nullptr && c < s.channels; ++c) sum[c] += t.residual[at + c];
-    for (int32_t c = 0; t.bf16_residual != nullptr && c < s.channels; ++c) sum[c] += FloatOf(t.bf16_residual[at + c]);
-    for (int32_t c = 0; c < s.channels; ++c) {
-      const float x = sum[c] + products[c];
-      sum[c] = x < clamp.min ? clamp.min : x > clamp.max ? clamp.max : x;  // NaN passes
-    }
-    if (t.output != nullptr) {
-      if (s.epilogue->activation != ActivationF32::kNone) ActivateRows(*s.epilogue, sum, 0, 1, s.channels, s.first);
-      RoundRow(sum, s.channels, t.output + at);
-    } else {
-      memcpy(s.output + at, sum, static_cast<size_t>(s.channels) * sizeof(float));
-    }
-  }
-  if (t.output == nullptr && s.ends && s.epilogue->activation != ActivationF32::kNone) {
-    ActivateRows(*s.epilogue, s.output, s.output_stride, rows, s.channels, s.first);
+  const bool activates = s.ends && s.epilogue->activation != ActivationF32::kNone;
+  if (t.output == nullptr) {
+    SumBf16Rows(t, products, stride, rows, clamp, s.output, s.output_stride);
+    if (activates) ActivateRows(*s.epilogue, s.output, s.output_stride, rows, s.channels, s.first);
+  } else if (!activates) {
+    SumBf16Rows(t, products, stride, rows, clamp, t.output, s.output_stride);
+  } else {
+    float sums[kTileRowsBf16 * kMostChannels];
+    SumBf16Rows(t, products, stride, rows, clamp, sums, kMostChannels);
+    ActivateRows(*s.epilogue, sums, kMostChannels, rows, s.channels, s.first);
+    for (int32_t i = 0; i < rows; ++i) RoundRow(sums + i * kMostChannels, s.channels, t.output + i * s.output_stride);
   }
 }
 

@@ -7,11 +7,13 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr bool kTilesEnd = true;               // in bytes, where TileRun wants them
+constexpr bool kTilesEndLate = false;          // while the next one runs
 constexpr int32_t kMostRows = kTileRows;       // of a tile
 constexpr int32_t kRowUnit = 1;                // rows are read in units of it
 constexpr int32_t kDepthUnit = kGroup;         // and k
 constexpr int32_t kColumnUnit = kLanes;        // and channels
 constexpr int32_t kLeastLine = kTileRows / 2;  // shorter lines are better gathered into rows
+constexpr size_t kBlockBytes = size_t{192} << 10;  // of gathered rows or lines
 
 /// The rows of the next tile when `rows` are left: the last two share what is more than one tile and less than two.
 SIGRUN_INLINE int32_t NextTileRows(int32_t rows) {
@@ -22,8 +24,10 @@ SIGRUN_INLINE void RunTile(const TileRun& run, int32_t rows, int32_t width, int3
   RunRegisterTile<kTileRows>(run, rows, width, sums);
 }
 
-/// Lives while tiles are used.
-struct TileSession {};
+/// Lives while tiles of so many rows are used.
+struct TileSession {
+  explicit TileSession(int32_t) {}
+};
 
 }  // namespace
 }  // namespace sigrun::kernels

@@ -31,6 +31,11 @@ struct PartPair {
 };
 constexpr PartPair kPartPairs[] = {{1, 0}, {0, 1}, {0, 0}};
 
+/// How a tier splits numbers in three parts; this one takes none.
+struct NoThreeParts {
+  static constexpr bool kTaken = false;
+};
+
 constexpr int32_t kDepthAhead = 8;
 
 SIGRUN_INLINE int FirstPartPair(int32_t parts) { return parts == 1 ? 2 : 0; }

@@ -112,6 +112,34 @@ SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
   whole ? StoreFours<true>(run, sums) : StoreFours<false>(run, sums);
 }
 
+template <int kRows, int kVectors>
+SIGRUN_INLINE void EndLoaded(const TileRun& run, const int32_t* from) {
+  I32 sums[kRows][kVectors];
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = Load(from + (r * kVectors + v) * kLanes);
+  }
+  EndTile(run, sums);
+}
+
+/// The ends of rows of offset sums in memory, of a panel of one vector or two.
+template <int kVectors = kPanelVectors>
+SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32_t* sums) {
+  if constexpr (kVectors > 1) {
+    if (width == kLanes) return EndSums<1>(run, rows, width, sums);
+  }
+  constexpr int kAtOnce = 4;
+  for (int32_t done = 0; done < rows;) {
+    const int n = rows - done < kAtOnce ? 1 : kAtOnce;
+    n == 1 ? EndLoaded<1, kVectors>(run, sums) : EndLoaded<kAtOnce, kVectors>(run, sums);
+    run.out += n * run.end->out_stride;
+    if (run.residual != nullptr) run.residual += n * run.end->out_stride;
+    sums += n * kVectors * kLanes;
+    done += n;
+  }
+}
+
 constexpr bool kTilesEndInFloats = true;
 
 template <bool kSimple, int kRows, int kVectors>

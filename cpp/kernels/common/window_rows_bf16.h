@@ -5,7 +5,7 @@
 #include "kernels/common/bf16.h"
 #include "kernels/kernels.h"
 
-// The rows of A of a convolution as bfloat16, over RoundRow and SplitRow of a tier. Trick: the lines of the input under a block of rows are
+// The rows of A of a convolution as bfloat16, over RoundRow, SplitRow and ThreeParts of a tier. Trick: the lines of the input under a block of rows are
 // rounded once, with zeros where windows leave the image, and rows are gathered from these, where neighbours share most of their taps: one
 // segment of all rows after the other.
 namespace sigrun::kernels {
@@ -27,7 +27,11 @@ SIGRUN_INLINE void ZeroRow(const BlockBf16& block, Bf16* to, ptrdiff_t n) {
   for (int32_t part = 0; part < block.parts; ++part) memset(to + part * block.part_stride, 0, static_cast<size_t>(n) * sizeof(Bf16));
 }
 
+template <class Three = ThreeParts>
 SIGRUN_INLINE void RoundRow(const BlockBf16& block, const float* x, int32_t n, Bf16* to) {
+  if constexpr (Three::kTaken) {
+    if (block.parts == 3) return Three::SplitRow(x, n, to, block.part_stride);
+  }
   if (block.parts == 1) {
     RoundRow(x, n, to);
   } else {

@@ -15,9 +15,16 @@ constexpr int kGroupBf16 = 4;
 constexpr int32_t kDepthUnit = 4;
 constexpr int32_t kPanelBf16 = 8, kLeastPanelBf16 = 8;
 constexpr int32_t kTileRowsBf16 = 8;
+constexpr bool kPartsByUnits = false;
+using ThreeParts = NoThreeParts;
 constexpr int32_t kBlockElements = 64 << 10;  // of a block of A
 
-constexpr bool kTakesRowsInPlace = false;  // rows are read in pairs
+constexpr int32_t kRowsInPlace = 0;  // rows are read in pairs
+
+// A tile ends when it has run.
+struct UnfinishedTile {
+  SIGRUN_INLINE void Finish() {}
+};
 
 // Needs no setting up.
 struct TileUnit {
@@ -123,7 +130,7 @@ void RunTileOf(const TileBf16& t, int32_t height) {
 SIGRUN_INLINE int32_t TileHeight(int32_t rows) { return rows < kTileRowsBf16 ? rows : kTileRowsBf16; }
 SIGRUN_INLINE int32_t PanelsAtOnceBf16(int32_t, int32_t) { return 1; }
 
-SIGRUN_INLINE void RunTileBf16(const TileBf16& t, int32_t height, int32_t, int32_t) {
+SIGRUN_INLINE void RunTileBf16(const TileBf16& t, int32_t height, int32_t, int32_t, UnfinishedTile&) {
   if (height > 6) return RunTileOf<4>(t, height);
   if (height > 4) return RunTileOf<3>(t, height);
   if (height > 2) return RunTileOf<2>(t, height);

@@ -133,6 +133,19 @@ size_t PackBf16Bytes(int32_t k, int32_t n, int32_t parts) {
   return (bytes + 63) / 64 * 64;
 }
 
+/// A number as parts, bfloat16 each; those that are not taken are 0.
+struct Parts {
+  float of[3];
+};
+Parts PartsOf(float x, int32_t parts) {
+  if (parts == 3) {
+    const ThreeBf16 three = SplitInThree(x);
+    return {{FloatOf(three.part[0]), FloatOf(three.part[1]), FloatOf(three.part[2])}};
+  }
+  const Bf16 rounded = RoundToBf16(x);
+  return {{FloatOf(rounded), parts == 2 ? FloatOf(RestAfter(x, rounded)) : 0.0f, 0.0f}};
+}
+
 void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed) {
   float* to = reinterpret_cast<float*>(packed);
   for (int32_t i = 0; i < n; ++i) *to++ = bias != nullptr ? bias[i] : 0.0f;
@@ -140,16 +153,17 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
     for (int32_t i = 0; i < n; ++i) {
       for (int32_t j = 0; j < k; ++j) {
         const float x = weights.data[i * weights.stride_n + j * weights.stride_k];
-        const Bf16 rounded = RoundToBf16(x);
-        *to++ = FloatOf(part == 0 ? rounded : RestAfter(x, rounded));
+        *to++ = PartsOf(x, parts).of[part];
       }
     }
   }
 }
 
-// ConvSum of the parts. The second parts of the weights, if any, lie `rest` behind the first.
+// ConvSum of the parts: of the products of a pair of numbers the `orders` greatest kinds, the least first. A part of the weights lies `next`
+// behind the one before.
 template <class T>
-float ConvSumBf16(const ConvShape& s, const T* input, Pixel at, int32_t group, const float* weights, ptrdiff_t rest, float sum) {
+float ConvSumBf16(const ConvShape& s, int32_t parts, int32_t orders, const T* input, Pixel at, int32_t group, const float* weights,
+                  ptrdiff_t next, float sum) {
   for (int32_t ky = 0; ky < s.kernel_height; ++ky) {
     for (int32_t kx = 0; kx < s.kernel_width; ++kx, weights += s.in_channels) {
       const T* pixel = InputPixel(s, input, at.image, at.y * s.stride_h - s.pad_top + ky * s.dilation_h,
@@ -157,9 +171,10 @@ float ConvSumBf16(const ConvShape& s, const T* input, Pixel at, int32_t group, c
       if (pixel == nullptr) continue;
       for (int32_t c = 0; c < s.in_channels; ++c) {
         const float x = FloatOf(pixel[group * s.in_channels + c]);
-        const Bf16 rounded = RoundToBf16(x);
-        if (rest != 0) sum += FloatOf(RestAfter(x, rounded)) * weights[c] + FloatOf(rounded) * weights[c + rest];
-        sum += FloatOf(rounded) * weights[c];
+        const Parts a = PartsOf(x, parts);
+        for (int32_t least = orders - 1; least >= 0; --least) {
+          for (int32_t i = 0; i <= least; ++i) sum += a.of[i] * weights[c + (least - i) * next];
+        }
       }
     }
   }
@@ -173,7 +188,7 @@ void ConvBf16Of(const ConvShape& s, int32_t parts, Bf16Operands operands, const 
                 const EpilogueF32& epilogue, Range rows) {
   const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
   const size_t group_bytes = PackBf16Bytes(k, s.out_channels, parts);
-  const ptrdiff_t rest = parts == 2 ? static_cast<ptrdiff_t>(s.out_channels) * k : 0;
+  const ptrdiff_t next = static_cast<ptrdiff_t>(s.out_channels) * k;
   EpilogueF32 end = epilogue;
   if (operands.residual) end.residual = nullptr;
   for (int32_t row = rows.begin; row < rows.end; ++row) {
@@ -182,7 +197,13 @@ void ConvBf16Of(const ConvShape& s, int32_t parts, Bf16Operands operands, const 
       const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
       const float* weights = bias + s.out_channels;
       for (int32_t n = 0; n < s.out_channels; ++n, ++at, weights += k) {
-        float sum = ConvSumBf16(s, input, PixelAt(s, row), g, weights, rest, bias[n]);
+        const Pixel pixel = PixelAt(s, row);
+        float sum = ConvSumBf16(s, parts, parts, input, pixel, g, weights, next, bias[n]);
+        // An infinity's lesser parts, or a 0 that it is multiplied by, are NaN: the greatest parts tell which of both it is.
+        if (parts > 1 && !isfinite(sum)) {
+          const float greatest = ConvSumBf16(s, parts, 1, input, pixel, g, weights, next, bias[n]);
+          if (!isfinite(greatest)) sum = greatest;
+        }
         if (operands.residual) sum += FloatOf(reinterpret_cast<const Bf16*>(epilogue.residual)[at]);
         const float y = Finish(end, sum, at, g * s.out_channels + n);
         if (operands.output) {

@@ -8,15 +8,18 @@
 namespace sigrun::ops {
 
 /// The kernels of a float32 product: those of float32, or those of bfloat16 where the interpreter's precision allows them and this machine
-/// gains by them.
+/// gains by them. Where it has tiles of products, that is counted, and even Precision::kHighest may take them: three parts are float32.
 class FloatProduct {
  public:
-  FloatProduct(const Prepare& p, const kernels::ConvShape& shape);
+  /// `constant`: the weights are packed once, not in every run.
+  FloatProduct(const Prepare& p, const kernels::ConvShape& shape, bool constant = true);
   /// The one of bfloat16, for operands that are such already.
   static FloatProduct OfBf16(const Prepare& p);
 
   bool is_float32() const { return parts_ == 0; }
   bool is_bf16() const { return parts_ == 1; }
+  /// The time it takes beside that of the kernels of float32, as far as it is counted.
+  double share() const { return share_; }
   /// Tells packed weights of different kernels apart.
   std::string key() const { return is_float32() ? "" : Concat(" bfloat16 x", parts_); }
 
@@ -41,9 +44,10 @@ class FloatProduct {
   }
 
  private:
-  FloatProduct(const kernels::Kernels& kernels, int32_t parts) : kernels_(&kernels), parts_(parts) {}
+  FloatProduct(const kernels::Kernels& kernels, int32_t parts) : kernels_(&kernels), parts_(parts), share_(1.0) {}
   const kernels::Kernels* kernels_;
   int32_t parts_;  // bfloat16 parts of a number; 0: float32
+  double share_;
 };
 
 /// Whether bfloat16 is what this machine gains by, and precise enough.

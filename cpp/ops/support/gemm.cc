@@ -373,7 +373,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   if (p.output_elements(0) == 0) return;
   const int32_t depth = s.taps() * s.in_channels;
   kernels::Bf16Operands operands{.input = p.is_bf16(g.input), .residual = p.is_bf16(p.node().residual)};
-  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s);
+  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s, p.constant(g.weights) != nullptr);
   operands.output = product.is_bf16() && depth <= kernels::kMostBf16OutputDepth && p.ReadersTakeBf16(0);
   if (operands.output) p.StoreAsBf16(0);
   const Pieces pieces = Pieces::Of(p, s);

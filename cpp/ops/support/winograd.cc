@@ -55,12 +55,15 @@ int32_t BandTiles(const WinogradForm& f, int32_t workers) {
   return static_cast<int32_t>((f.tiles + bands - 1) / bands);
 }
 
-// Against float32, or against bfloat16: a unit that gains by one part alone takes half of the time, one that gains by two far less. Its
-// weights are a quarter to an eighth of those of the transformed filters, so that more rows have to pay for these.
+// Against float32, or against bfloat16: a unit that gains by one part alone takes half of the time; its weights are a quarter to an eighth of
+// those of the transformed filters, so that more rows have to pay for these. Tiles of products take the share that is counted: about 0.4 for
+// three parts, which F(4x4, 3x3) beats on large images, and too little for it with fewer parts.
 bool SavesTime(const Prepare& p, const WinogradForm& f) {
   const int64_t cost = CostOf(f), direct = DirectCost(f.shape);
-  if (FloatProduct(p, f.shape).is_float32()) return 5 * cost < 4 * direct;
-  return p.kernels().bf16_parts == 1 && 2 * (cost + kWeightRows * f.points) < direct;
+  const FloatProduct product(p, f.shape);
+  if (product.is_float32()) return 5 * cost < 4 * direct;
+  if (p.kernels().bf16_parts == 1) return 2 * (cost + kWeightRows * f.points) < direct;
+  return 5 * static_cast<double>(cost) < 4 * static_cast<double>(direct) * product.share();
 }
 
 /// The kernels of a form.

@@ -338,7 +338,8 @@ class Interpreter(_core.Interpreter):
             model_content: an object with a buffer (bytes, bytearray, memoryview, mmap ...), used in place and kept alive.
             model: a `Model` that other interpreters may share, with its packed weights.
             num_threads: how many threads an operator may use; 1 if not given. The results do not depend on it.
-            precision: of the products in float32 matrix products and convolutions, whose sums are always float32: "highest" (float32),
+            precision: of the products in float32 matrix products and convolutions, whose sums are always float32: "highest" (float32, or
+                three bfloat16 for each number, which is as exact),
                 "high" (each number split into two bfloat16, three products) or "medium" (bfloat16). Permissions: where this machine would
                 not gain by it, float32 is used; `build_info()["precisions"]` tells.
             experimental_delegates: must be empty; there are no delegates.

@@ -21,6 +21,8 @@ struct Data {
 
 size_t OutputSize(const ConvShape& s) { return static_cast<size_t>(s.rows()) * static_cast<size_t>(s.out_channels * s.groups); }
 
+bool Takes(const Kernels& t, int32_t parts) { return parts < 3 || t.bf16_parts == 3 || &t == &Scalar(); }
+
 // Every kind of end in turn.
 Data MakeData(const ConvShape& s, uint32_t seed) {
   const size_t channels = static_cast<size_t>(s.out_channels * s.groups);
@@ -73,14 +75,14 @@ void ExpectNear(const std::vector<float>& expected, const std::vector<float>& ac
 
 void Compare(const ConvShape& s, uint32_t seed) {
   const Data data = MakeData(s, seed);
-  for (int32_t parts : {1, 2}) {
+  for (int32_t parts : {1, 2, 3}) {
     const std::vector<float> expected = RunConv(Scalar(), s, data, parts, false);
     for (const Kernels* t : TiersToTest()) {
-      if (t->conv_bf16 == Scalar().conv_bf16) continue;
+      if (t->conv_bf16 == Scalar().conv_bf16 || !Takes(*t, parts)) continue;
       SCOPED_TRACE(std::string(t->tier) + " parts " + std::to_string(parts) + " rows " + std::to_string(s.rows()) + " taps " +
                    std::to_string(s.taps()) + " channels " + std::to_string(s.in_channels) + " to " + std::to_string(s.out_channels));
       const std::vector<float> actual = RunConv(*t, s, data, parts, false);
-      ASSERT_NO_FATAL_FAILURE(ExpectNear(expected, actual, parts == 1 ? s.taps() * s.in_channels : 3 * s.taps() * s.in_channels));
+      ASSERT_NO_FATAL_FAILURE(ExpectNear(expected, actual, parts * (parts + 1) / 2 * s.taps() * s.in_channels));
       ASSERT_NO_FATAL_FAILURE(ExpectSameBits(actual, RunConv(*t, s, data, parts, true)));
     }
   }
@@ -278,8 +280,9 @@ TEST(DepthwiseBf16, Windows) {
 TEST(ConvBf16, PacksBothOrders) {
   for (const Kernels* t : AllTiers()) {
     for (int32_t n : {1, 16, 33, 70}) {
-      for (int32_t parts : {1, 2}) {
-        const int32_t k = 19;
+      for (int32_t parts : {1, 2, 3}) {
+        if (!Takes(*t, parts)) continue;
+        const int32_t k = 59;
         const std::vector<float> weights = RandomFloats(static_cast<size_t>(k * n), 7);
         std::vector<float> transposed(weights.size());
         for (int32_t i = 0; i < n * k; ++i) transposed[static_cast<size_t>(i % k * n + i / k)] = weights[static_cast<size_t>(i)];
@@ -295,12 +298,15 @@ TEST(ConvBf16, PacksBothOrders) {
   }
 }
 
-// Relative to the sum of the magnitudes: 2^-8 is half a unit of bfloat16 for each factor, 2^-16 that of its second part.
+// Relative to the sum of the magnitudes: 2^-8 is half a unit of bfloat16 for each factor, 2^-16 that of its second part; what three parts
+// leave out is 2^-22, and float32 sums of 64 terms lose no more than 2^-20.
 TEST(ConvBf16, ErrorsAreThoseOfTheParts) {
+  constexpr double kBounds[] = {2.1 * 0x1p-8, 4 * 0x1p-16, 0x1p-20};
   const ConvShape s = ConvShape::MatMul(20, 64, 40);
   const std::vector<float> input = RandomFloats(20 * 64, 1), weights = RandomFloats(40 * 64, 2);
   for (const Kernels* t : AllTiers()) {
-    for (int32_t parts : {1, 2}) {
+    for (int32_t parts : {1, 2, 3}) {
+      if (!Takes(*t, parts)) continue;
       AlignedBytes packed(t->pack_bf16_bytes(64, 40, parts)), scratch(t->conv_bf16_scratch_bytes(s, parts));
       t->pack_bf16(64, 40, parts, {weights.data(), 64, 1}, nullptr, packed.data());
       std::vector<float> output(20 * 40);
@@ -312,7 +318,7 @@ TEST(ConvBf16, ErrorsAreThoseOfTheParts) {
           exact += product;
           magnitude += std::abs(product);
         }
-        ASSERT_NEAR(static_cast<double>(output[i]), exact, magnitude * (parts == 1 ? 2.1 * 0x1p-8 : 4 * 0x1p-16)) << t->tier << " " << parts;
+        ASSERT_NEAR(static_cast<double>(output[i]), exact, magnitude * kBounds[parts - 1]) << t->tier << " " << parts;
       }
     }
   }
@@ -335,11 +341,93 @@ TEST(ConvBf16, NanAndInfinityPass) {
   }
 }
 
+std::vector<float> Multiply(const Kernels& t, int32_t parts, int32_t rows, int32_t k, int32_t n, const std::vector<float>& input,
+                            const std::vector<float>& weights) {
+  const ConvShape s = ConvShape::MatMul(rows, k, n);
+  AlignedBytes packed(t.pack_bf16_bytes(k, n, parts)), scratch(t.conv_bf16_scratch_bytes(s, parts));
+  t.pack_bf16(k, n, parts, {weights.data(), k, 1}, nullptr, packed.data());
+  std::vector<float> output(static_cast<size_t>(rows * n));
+  t.conv_bf16(s, parts, {}, input.data(), packed.data(), output.data(), {}, scratch.data(), {0, rows});
+  return output;
+}
+
+// Each alone in a row of activations, and in a channel of weights; zeros, and numbers whose lesser parts are zero, multiply them.
+TEST(ConvBf16, ThreePartsKeepInfinitiesAndNan) {
+  constexpr int32_t kDepth = 40, kChannels = 40, kInputs = 5;
+  constexpr float kOthers[] = {2.0f, -0.1f, 0.0f, 1e30f};
+  for (const Kernels* t : AllTiers()) {
+    if (!Takes(*t, 3)) continue;
+    std::vector<float> input = RandomFloats(kInputs * kDepth, 1), weights = RandomFloats(kChannels * kDepth, 2);
+    input[0 * kDepth + 7] = kInf;
+    input[1 * kDepth + 7] = -kInf;
+    input[2 * kDepth + 39] = kNan;
+    weights[30 * kDepth + 3] = kInf;
+    for (size_t i = 0; i < 4; ++i) {
+      weights[i * kDepth + 7] = kOthers[i];
+      input[(i + 1) * kDepth + 3] = kOthers[i];
+    }
+    const std::vector<float> output = Multiply(*t, 3, kInputs, kDepth, kChannels, input, weights);
+    for (size_t i = 0; i < output.size(); ++i) {
+      double exact = 0;
+      for (size_t k = 0; k < kDepth; ++k) exact += static_cast<double>(input[i / kChannels * kDepth + k]) * static_cast<double>(weights[i % kChannels * kDepth + k]);
+      if (std::isnan(exact)) {
+        ASSERT_TRUE(std::isnan(output[i])) << t->tier << " " << i;
+      } else if (std::isinf(exact)) {
+        ASSERT_EQ(output[i], static_cast<float>(exact)) << t->tier << " " << i;
+      } else {
+        ASSERT_NEAR(output[i], exact, 1e-5 * std::fmax(1.0, std::fabs(exact))) << t->tier << " " << i;
+      }
+    }
+  }
+}
+
+TEST(ConvBf16, ThreePartsKeepGreatAndSmallNumbers) {
+  constexpr float kMost = std::numeric_limits<float>::max(), kLeast = std::numeric_limits<float>::min();
+  for (const Kernels* t : AllTiers()) {
+    if (!Takes(*t, 3)) continue;
+    const std::vector<float> input = {kMost, -kMost, 0x1.fffffep100f, 0x1.23456p-100f, kLeast, 0x1p-140f};
+    const std::vector<float> output = Multiply(*t, 3, 6, 1, 2, input, {0.5f, 0x1.fffffep-1f});
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(output[2 * i], 0.5f * input[i]) << t->tier;
+      EXPECT_NEAR(static_cast<double>(output[2 * i + 1]) / static_cast<double>(input[i]), 0x1.fffffep-1, 0x1p-23) << t->tier;
+    }
+    for (size_t i = 4; i < 6; ++i) EXPECT_NEAR(output[2 * i], 0.5f * input[i], kLeast) << t->tier;
+  }
+}
+
+// Sums of rounding errors: not more than float32 leaves.
+TEST(ConvBf16, ThreePartsAreAsExactAsFloat32) {
+  constexpr int32_t kRows = 16, kChannels = 16;
+  for (int32_t depth : {64, 576}) {
+    const std::vector<float> input = RandomFloats(static_cast<size_t>(kRows * depth), 3), weights = RandomFloats(static_cast<size_t>(kChannels * depth), 4);
+    for (const Kernels* t : AllTiers()) {
+      if (!Takes(*t, 3) || t == &Scalar()) continue;
+      const ConvShape s = ConvShape::MatMul(kRows, depth, kChannels);
+      AlignedBytes packed(t->pack_f32_bytes(depth, kChannels));
+      t->pack_f32(depth, kChannels, {weights.data(), depth, 1}, nullptr, packed.data());
+      std::vector<float> plain(kRows * kChannels);
+      t->conv_f32(s, input.data(), packed.data(), plain.data(), {}, {0, kRows});
+      const std::vector<float> parts = Multiply(*t, 3, kRows, depth, kChannels, input, weights);
+      double errors[2] = {};
+      for (size_t i = 0; i < parts.size(); ++i) {
+        double exact = 0;
+        for (size_t k = 0; k < static_cast<size_t>(depth); ++k) {
+          exact += static_cast<double>(input[i / kChannels * static_cast<size_t>(depth) + k]) *
+                   static_cast<double>(weights[i % kChannels * static_cast<size_t>(depth) + k]);
+        }
+        errors[0] += (static_cast<double>(plain[i]) - exact) * (static_cast<double>(plain[i]) - exact);
+        errors[1] += (static_cast<double>(parts[i]) - exact) * (static_cast<double>(parts[i]) - exact);
+      }
+      EXPECT_LE(errors[1], errors[0]) << t->tier << " depth " << depth;
+    }
+  }
+}
+
 // The stand-in is what the unit is: on a machine that has it, bit for bit.
 TEST(ConvBf16, StandinEqualsTheUnit) {
   const Kernels *unit = UpTo("amx"), *standin = UpTo("amx_standin");
   if (unit == nullptr || standin == nullptr) return;
-  for (int32_t parts : {1, 2}) {
+  for (int32_t parts : {1, 2, 3}) {
     for (int32_t rows : {1, 40}) {
       const ConvShape s = ConvShape::MatMul(rows, 300, 70);
       const Data data = MakeData(s, 1);
