@@ -74,15 +74,31 @@ struct SignOp {
     return Select(Less(x, Set1(0.0f)), Set1(-1.0f), positive);
   }
 };
-struct GeluOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Gelu(x); }
-};
 struct GeluTanhOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return GeluTanh(x); }
 };
 struct SwishOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Swish(x); }
 };
+
+void GeluLoop(const float* x, float* y, size_t n) {
+  constexpr int kTogether = 4;
+  size_t i = 0;
+  for (; i + kTogether * F32::lanes <= n; i += kTogether * F32::lanes) {
+    F32 v[kTogether];
+    SIGRUN_UNROLL
+    for (int k = 0; k < kTogether; ++k) v[k] = Load(x + i + k * F32::lanes);
+    Gelu(v);
+    SIGRUN_UNROLL
+    for (int k = 0; k < kTogether; ++k) Store(y + i + k * F32::lanes, v[k]);
+  }
+  for (; i < n; i += F32::lanes) {
+    const int left = n - i < F32::lanes ? static_cast<int>(n - i) : F32::lanes;
+    F32 v[1] = {left == F32::lanes ? Load(x + i) : LoadPartial(x + i, left)};
+    Gelu(v);
+    left == F32::lanes ? Store(y + i, v[0]) : StorePartial(y + i, v[0], left);
+  }
+}
 
 template <class Op>
 void UnaryLoop(const float* x, float* y, size_t n) {
@@ -210,7 +226,7 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<RoundOp>(t, Unary::kRound);
   SetUnary<EluOp>(t, Unary::kElu);
   SetUnary<SignOp>(t, Unary::kSign);
-  SetUnary<GeluOp>(t, Unary::kGelu);
+  t.unary_f32[static_cast<size_t>(Unary::kGelu)] = GeluLoop;
   SetUnary<GeluTanhOp>(t, Unary::kGeluTanh);
   SetUnary<SwishOp>(t, Unary::kSwish);
   SetBinary<AddOp>(t, Binary::kAdd);

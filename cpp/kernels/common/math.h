@@ -126,20 +126,33 @@ SIGRUN_INLINE F32 LogisticAbsolute(F32 x) {
 
 /// Within 3 units in the last place of x, which is what the definition 0.5 * x * (1 + erf(x / sqrt(2))) can give: its left tail cancels.
 /// The middle is x * (0.5 + x * P(x^2) / Q(x^2)), of the fifth degree both; beyond it the error function is 1 in float.
-SIGRUN_INLINE F32 Gelu(F32 x) {
-  const F32 u = x * x;
-  F32 p = Fma(u, Set1(0x1.91c6ecp-26f), Set1(0x1.aacf82p-18f));
-  p = Fma(p, u, Set1(0x1.589b1ap-13f));
-  p = Fma(p, u, Set1(0x1.30cc3cp-8f));
-  p = Fma(p, u, Set1(0x1.11629p-5f));
-  p = Fma(p, u, Set1(0x1.988450p-2f));
-  F32 q = Fma(u, Set1(0x1.4692cap-20f), Set1(0x1.2faa9ap-14f));
-  q = Fma(q, u, Set1(0x1.e751d4p-10f));
-  q = Fma(q, u, Set1(0x1.d0f4b8p-6f));
-  q = Fma(q, u, Set1(0x1.00534ep-2f));
-  q = Fma(q, u, Set1(1.0f));
-  const F32 half = Select(Less(u, Set1(29.16f)), x * p * Reciprocal(q), WithSignOf(Set1(0.5f), x));
-  return x * (half + Set1(0.5f));
+/// One operation of all of them before the next, as in ExpOfNegative.
+template <int kCount>
+SIGRUN_INLINE void Gelu(F32 (&x)[kCount]) {
+  constexpr float kP[] = {0x1.91c6ecp-26f, 0x1.aacf82p-18f, 0x1.589b1ap-13f, 0x1.30cc3cp-8f, 0x1.11629p-5f, 0x1.988450p-2f};
+  constexpr float kQ[] = {0x1.4692cap-20f, 0x1.2faa9ap-14f, 0x1.e751d4p-10f, 0x1.d0f4b8p-6f, 0x1.00534ep-2f, 1.0f};
+  F32 u[kCount], p[kCount], q[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    u[i] = x[i] * x[i];
+    p[i] = Fma(u[i], Set1(kP[0]), Set1(kP[1]));
+    q[i] = Fma(u[i], Set1(kQ[0]), Set1(kQ[1]));
+  }
+  SIGRUN_UNROLL
+  for (int k = 2; k < 6; ++k) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      p[i] = Fma(p[i], u[i], Set1(kP[k]));
+      q[i] = Fma(q[i], u[i], Set1(kQ[k]));
+    }
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) q[i] = Reciprocal(q[i]);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const F32 half = Select(Less(u[i], Set1(29.16f)), x[i] * p[i] * q[i], WithSignOf(Set1(0.5f), x[i]));
+    x[i] = x[i] * (half + Set1(0.5f));
+  }
 }
 
 /// Within 2 units in the last place of x: 0.5 * x * (1 + tanh(t)) is x * logistic(2 t).

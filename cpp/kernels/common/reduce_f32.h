@@ -64,14 +64,21 @@ void SoftmaxShortRows(const float* x, float* y, int n, float beta, int32_t rows)
   for (; rows > 0; --rows, x += n, y += n) SoftmaxVectors<1>(x, y, n, factor);
 }
 
-// Several rows at once, so that the latencies of their sums and maxima overlap. Masked: of x * factor + mask, which stands in y before it is
-// exponentiated; else of x * factor, factor > 0.
+// Several rows at once, so that the latencies of their sums and maxima overlap. Masked: of x * factor + mask; else of x * factor, factor > 0.
 template <int kRows, bool kMasked>
 SIGRUN_INLINE void SoftmaxRows(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, ptrdiff_t n, F32 factor) {
   const int rest = static_cast<int>(n % F32::lanes);
   const ptrdiff_t whole = n - rest;
   const F32 lowest = Set1(-kInfinity), none = Set1(0.0f);
-  F32 max[kRows], sum[kRows];
+  F32 max[kRows], sum[kRows], e[kRows];
+  const auto load = [&](int r, ptrdiff_t i) __attribute__((always_inline)) {
+    const F32 v = Load(x + r * n + i);
+    return kMasked ? Fma(v, factor, mask == nullptr ? none : Load(mask + r * mask_stride + i)) : v;
+  };
+  const auto load_rest = [&](int r) __attribute__((always_inline)) {
+    const F32 v = LoadPartial(x + r * n + whole, rest);
+    return kMasked ? Fma(v, factor, mask == nullptr ? none : LoadPartial(mask + r * mask_stride + whole, rest)) : v;
+  };
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     max[r] = lowest;
@@ -79,32 +86,17 @@ SIGRUN_INLINE void SoftmaxRows(const float* x, const float* mask, ptrdiff_t mask
   }
   for (ptrdiff_t i = 0; i < whole; i += F32::lanes) {
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      F32 v = Load(x + r * n + i);
-      if (kMasked) {
-        v = Fma(v, factor, mask == nullptr ? none : Load(mask + r * mask_stride + i));
-        Store(y + r * n + i, v);
-      }
-      max[r] = Max(v, max[r]);
-    }
+    for (int r = 0; r < kRows; ++r) max[r] = Max(load(r, i), max[r]);
   }
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows && rest > 0; ++r) {
-    F32 v = LoadPartial(x + r * n + whole, rest);
-    if (kMasked) {
-      v = Fma(v, factor, mask == nullptr ? none : LoadPartial(mask + r * mask_stride + whole, rest));
-      StorePartial(y + r * n + whole, v, rest);
-    }
-    max[r] = Max(Select(FirstLanes(rest), v, lowest), max[r]);
+  for (int r = 0; r < kRows; ++r) {
+    if (rest > 0) max[r] = Max(Select(FirstLanes(rest), load_rest(r), lowest), max[r]);
+    max[r] = Set1(ReduceMax(max[r]));
   }
-  SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) max[r] = Set1(ReduceMax(max[r]));
-  const float* from = kMasked ? y : x;
-  F32 e[kRows];
   const auto below_max = [&](F32 v, int r) __attribute__((always_inline)) { return kMasked ? v - max[r] : (v - max[r]) * factor; };
   for (ptrdiff_t i = 0; i < whole; i += F32::lanes) {
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) e[r] = below_max(Load(from + r * n + i), r);
+    for (int r = 0; r < kRows; ++r) e[r] = below_max(load(r, i), r);
     ExpOfNegative(e);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -114,7 +106,7 @@ SIGRUN_INLINE void SoftmaxRows(const float* x, const float* mask, ptrdiff_t mask
   }
   if (rest > 0) {
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) e[r] = below_max(LoadPartial(from + r * n + whole, rest), r);
+    for (int r = 0; r < kRows; ++r) e[r] = below_max(load_rest(r), r);
     ExpOfNegative(e);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
