@@ -25,7 +25,7 @@ import measure
 KERNELS = pathlib.Path(__file__).resolve().parent.parent / "cpp" / "kernels"
 FLAGS = ["-O3", "-DNDEBUG", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", f"-I{KERNELS.parent}"]
 FEATURES = {  # as in the tiers' tier.cmake
-    "neon": "-fno-schedule-insns",
+    "neon": "-fno-schedule-insns -fira-region=all",
     "neon_dotprod": "-march=armv8.2-a+dotprod",
     "neon_i8mm": "-march=armv8.2-a+dotprod+i8mm",
     "neon_bf16": "-march=armv8.2-a+bf16",
@@ -60,8 +60,8 @@ class Loop(NamedTuple):
 
 
 def assembly(compiler: str, flags: list[str], source: pathlib.Path) -> str:
-    feature = FEATURES.get(source.parent.name)
-    command = [compiler, *FLAGS, *flags, *([feature] if feature else []), "-S", "-o", "-", str(source)]
+    features = FEATURES.get(source.parent.name, "").split()
+    command = [compiler, *FLAGS, *flags, *features, "-S", "-o", "-", str(source)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

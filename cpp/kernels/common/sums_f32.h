@@ -69,17 +69,28 @@ template <int kRows, int kVectors>
 SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
   const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
-  SIGRUN_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int32_t rest = t.channels - v * F32::lanes;
+  if (t.channels >= kVectors * F32::lanes) {
+    float* to = t.output;
     SIGRUN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      float* to = t.output + i * t.output_stride + v * F32::lanes;
-      const F32 y = Bounded(sum[i][v], low, high);
-      if (rest >= F32::lanes) {
-        Store(to, y);
-      } else {
-        StorePartial(to, y, rest);
+    for (int i = 0; i < kRows; ++i, to += t.output_stride) {
+      SIGRUN_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = Bounded(sum[i][v], low, high);
+      SIGRUN_UNROLL
+      for (int v = 0; v < kVectors; ++v) Store(to + v * F32::lanes, sum[i][v]);
+    }
+  } else {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const int32_t rest = t.channels - v * F32::lanes;
+      SIGRUN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        float* to = t.output + i * t.output_stride + v * F32::lanes;
+        const F32 y = Bounded(sum[i][v], low, high);
+        if (rest >= F32::lanes) {
+          Store(to, y);
+        } else {
+          StorePartial(to, y, rest);
+        }
       }
     }
   }

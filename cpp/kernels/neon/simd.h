@@ -13,6 +13,24 @@ namespace {
 struct F32 {
   static constexpr int lanes = 4;
   float32x4_t v;
+  // gemm_f32.h's rows are packed: one load takes four rows of four k, one store turns them.
+  static constexpr bool packs_rows = true;
+  struct Four {
+    float32x4x4_t v;
+    template <int kIndex>
+    SIGRUN_INLINE F32 At() const {
+      return {v.val[kIndex]};
+    }
+  };
+  SIGRUN_INLINE static Four LoadFour(const float*& p) {
+    const Four four = {vld1q_f32_x4(p)};
+    p += 16;
+    asm("" : "+r"(p));  // left to the load: the compiler would step by all loads of the loop at once
+    return four;
+  }
+  SIGRUN_INLINE static void StoreTurned(float* to, const float* a, const float* b, const float* c, const float* d) {
+    vst4q_f32(to, {{vld1q_f32(a), vld1q_f32(b), vld1q_f32(c), vld1q_f32(d)}});
+  }
 };
 struct I32 {
   int32x4_t v;
@@ -99,8 +117,10 @@ SIGRUN_INLINE F32 ScaleByPowerOf2(F32 x, F32 n) {
 
 /// rows[i][j] becomes rows[j][i].
 SIGRUN_INLINE void Transpose(F32 (&rows)[4]) {
-  const float64x2_t a = vreinterpretq_f64_f32(vzip1q_f32(rows[0].v, rows[1].v)), b = vreinterpretq_f64_f32(vzip1q_f32(rows[2].v, rows[3].v));
-  const float64x2_t c = vreinterpretq_f64_f32(vzip2q_f32(rows[0].v, rows[1].v)), d = vreinterpretq_f64_f32(vzip2q_f32(rows[2].v, rows[3].v));
+  const float64x2_t a = vreinterpretq_f64_f32(vzip1q_f32(rows[0].v, rows[1].v)),
+                    b = vreinterpretq_f64_f32(vzip1q_f32(rows[2].v, rows[3].v));
+  const float64x2_t c = vreinterpretq_f64_f32(vzip2q_f32(rows[0].v, rows[1].v)),
+                    d = vreinterpretq_f64_f32(vzip2q_f32(rows[2].v, rows[3].v));
   rows[0].v = vreinterpretq_f32_f64(vzip1q_f64(a, b));
   rows[1].v = vreinterpretq_f32_f64(vzip2q_f64(a, b));
   rows[2].v = vreinterpretq_f32_f64(vzip1q_f64(c, d));
