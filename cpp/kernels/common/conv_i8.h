@@ -667,7 +667,7 @@ class LateEnd {
   /// Where the sums of the next tile belong.
   int32_t* sums() { return sums_[next_]; }
   void Cut(int32_t pieces) {
-    const int32_t piece = (rows_ + pieces - 1) / pieces;
+    const int32_t piece = pieces == 0 ? 0 : (rows_ + pieces - 1) / pieces;
     piece_ = piece > kLeastPiece ? piece : kLeastPiece;
   }
   SIGRUN_INLINE void Piece() {
