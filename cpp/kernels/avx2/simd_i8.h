@@ -87,18 +87,6 @@ SIGRUN_INLINE I32 RescaledUnsigned(I32 x, const Rescale& s) {
   return {_mm256_srav_epi32(_mm256_add_epi32(high, _mm256_srli_epi32(x.v, 31)), s.right)};
 }
 SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) { return RescaledUnsigned({_mm256_xor_si256(x.v, _mm256_set1_epi32(INT32_MIN))}, s); }
-/// What is at least the zero point: there, nothing has to be given back.
-SIGRUN_INLINE Rescale Rectified(Rescale s) {
-  const __m256i one = _mm256_set1_epi64x(int64_t{1} << 32);
-  s.addend_even = _mm256_add_epi64(s.addend_even, one);
-  s.addend_odd = _mm256_add_epi64(s.addend_odd, one);
-  return s;
-}
-SIGRUN_INLINE I32 RectifiedUnsigned(I32 x, const Rescale& s) {
-  const __m256i even = _mm256_add_epi64(_mm256_mul_epu32(x.v, s.even), s.addend_even);
-  const __m256i odd = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(x.v, 32), s.odd), s.addend_odd);
-  return {_mm256_srav_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), s.right)};
-}
 
 /// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
 struct SmallScale {

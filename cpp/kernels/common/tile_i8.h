@@ -86,6 +86,19 @@ SIGRUN_INLINE void StoreSums(const TileRun& run, const I32 (&ends)[kRows][2]) {
   }
 }
 
+// Rescales vector v of all rows.
+template <class Scale, int kRows, int kVectors>
+SIGRUN_INLINE void RescaleRows(const Scale& scale, bool rectified, int v, I32 (&sums)[kRows][kVectors]) {
+  if constexpr (sizeof(I32) == 64) {  // with 16 registers it saves nothing
+    const Scale positive = Rectified(scale);
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows && rectified; ++r) sums[r][v] = RectifiedUnsigned(sums[r][v], positive);
+    if (rectified) return;
+  }
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; ++r) sums[r][v] = RescaledUnsigned(sums[r][v], scale);
+}
+
 // The ends of a tile whose sums are offset.
 template <int kRows, int kVectors>
 SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
@@ -93,11 +106,8 @@ SIGRUN_INLINE void EndTile(const TileRun& run, I32 (&sums)[kRows][kVectors]) {
   const bool rectified = run.end->bytes.rectified && run.residual == nullptr;
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    const Rescale rescale = run.end->rescale[v], positive = Rectified(rescale);
-    SIGRUN_UNROLL
-    for (int r = 0; r < kRows && rectified; ++r) sums[r][v] = RectifiedUnsigned(sums[r][v], positive);
-    SIGRUN_UNROLL
-    for (int r = 0; r < kRows && !rectified; ++r) sums[r][v] = RescaledUnsigned(sums[r][v], rescale);
+    const Rescale rescale = run.end->rescale[v];
+    RescaleRows(rescale, rectified, v, sums);
   }
   const bool whole = run.end->bytes.whole && run.end->channels == kVectors * kLanes;
   if constexpr (kVectors == 2) {
