@@ -659,8 +659,8 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
 }
 
 /// The end of a tile of a panel, done in pieces while the next one runs. The sums of the two stand apart, and are offset where they end as
-/// those of registers do.
-template <class Epilogue>
+/// those of registers do. Run is a parameter, since not every tier has EndSums.
+template <class Epilogue, class Run = TileRun>
 class LateEnd {
  public:
   LateEnd(Epilogue& epilogue, bool offset) : epilogue_(epilogue), offset_(offset) {}
@@ -689,7 +689,7 @@ class LateEnd {
   static constexpr int32_t kLeastPiece = 4;  // each reads the parameters of the panel
   [[gnu::noinline]] void Rows(int32_t rows) {
     if (offset_) {
-      TileRun run{};
+      Run run{};
       epilogue_.EndsInTile(first_, width_, &run);
       EndSums(run, rows, width_, from_);
     } else {
