@@ -258,34 +258,49 @@ size_t ConvBf16ScratchBytes(const ConvShape& s, int32_t parts) {
   return static_cast<size_t>(parts * (size.Elements() + LineElements(s, size))) * sizeof(Bf16);
 }
 
-// All rows of one group, `size.rows` at a time.
+// All rows of one group that lie in the input as they are, `size.rows` at a time.
 template <class T>
-void RunGroupBf16(const GroupBf16& g, const T* input, const BlockSize& size, const BlockBf16& block, const BlockBf16& lines, Range rows) {
-  const ConvShape& s = g.shape;
-  const bool is_matrix = IsMatrix(s);
-  const int32_t k = s.taps() * s.in_channels;
-  const bool stands = kRowsInPlace > 0 && is_matrix && g.input.is_bf16 && k % kDepthUnit == 0;
-  WindowRows window(s);
+void RunMatrixBf16(const GroupBf16& g, const T* input, const BlockSize& size, const BlockBf16& block, Range rows) {
+  const int32_t k = g.shape.taps() * g.shape.in_channels;
+  const bool stands = kRowsInPlace > 0 && g.input.is_bf16 && k % kDepthUnit == 0;
   for (int32_t row = rows.begin; row < rows.end; row += size.rows) {
     const int32_t count = rows.end - row < size.rows ? rows.end - row : size.rows;
     const bool in_place = stands && count % (kRowsInPlace > 0 ? kRowsInPlace : 1) == 0;
-    if (!is_matrix) window.RoundLines(input, row, count, lines);
     // There is one pass even if k is 0: it stores the bias.
     for (int32_t first = 0; first == 0 || first < k; first += kMaxDepth) {
       const int32_t depth = k - first < kMaxDepth ? k - first : kMaxDepth;
-      const ptrdiff_t at = row * g.input_stride() + g.input_channel() + first;
+      const ptrdiff_t at = row * g.input_stride() + first;
       if (in_place) {
-        RunPassBf16(g, row, count, first, depth, {const_cast<Bf16*>(g.input.rounded(at)), g.input_stride(), 0, 1});
+        RunPassBf16(g, row, count, first, depth, {const_cast<Bf16*>(g.input.rounded(g.input_channel() + at)), g.input_stride(), 0, 1});
         continue;
       }
-      if (is_matrix) {
-        RoundRows(input + row * g.input_stride() + first, g.input_stride(), count, depth, block);
-      } else {
-        window.Gather(lines, row, count, first, depth, kDepthUnit, block);
-      }
+      RoundRows(input + at, g.input_stride(), count, depth, block);
       RunPassBf16(g, row, count, first, depth, block);
     }
   }
+}
+
+// All rows of one group that are windows.
+template <class T>
+void RunWindowsBf16(const GroupBf16& g, const T* input, const BlockSize& size, const BlockBf16& block, const BlockBf16& lines, Range rows) {
+  const int32_t k = g.shape.taps() * g.shape.in_channels;
+  WindowRows window(g.shape);
+  for (int32_t row = rows.begin; row < rows.end; row += size.rows) {
+    const int32_t count = rows.end - row < size.rows ? rows.end - row : size.rows;
+    window.RoundLines(input, row, count, lines);
+    for (int32_t first = 0; first == 0 || first < k; first += kMaxDepth) {
+      const int32_t depth = k - first < kMaxDepth ? k - first : kMaxDepth;
+      window.Gather(lines, row, count, first, depth, kDepthUnit, block);
+      RunPassBf16(g, row, count, first, depth, block);
+    }
+  }
+}
+
+template <class T>
+void RunGroupBf16(const GroupBf16& g, const T* input, const BlockSize& size, const BlockBf16& block, Range rows) {
+  if (IsMatrix(g.shape)) return RunMatrixBf16(g, input + g.input_channel(), size, block, rows);
+  const BlockBf16 lines = {block.data + block.parts * size.Elements(), 0, LineElements(g.shape, size), block.parts};
+  RunWindowsBf16(g, input + g.input_channel(), size, block, lines, rows);
 }
 
 void ConvBf16(const ConvShape& s, int32_t parts, Bf16Operands operands, const void* input, const std::byte* packed, void* output,
@@ -293,7 +308,6 @@ void ConvBf16(const ConvShape& s, int32_t parts, Bf16Operands operands, const vo
   const TileUnit unit;
   const BlockSize size = ChooseBlock(s, parts);
   const BlockBf16 block = {reinterpret_cast<Bf16*>(scratch), size.row_stride, size.Elements(), parts};
-  const BlockBf16 lines = {block.data + parts * size.Elements(), 0, LineElements(s, size), parts};
   const size_t group_bytes = PackBf16Bytes(s.taps() * s.in_channels, s.out_channels, parts);
   EpilogueF32 end = epilogue;
   if (operands.output || operands.residual) end.residual = nullptr;  // which tiles are given apart
@@ -306,9 +320,9 @@ void ConvBf16(const ConvShape& s, int32_t parts, Bf16Operands operands, const vo
                  0};
   for (; g.index < s.groups; ++g.index, g.packed += group_bytes) {
     if (operands.input) {
-      RunGroupBf16(g, static_cast<const Bf16*>(input) + g.input_channel(), size, block, lines, rows);
+      RunGroupBf16(g, static_cast<const Bf16*>(input), size, block, rows);
     } else {
-      RunGroupBf16(g, static_cast<const float*>(input) + g.input_channel(), size, block, lines, rows);
+      RunGroupBf16(g, static_cast<const float*>(input), size, block, rows);
     }
   }
 }
