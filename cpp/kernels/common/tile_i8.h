@@ -152,27 +152,29 @@ SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32
 
 constexpr bool kTilesEndInFloats = true;
 
-template <bool kSimple, int kRows, int kVectors>
+// kSimple: nothing is added or clamped. kOneScale: all rows have the same scale and zero point.
+template <bool kSimple, bool kOneScale, int kRows, int kVectors>
 SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
-  I32 weight_sums[kVectors];
-  F32 scales[kVectors], addends[kVectors];
+  I32 offsets[kVectors];
+  F32 factors[kVectors], addends[kVectors];
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    weight_sums[v] = Load(end.weight_sums + v * kLanes);
-    scales[v] = Load(end.scale + v * kLanes);
+    offsets[v] = Load(end.weight_sums + v * kLanes);
+    factors[v] = Load(end.scale + v * kLanes);
     addends[v] = Load(end.addend + v * kLanes);
+    if (kOneScale) offsets[v] = Set1(*end.row_zero_point) * offsets[v];
+    if (kOneScale) factors[v] = Set1(*end.row_scale) * factors[v];
   }
   const F32 min = Set1(end.clamp.min), max = Set1(end.clamp.max);
-  const int32_t* zero_point = end.row_zero_point;
-  const float *row_scale = end.row_scale, *residual = end.residual;
+  const float* residual = end.residual;
   float* out = end.out;
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r, out += end.stride, zero_point += end.row_step, row_scale += end.row_step) {
-    const I32 offset = Set1(*zero_point);
-    const F32 factor = Set1(*row_scale);
+  for (int r = 0; r < kRows; ++r, out += end.stride) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      F32 y = ToFloat(sums[r][v] - offset * weight_sums[v]) * (factor * scales[v]) + addends[v];
+      const I32 offset = kOneScale ? offsets[v] : Set1(end.row_zero_point[r]) * offsets[v];
+      const F32 factor = kOneScale ? factors[v] : Set1(end.row_scale[r]) * factors[v];
+      F32 y = ToFloat(sums[r][v] - offset) * factor + addends[v];
       if (!kSimple && residual != nullptr) y = y + Load(residual + r * end.stride + v * kLanes);
       if (!kSimple) y = Min(max, Max(min, y));
       Store(out + v * kLanes, y);
@@ -185,8 +187,10 @@ template <int kRows, int kVectors>
 SIGRUN_INLINE void FinishTile(const TileRun& run, I32 (&acc)[kRows][kVectors], int32_t* sums) {
   if (run.end != nullptr) return EndTile(run, acc);
   if (run.float_end != nullptr) {
-    if (run.float_end->clamps || run.float_end->residual != nullptr) return EndInFloats<false>(*run.float_end, acc);
-    return EndInFloats<true>(*run.float_end, acc);
+    const FloatEnd& end = *run.float_end;
+    const bool simple = !end.clamps && end.residual == nullptr;
+    if (end.row_step == 0) return simple ? EndInFloats<true, true>(end, acc) : EndInFloats<false, true>(end, acc);
+    return simple ? EndInFloats<true, false>(end, acc) : EndInFloats<false, false>(end, acc);
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
