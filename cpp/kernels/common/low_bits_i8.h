@@ -37,7 +37,7 @@ struct LowBitHeader {
 struct LowBitLayout {
   int32_t blocks, units;                      // units of a block
   size_t scales, sums, unit, weights, panel;  // bytes
-  size_t ahead;                               // as far away are the weights that memory is asked for: whole panels
+  size_t ahead, pair_ahead;                   // as far away are the weights that memory is asked for: whole panels, or pairs of them
   LowBitLayout(const LowBitShape& s, bool half)
       : blocks(s.k / s.block),
         units((s.block + kLowBitUnit - 1) / kLowBitUnit),
@@ -46,7 +46,8 @@ struct LowBitLayout {
         unit(static_cast<size_t>(kLanes) * kLowBitUnit * static_cast<size_t>(s.bits) / 8),
         weights((static_cast<size_t>(blocks) * static_cast<size_t>(units) * unit + 63) / 64 * 64),
         panel(scales + sums + weights),
-        ahead((4096 + panel - 1) / panel * panel) {}
+        ahead((4096 + panel - 1) / panel * panel),
+        pair_ahead((4096 + 2 * panel - 1) / (2 * panel) * (2 * panel)) {}
 };
 
 size_t PackLowBitsBytes(const LowBitShape& s) {
@@ -175,9 +176,9 @@ struct LowBitSums {
   }
 };
 
-SIGRUN_INLINE F32 LoadScale(const LowBitTile& t, const std::byte* panel, int32_t block) {
+SIGRUN_INLINE F32 LoadScale(const LowBitTile& t, const std::byte* panel, int32_t block, size_t ahead) {
   const std::byte* scales = panel + static_cast<ptrdiff_t>(block) * kLanes * (t.half ? 2 : 4);
-  __builtin_prefetch(scales + t.layout.ahead, 0, 2);
+  __builtin_prefetch(scales + ahead, 0, 2);
   return t.half ? LoadHalf(reinterpret_cast<const uint16_t*>(scales)) : Load(reinterpret_cast<const float*>(scales));
 }
 
@@ -216,7 +217,7 @@ void RunLowBits(const LowBitTile& t) {
       weights = sums.template Unit<0>(weights, a, row_bytes, t.layout.ahead);
       a += kLowBitUnit;
     }
-    const F32 scale = LoadScale(t, t.panel, block);
+    const F32 scale = LoadScale(t, t.panel, block, t.layout.ahead);
     if (blocks > 1) {
       SIGRUN_UNROLL
       for (int r = 0; r < kRows; ++r) y[r] = ToFloat(sums.Of(r)) * scale + y[r];
@@ -272,8 +273,8 @@ SIGRUN_INLINE void RunPairOfLowBits(const LowBitTile& t) {
     for (int32_t unit = 0; unit < units; ++unit, a += kLowBitUnit) {
       SIGRUN_UNROLL
       for (int i = 0; i < kLanes * kBits * 2; i += 64) {
-        __builtin_prefetch(weights + t.layout.ahead + i, 0, 3);
-        __builtin_prefetch(weights + apart + t.layout.ahead + i, 0, 3);
+        __builtin_prefetch(weights + t.layout.pair_ahead + i, 0, 3);
+        __builtin_prefetch(weights + apart + t.layout.pair_ahead + i, 0, 3);
       }
       const auto groups = [&](LowBytes w, LowBytes v, int group) __attribute__((always_inline)) {
         SIGRUN_UNROLL
@@ -299,7 +300,7 @@ SIGRUN_INLINE void RunPairOfLowBits(const LowBitTile& t) {
     }
     SIGRUN_UNROLL
     for (int p = 0; p < 2; ++p) {
-      const F32 scale = LoadScale(t, panels[p], block);
+      const F32 scale = LoadScale(t, panels[p], block, t.layout.pair_ahead);
       SIGRUN_UNROLL
       for (int r = 0; r < kRows; ++r) {
         Sum total = sum[0][r][p];
