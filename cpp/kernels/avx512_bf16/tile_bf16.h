@@ -71,6 +71,15 @@ SIGRUN_INLINE void AddResidual(const TileBf16& t, F32 (&sum)[kRows][kVectors]) {
 }
 
 template <int kRows, int kVectors>
+SIGRUN_INLINE void FetchRoundedOutput(const TileBf16& t) {
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; v += 2) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.output + i * t.sums.output_stride + v * F32::lanes, 1, 3);
+  }
+}
+
+template <int kRows, int kVectors>
 SIGRUN_INLINE void RoundSums(const TileBf16& t, const F32 (&sum)[kRows][kVectors]) {
   const ClampF32 clamp = t.sums.epilogue->clamp;
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
@@ -105,7 +114,9 @@ void RunTileOf(const TileBf16& t) {
   F32 sum[kRows][kVectors];
   LoadSums(t.sums, sum);
   if (!t.is_plain()) AddResidual(t, sum);
-  if (t.depth >= kLeastDepthAhead) FetchOutput<kRows, kVectors>(t.sums);
+  if (t.depth >= kLeastDepthAhead) {
+    t.output == nullptr ? FetchOutput<kRows, kVectors>(t.sums) : FetchRoundedOutput<kRows, kVectors>(t);
+  }
   for (int pair = FirstPartPair(t.parts); pair < 3; ++pair) {
     const Bf16* row[kRows];
     SIGRUN_UNROLL
