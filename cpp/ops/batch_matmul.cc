@@ -226,7 +226,8 @@ void EmitHybrid(Prepare& p, const Products& b) {
       const int32_t* zero_point = left.zero_point(run);
       conv(b.shape(), left.values(run) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
            run.get<float>(out) + e * output_elements, left.scale(run) + first_row,
-           zero_point == nullptr ? nullptr : zero_point + first_row, false, channel_scale.data(), nullptr, nullptr, clamp, run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+           zero_point == nullptr ? nullptr : zero_point + first_row, false, channel_scale.data(), nullptr, nullptr, clamp,
+           run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
     });
   });
 }

@@ -33,7 +33,8 @@ void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::v
   const Slot sums = p.Scratch(count * sizeof(int32_t)),
              completed = stride == s.block ? Slot{} : p.Scratch(count * static_cast<size_t>(stride));
   const RoundedRuns rounded(p, kInput, rows, asymmetric);
-  p.Emit([=, product = kernels.low_bits_f32, sum = kernels.sum_i8, clamp = ActivationClamp(p), bias = p.in(kBias), out = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, product = kernels.low_bits_f32, sum = kernels.sum_i8, clamp = ActivationClamp(p), bias = p.in(kBias),
+          out = p.out(0)](RunContext& run) noexcept {
     int8_t* to = run.get<int8_t>(completed);
     run.Parallel(rows, 2 * s.k, [&](kernels::Range range, int) {
       if (rounded.fresh()) rounded.Fill(run, range);
@@ -154,8 +155,10 @@ void PrepareFullyConnected(Prepare& p) {
   EmitLowBits(p, rows, {bits, n, k, k}, std::move(scale), asymmetric);
 }
 
-constexpr OpDef kOps[] = {
-    {.name = "FULLY_CONNECTED", .prepare = PrepareFullyConnected, .activation_field = kActivation, .traits = kFusesEpilogue | kFusesHybridSum}};
+constexpr OpDef kOps[] = {{.name = "FULLY_CONNECTED",
+                           .prepare = PrepareFullyConnected,
+                           .activation_field = kActivation,
+                           .traits = kFusesEpilogue | kFusesHybridSum}};
 
 }  // namespace
 

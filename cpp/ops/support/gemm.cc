@@ -505,10 +505,6 @@ kernels::ExtremesF32 FindExtremes(const RunContext& run, const kernels::Kernels&
   return all;
 }
 
-}  // namespace
-
-namespace {
-
 size_t LengthOfRuns(const Prepare& p, int input, int32_t count) { return count == 0 ? 0 : static_cast<size_t>(p.elements(input) / count); }
 
 }  // namespace
