@@ -154,6 +154,12 @@ struct AddI8Params {
   LinearI8 linear = {};  // a shorter way to the same
 };
 
+/// Numbers in [0, 2^19] by the 256 values of a byte; also as low + high * 2^15.
+struct SumTable {
+  int32_t whole[256] = {};
+  int16_t low[256] = {}, high[256] = {};
+};
+
 /// 8-bit MUL: (a + a_offset) * (b + b_offset), scaled, + output_offset, clamped.
 struct MulI8Params {
   int32_t a_offset, b_offset;
@@ -306,6 +312,8 @@ struct Kernels {
   void (*requantize_8)(const int32_t* x, uint8_t* y, size_t n, int32_t multiplier, int32_t right, int32_t offset, int32_t min, int32_t max);
   /// y[i] = table[x[i]] over bytes; int8 data is indexed by its bit pattern.
   void (*lookup_8)(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n);
+  /// The sum of table[x[i] + first], where the index is a byte that wraps.
+  int64_t (*sum_lookups_8)(const uint8_t* x, uint8_t first, const SumTable& table, size_t n);
   void (*add_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);
   /// The same up to the difference of both, which is squared and scaled to the output.
   void (*squared_difference_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);

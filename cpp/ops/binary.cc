@@ -88,6 +88,20 @@ struct QuantizedOperands {
 };
 QuantizedOperands Affines(const Prepare& p) { return {InputAffine(p, 0), InputAffine(p, 1), OutputAffine(p, 0)}; }
 
+// A kernel on 8-bit operands. Where one of them is the same for many, the results of all bytes are made once and looked up.
+template <class T, class Params>
+void EmitBytes(Prepare& p, const Params& params, void (*kernel)(const T*, const T*, T*, size_t, const Params&, Operands)) {
+  EmitBinary<T, T>(p, 1, [params, kernel, lookup = p.kernels().lookup_8](const T* a, const T* b, T* y, size_t n, Operands operands) {
+    constexpr size_t kWorthATable = 2048;
+    if (operands == Operands::kVectorVector || n < kWorthATable) return kernel(a, b, y, n, params, operands);
+    const bool a_moves = operands == Operands::kVectorScalar;
+    T bytes[256], results[256];
+    for (int i = 0; i < 256; ++i) bytes[i] = static_cast<T>(i);
+    kernel(a_moves ? bytes : a, a_moves ? b : bytes, results, 256, params, operands);
+    lookup(reinterpret_cast<const uint8_t*>(a_moves ? a : b), reinterpret_cast<const uint8_t*>(results), reinterpret_cast<uint8_t*>(y), n);
+  });
+}
+
 // --- quantised ADD and SUB ---
 
 kernels::AddI8Params AddParams(const Prepare& p) {
@@ -125,17 +139,8 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   }
   params.linear = FindLinearSum(params, is_unsigned, subtract);
   if (subtract) params.b_multiplier = -params.b_multiplier;
-  if (is_unsigned) {
-    EmitBinary<uint8_t, uint8_t>(
-        p, 1, [params, kernel = p.kernels().add_u8](const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, Operands operands) {
-          kernel(a, b, y, n, params, operands);
-        });
-  } else {
-    EmitBinary<int8_t, int8_t>(
-        p, 1, [params, kernel = p.kernels().add_i8](const int8_t* a, const int8_t* b, int8_t* y, size_t n, Operands operands) {
-          kernel(a, b, y, n, params, operands);
-        });
-  }
+  if (is_unsigned) return EmitBytes<uint8_t>(p, params, p.kernels().add_u8);
+  EmitBytes<int8_t>(p, params, p.kernels().add_i8);
 }
 
 // Whether the scale is a power of two, as the reference decides it.
@@ -185,17 +190,8 @@ void EmitQuantizedMul(Prepare& p) {
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(a.scale * b.scale / y.scale));
   const QuantizedRange range = QuantizedActivationRange(p, 0);
   const kernels::MulI8Params params{-a.zero_point, -b.zero_point, y.zero_point, m.multiplier, m.shift, range.min, range.max};
-  if (p.type(0) == TensorType::kUInt8) {
-    EmitBinary<uint8_t, uint8_t>(
-        p, 1, [params, kernel = p.kernels().mul_u8](const uint8_t* l, const uint8_t* r, uint8_t* to, size_t n, Operands operands) {
-          kernel(l, r, to, n, params, operands);
-        });
-  } else {
-    EmitBinary<int8_t, int8_t>(
-        p, 1, [params, kernel = p.kernels().mul_i8](const int8_t* l, const int8_t* r, int8_t* to, size_t n, Operands operands) {
-          kernel(l, r, to, n, params, operands);
-        });
-  }
+  if (p.type(0) == TensorType::kUInt8) return EmitBytes<uint8_t>(p, params, p.kernels().mul_u8);
+  EmitBytes<int8_t>(p, params, p.kernels().mul_i8);
 }
 
 void EmitMul16(Prepare& p) {

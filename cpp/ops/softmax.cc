@@ -71,7 +71,7 @@ Scaling PrepareScaling(const Prepare& p, float beta) {
 struct ExpTable {
   std::array<int32_t, 256> exact = {};    // by distance
   std::array<int32_t, 256> rising = {};   // the same from the farthest distance to 0
-  std::array<int32_t, 256> rounded = {};  // the same with 12 integer bits
+  kernels::SumTable rounded;              // the same with 12 integer bits
   bool falls = false;
 };
 ExpTable MakeExpTable(const Scaling& scaling) {
@@ -79,7 +79,10 @@ ExpTable MakeExpTable(const Scaling& scaling) {
   for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) {
     const int32_t exp = ExpOfNegative(scaling(-d));
     table.exact[static_cast<size_t>(d)] = table.rising[static_cast<size_t>(255 - d)] = exp;
-    table.rounded[static_cast<size_t>(255 - d)] = RoundingDivideByPOT(exp, kSumBits);
+    const int32_t rounded = RoundingDivideByPOT(exp, kSumBits);
+    table.rounded.whole[255 - d] = rounded;
+    table.rounded.low[255 - d] = static_cast<int16_t>(rounded & 0x7fff);
+    table.rounded.high[255 - d] = static_cast<int16_t>(rounded >> 15);
   }
   table.falls = std::is_sorted(table.exact.rbegin(), table.exact.rend());
   return table;
@@ -90,21 +93,9 @@ template <class T>
 constexpr uint8_t kFlip = std::numeric_limits<T>::min() < 0 ? 0x80 : 0;
 
 template <class T>
-int32_t SumOfExps(const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
-  constexpr int64_t kRun = 4096;  // exponentials are at most 2^19
-  const int32_t* of_value = exps.rounded.data() + 255 - (max - std::numeric_limits<T>::min());
-  int64_t sum = 0;
-  for (int64_t first = 0; first < depth; first += kRun) {
-    const int64_t end = std::min(depth, first + kRun);
-    uint32_t part[4] = {};  // apart, so that they do not wait for each other
-    const auto exp = [&](int64_t c) { return static_cast<uint32_t>(of_value[static_cast<uint8_t>(x[c]) ^ kFlip<T>]); };
-    int64_t c = first;
-    for (; c + 4 <= end; c += 4) {
-      for (int i = 0; i < 4; ++i) part[i] += exp(c + i);
-    }
-    for (; c < end; ++c) part[0] += exp(c);
-    for (const uint32_t p : part) sum += p;
-  }
+int32_t SumOfExps(const kernels::Kernels& k, const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
+  const uint8_t first = static_cast<uint8_t>(255 - max);
+  const int64_t sum = k.sum_lookups_8(reinterpret_cast<const uint8_t*>(x), first, exps.rounded, static_cast<size_t>(depth));
   return static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
 }
 
@@ -204,7 +195,7 @@ void EmitSoftmax(Prepare& p, float beta) {
       Y* y = run.get<Y>(out) + r * depth;
       const auto [min, max] = FindExtremes(x, depth);
       int bits_over_unit = 0;
-      const int32_t inverse = Reciprocal(SumOfExps(exps, x, depth, max), &bits_over_unit);
+      const int32_t inverse = Reciprocal(SumOfExps(*k, exps, x, depth, max), &bits_over_unit);
       const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
       if (8 * depth < max - min) {
         for (int64_t c = 0; c < depth; ++c) y[c] = FromShare<Y>(ShareOf(exps, inverse, shift, max - x[c]));
@@ -343,12 +334,13 @@ void EmitLogSoftmax(Prepare& p) {
           output.zero_point, ", expected 1/16 and ", kMax);
   const Scaling scaling = PrepareScaling(p, 1.0f);
   const FixedPoint reverse = QuantizeMultiplier(std::ldexp(1.0, 31 - scaling.factor.shift) / scaling.factor.multiplier);
-  EmitRows(p, 4, [scaling, reverse, exps = MakeExpTable(scaling)](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+  EmitRows(p, 4, [scaling, reverse, exps = MakeExpTable(scaling), k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth,
+                                                                                   Range rows) {
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const T* x = run.get<T>(in) + r * depth;
       T* y = run.get<T>(out) + r * depth;
       const int32_t max = *std::max_element(x, x + depth);
-      const int32_t log_sum = LogOfSum(SumOfExps(exps, x, depth, max));
+      const int32_t log_sum = LogOfSum(SumOfExps(*k, exps, x, depth, max));
       const int32_t least = std::max(scaling.least - 1, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
       for (int64_t c = 0; c < depth; ++c) {
         const int32_t distance = x[c] - max;

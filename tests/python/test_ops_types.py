@@ -59,6 +59,19 @@ def test_against_litert(c):
     return check_against_litert(c)
 
 
+BYTE_OPERATORS = [*((op, dtype) for op in ("Add", "Sub", "Mul") for dtype in ("int8", "uint8")), ("SquaredDifference", "int8")]
+
+
+@pytest.mark.parametrize("shapes", [((3, 900), (1,)), ((1, 1), (3, 900)), ((3, 900), (3, 1))])
+@pytest.mark.parametrize(("op", "dtype"), BYTE_OPERATORS)
+def test_bytes_beside_one_value(op, dtype, shapes):
+    name = "SQUARED_DIFFERENCE" if op == "SquaredDifference" else op.upper()
+    zero = 0 if dtype == "int8" else 128
+    operands = [ints(dtype, *shape) for shape in shapes]
+    quant = [(0.05, zero - 7), (0.031, zero + 20), (0.3 if op == "Mul" else 0.11, zero - 3)]
+    check_against_litert(case(name, operands, (dtype, (3, 900)), options=f"{op}Options", quant=quant))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
 def test_quantised_sums_are_those_of_the_builtin_kernels(dtype):
     """LiteRT's reference overflows there."""

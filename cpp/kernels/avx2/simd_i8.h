@@ -88,24 +88,24 @@ SIGRUN_INLINE I32 RescaledUnsigned(I32 x, const Rescale& s) {
 }
 SIGRUN_INLINE I32 Rescaled(I32 x, const Rescale& s) { return RescaledUnsigned({_mm256_xor_si256(x.v, _mm256_set1_epi32(INT32_MIN))}, s); }
 
-/// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
+/// Requantize by constants for |x| < 2^8 and 0 <= left <= 20: the product with the upper 24 bits of the multiplier needs no rounding.
 struct SmallScale {
   __m256i upper, lower, nudge, half;
   __m128i shift, right, sign;
 };
 SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
   const int32_t shift = 31 - left;
-  return {_mm256_set1_epi32(multiplier >> shift),
-          _mm256_set1_epi32(multiplier & ((1 << shift) - 1)),
+  return {_mm256_set1_epi32(multiplier >> 8),
+          _mm256_set1_epi32(multiplier & 255),
           _mm256_set1_epi32(1 << (shift - 1)),
           _mm256_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
-          _mm_cvtsi32_si128(shift),
+          _mm_cvtsi32_si128(shift - 8),
           _mm_cvtsi32_si128(right),
           _mm_cvtsi32_si128(right > 0 ? 31 : 32)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
-  const __m256i lower = _mm256_sra_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x.v, s.lower), s.nudge), s.shift);
-  const __m256i high = _mm256_add_epi32(_mm256_mullo_epi32(x.v, s.upper), lower);
+  const __m256i lower = _mm256_srai_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x.v, s.lower), s.nudge), 8);
+  const __m256i high = _mm256_sra_epi32(_mm256_add_epi32(_mm256_mullo_epi32(x.v, s.upper), lower), s.shift);
   return {_mm256_sra_epi32(_mm256_sub_epi32(_mm256_add_epi32(high, s.half), _mm256_srl_epi32(high, s.sign)), s.right)};
 }
 

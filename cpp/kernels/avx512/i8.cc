@@ -21,6 +21,7 @@ void OverlayI8(Kernels& table) {
   OverlayElementwiseI8(table);
   OverlayRowsI8(table);
   table.lookup_8 = Lookup;
+  table.sum_lookups_8 = SumLookups;
   OverlayLinesI8(table);
 }
 

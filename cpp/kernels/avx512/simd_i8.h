@@ -99,24 +99,24 @@ SIGRUN_INLINE I32 RectifiedUnsigned(I32 x, const Rescale& s) {
   return {_mm512_srav_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB), s.right)};
 }
 
-/// Requantize by constants for |x| < 2^9 and 10 <= left <= 20: the product with the upper bits of the multiplier needs no rounding.
+/// Requantize by constants for |x| < 2^8 and 0 <= left <= 20: the product with the upper 24 bits of the multiplier needs no rounding.
 struct SmallScale {
   __m512i upper, lower, nudge, half, sign;
   __m128i shift, right;
 };
 SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
   const int32_t shift = 31 - left;
-  return {_mm512_set1_epi32(multiplier >> shift),
-          _mm512_set1_epi32(multiplier & ((1 << shift) - 1)),
+  return {_mm512_set1_epi32(multiplier >> 8),
+          _mm512_set1_epi32(multiplier & 255),
           _mm512_set1_epi32(1 << (shift - 1)),
           _mm512_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
           _mm512_set1_epi32(right > 0 ? 31 : 32),
-          _mm_cvtsi32_si128(shift),
+          _mm_cvtsi32_si128(shift - 8),
           _mm_cvtsi32_si128(right)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
-  const __m512i lower = _mm512_sra_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.lower), s.nudge), s.shift);
-  const __m512i high = _mm512_add_epi32(_mm512_mullo_epi32(x.v, s.upper), lower);
+  const __m512i lower = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.lower), s.nudge), 8);
+  const __m512i high = _mm512_sra_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.upper), lower), s.shift);
   return {_mm512_sra_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, s.half), _mm512_srlv_epi32(high, s.sign)), s.right)};
 }
 

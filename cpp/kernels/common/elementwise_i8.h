@@ -58,9 +58,11 @@ SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands 
   StoreResult(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), few);
 }
 
-// Whether MakeSmallScale is for such an operand.
+// Whether MakeSmallScale is for such an operand of type T.
+template <class T>
 SIGRUN_INLINE bool HasSmallScale(int32_t left_shift, int32_t shift, int32_t offset) {
-  return left_shift >= 10 && left_shift <= 20 && shift <= 0 && shift >= -31 && offset >= -255 && offset <= 255;
+  constexpr int32_t kMost = static_cast<T>(-1) < 0 ? 128 : 0;
+  return left_shift >= 0 && left_shift <= 20 && shift <= 0 && shift >= -31 && offset >= kMost - 255 && offset <= kMost;
 }
 
 template <class T>
@@ -79,7 +81,7 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
     return BinaryBytes(a, b, y, n, operands,
                        [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA { return ToBytes(LinearSum(x0, x1, linear), bytes); });
   }
-  if (bytes.fits && HasSmallScale(p.left_shift, p.a_shift, p.a_offset) && HasSmallScale(p.left_shift, p.b_shift, p.b_offset) &&
+  if (bytes.fits && HasSmallScale<T>(p.left_shift, p.a_shift, p.a_offset) && HasSmallScale<T>(p.left_shift, p.b_shift, p.b_offset) &&
       IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
     const SmallScale a_small = MakeSmallScale(p.a_multiplier, p.left_shift, -p.a_shift);
     const SmallScale b_small = MakeSmallScale(p.b_multiplier, p.left_shift, -p.b_shift);
@@ -99,25 +101,39 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
   });
 }
 
-void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands) {
-  const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
-  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset);
-  const auto difference = [=](I32 x0, I32 x1)
-                              SIGRUN_INLINE_LAMBDA { return Requantize(x0 + a_offset, a_scale) - Requantize(x1 + b_offset, b_scale); };
+// b may be one value, as a mean is.
+template <class ScaleA, class ScaleB>
+SIGRUN_INLINE void SquaredDifferencesOf(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands,
+                                        ScaleA scale_a, ScaleB scale_b) {
   const ByteOutput bytes = MakeByteOutput(p.output_offset, p.min, p.max);
   if (bytes.fits && IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
     const Rescale rescale = MakeRescale(Set1(p.output_multiplier), Set1(-p.output_shift), bytes.zero_point);
-    return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
-      const I32 d = difference(x0, x1);
-      return ToBytes(Rescaled(d * d, rescale), bytes);
-    });
+    const auto square = [=](I32 d) SIGRUN_INLINE_LAMBDA { return ToBytes(Rescaled(d * d, rescale), bytes); };
+    if (n != 0 && operands == Operands::kVectorScalar) {
+      const I32 mean = scale_b(Set1(*b));
+      return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32) SIGRUN_INLINE_LAMBDA { return square(scale_a(x0) - mean); });
+    }
+    return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA { return square(scale_a(x0) - scale_b(x1)); });
   }
   const Scale y_scale = MakeScale(p.output_multiplier, p.output_shift);
   const I32 y_offset = Set1(p.output_offset), min = Set1(p.min), max = Set1(p.max);
   BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
-    const I32 d = difference(x0, x1);
+    const I32 d = scale_a(x0) - scale_b(x1);
     return Clamp(Requantize(d * d, y_scale) + y_offset, min, max);
   });
+}
+
+void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands) {
+  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset);
+  if (HasSmallScale<int8_t>(p.left_shift, p.a_shift, p.a_offset) && HasSmallScale<int8_t>(p.left_shift, p.b_shift, p.b_offset)) {
+    const SmallScale a_small = MakeSmallScale(p.a_multiplier, p.left_shift, -p.a_shift);
+    const SmallScale b_small = MakeSmallScale(p.b_multiplier, p.left_shift, -p.b_shift);
+    return SquaredDifferencesOf(a, b, y, n, p, operands, [=](I32 x) SIGRUN_INLINE_LAMBDA { return Scaled(x + a_offset, a_small); },
+                                [=](I32 x) SIGRUN_INLINE_LAMBDA { return Scaled(x + b_offset, b_small); });
+  }
+  const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
+  SquaredDifferencesOf(a, b, y, n, p, operands, [=](I32 x) SIGRUN_INLINE_LAMBDA { return Requantize(x + a_offset, a_scale); },
+                       [=](I32 x) SIGRUN_INLINE_LAMBDA { return Requantize(x + b_offset, b_scale); });
 }
 
 template <class T>

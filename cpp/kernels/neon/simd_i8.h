@@ -114,7 +114,7 @@ SIGRUN_INLINE int16x8_t RescaledShort(I32 x, const Rescale& s) {
 }
 SIGRUN_INLINE I32 Lanes(int16x8_t x) { return {vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x)}; }
 
-/// Requantize by constants for |x| < 2^9 and 10 <= left <= 20.
+/// Requantize by constants for |x| < 2^8 and 0 <= left <= 20.
 struct SmallScale {
   I32 multiplier, left, right;
 };

@@ -271,6 +271,23 @@ void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = table[x[i]];
 }
 
+int64_t SumLookups(const uint8_t* x, uint8_t first, const SumTable& table, size_t n) {
+  constexpr size_t kRun = 4096;  // what the table holds is at most 2^19
+  int64_t sum = 0;
+  for (size_t begin = 0; begin < n; begin += kRun) {
+    const size_t end = begin + kRun < n ? begin + kRun : n;
+    uint32_t part[4] = {};  // apart, so that they do not wait for each other
+    const auto value = [&](size_t i) { return static_cast<uint32_t>(table.whole[static_cast<uint8_t>(x[i] + first)]); };
+    size_t i = begin;
+    for (; i + 4 <= end; i += 4) {
+      for (size_t k = 0; k < 4; ++k) part[k] += value(i + k);
+    }
+    for (; i < end; ++i) part[0] += value(i);
+    for (const uint32_t p : part) sum += p;
+  }
+  return sum;
+}
+
 void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& p, Operands operands) {
   ScaledElements(a, b, y, n, p, operands, [](int32_t x0, int32_t x1) { return WrapMul(WrapSub(x0, x1), WrapSub(x0, x1)); });
 }
@@ -373,6 +390,7 @@ void OverlayI8(Kernels& table) {
   table.average_pool_u8 = AveragePool<uint8_t>;
   table.requantize_8 = RequantizeRow;
   table.lookup_8 = Lookup;
+  table.sum_lookups_8 = SumLookups;
   table.add_i8 = AddElements<int8_t>;
   table.add_u8 = AddElements<uint8_t>;
   table.squared_difference_i8 = SquaredDifferences;

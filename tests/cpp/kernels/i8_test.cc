@@ -493,6 +493,11 @@ TEST(ElementwiseI8, AddAndMul) {
       p.left_shift = 7;
       p.output_shift = -10;
       CheckBinary<int8_t>(tier->squared_difference_i8, Scalar().squared_difference_i8, p, tier->tier);
+      p.a_offset = -127, p.a_multiplier = INT32_MAX, p.a_shift = 0;
+      p.b_offset = 128, p.b_shift = -5;
+      for (p.left_shift = 0; p.left_shift <= 8; ++p.left_shift) {
+        CheckBinary<int8_t>(tier->squared_difference_i8, Scalar().squared_difference_i8, p, tier->tier);
+      }
     }
     for (MulI8Params p : muls) {
       CheckBinary<int8_t>(tier->mul_i8, Scalar().mul_i8, p, tier->tier);
@@ -598,6 +603,33 @@ TEST(ElementwiseI8, Lookup) {
       for (size_t i = 0; i < n; ++i) expected[i] = table[x[i]];
       tier->lookup_8(x.data(), table.data(), x.data(), n);
       EXPECT_EQ(x, expected) << tier->tier;
+    }
+  }
+}
+
+TEST(ElementwiseI8, SumOfLookups) {
+  auto values = RandomInts<uint32_t>(256, 1);
+  SumTable table;
+  for (size_t i = 0; i < 256; ++i) {
+    const int32_t value = i % 5 == 0 ? 1 << 19 : static_cast<int32_t>(values[i] >> 13);
+    table.whole[i] = value;
+    table.low[i] = static_cast<int16_t>(value & 0x7fff);
+    table.high[i] = static_cast<int16_t>(value >> 15);
+  }
+  std::vector<size_t> lengths = Lengths();
+  lengths.push_back(70001);
+  for (const size_t n : lengths) {
+    for (const uint8_t first : {0, 1, 77, 128, 255}) {
+      std::vector<uint8_t> x = RandomInts<uint8_t>(n, 2);
+      // The greatest value throughout, and the greatest low part.
+      const bool all_low = first == 128;
+      table.whole[0] = all_low ? 0x7fff : 1 << 19;
+      table.low[0] = static_cast<int16_t>(table.whole[0] & 0x7fff);
+      table.high[0] = static_cast<int16_t>(table.whole[0] >> 15);
+      if (first >= 128) std::fill(x.begin(), x.end(), static_cast<uint8_t>(256 - first));
+      int64_t expected = 0;
+      for (const uint8_t value : x) expected += table.whole[static_cast<uint8_t>(value + first)];
+      for (const Kernels* tier : AllTiers()) EXPECT_EQ(tier->sum_lookups_8(x.data(), first, table, n), expected) << tier->tier << n;
     }
   }
 }
