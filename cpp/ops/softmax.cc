@@ -172,7 +172,8 @@ void FillShares(const ExpTable& exps, int32_t inverse, int shift, int32_t distan
 
 // The same as bytes, looked up by the values themselves: the table holds the share of each pattern of bits.
 template <class T>
-void TakeShares(const kernels::Kernels& k, const ExpTable& exps, int32_t inverse, int shift, const T* x, T min, T max, uint8_t* y, size_t depth) {
+void TakeShares(const kernels::Kernels& k, const ExpTable& exps, int32_t inverse, int shift, const T* x, T min, T max, uint8_t* y,
+                size_t depth) {
   constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
   std::array<uint8_t, 256> shares = {};  // by value, from the least on
   const size_t distances = static_cast<size_t>(max - min + 1);

@@ -959,10 +959,22 @@ struct FloatEpilogue {
   ClampF32 clamp;
   int32_t channel = 0, channels = 0;
   const int32_t* weight_sums = nullptr;
-  alignas(64) float scale[kPanel] = {};
-  alignas(64) float addend[kPanel] = {};
-  FloatEnd end = {};
-  int32_t no_zero_points[kMostRows] = {};
+  alignas(64) float scale[kPanel];  // a single row takes no panel, and does without a fill
+  alignas(64) float addend[kPanel];
+  FloatEnd end;
+  int32_t no_zero_points[kMostRows];
+
+  FloatEpilogue(const ConvShape& s, const Source& from, float* to, const float* row_scales, const float* channel_scales, const float* addends,
+                const float* added, ClampF32 bounds)
+      : shape(s),
+        source(from),
+        output(to),
+        output_stride(s.output_stride()),
+        row_scale(row_scales),
+        channel_scale(channel_scales),
+        bias(addends),
+        residual(added),
+        clamp(bounds) {}
 
   // Rows or their one image have parameters of their own.
   SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t width, TileRun* run) {
@@ -1006,6 +1018,8 @@ struct FloatEpilogue {
       scale[i] = channel_scale[first + i];
       addend[i] = bias != nullptr ? bias[first + i] : 0.0f;
     }
+    for (int32_t i = n; i < kPanel; ++i) scale[i] = addend[i] = 0.0f;
+    for (int32_t& none : no_zero_points) none = 0;
     end.weight_sums = sums;
     end.scale = scale;
     end.addend = addend;
@@ -1082,7 +1096,7 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
              const float* residual, ClampF32 clamp, std::byte* scratch, Range rows) {
   const uint8_t mask = kActivationOffset != 0 ? 0x80 : 0;
   const Source source{reinterpret_cast<const uint8_t*>(input), mask, 0, row_zero_point, scale_per_batch};
-  FloatEpilogue epilogue{s, source, output, s.output_stride(), row_scale, channel_scale, bias, residual, clamp};
+  FloatEpilogue epilogue(s, source, output, row_scale, channel_scale, bias, residual, clamp);
   RunConv(s, source, packed, scratch, rows, epilogue);
 }
 
