@@ -28,7 +28,7 @@ FEATURES = {  # as in the tiers' tier.cmake
     "neon": "-fno-schedule-insns -fira-region=all",
     "neon_dotprod": "-march=armv8.2-a+dotprod",
     "neon_i8mm": "-march=armv8.2-a+dotprod+i8mm",
-    "neon_bf16": "-march=armv8.2-a+bf16",
+    "neon_bf16": "-march=armv8.2-a+bf16 -fno-schedule-insns -fira-region=all",
 }
 
 MULTIPLY = re.compile(r"^\s*(fmla|fmul|fmls|bfdot|bfmmla|smlal2?|umlal2?|mla|mul|sdot|udot|usdot|smmla|ummla|smull2?|sqrdmulh)\s+[vqd]\d")

@@ -141,9 +141,42 @@ template <int kRows, int kCount, int kHeight, int kWidth, int kStep>
 struct DepthwiseTile {
   static constexpr int kColumns = ColumnsOf(kCount, kWidth, kStep);
   static_assert(kHeight > 0 || kRows == 1);
+  // 32 registers of 4 floats hold the sums and weights of all taps of a line, but not its columns too, and are no operands from memory.
+  static constexpr bool kColumnsPass = F32::lanes == 4 && kHeight > 0 && kWidth == 5;
+  static constexpr int kColumnsAhead = kCount > kPixels ? 5 : 1;  // loads before their use: with these GCC moves registers least
+
+  // Every column once, for all taps of all lines of output.
+  template <bool kPartial, class Line>
+  SIGRUN_INLINE static void AddColumns(F32 (&sum)[kRows][kCount], const Line& columns, int line, const float* weights, int rest) {
+    const auto inside = [line](int row) { return line >= row * kStep && line < row * kStep + kHeight; };
+    F32 inputs[kColumns], taps[kRows][kWidth];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kColumnsAhead && i < kColumns; ++i) inputs[i] = LoadChannels<kPartial>(columns.At(i), rest);
+    SIGRUN_UNROLL
+    for (int row = 0; row < kRows; ++row) {
+      if (!inside(row)) continue;
+      SIGRUN_UNROLL
+      for (int x = 0; x < kWidth; ++x) taps[row][x] = Load(weights + ((line - row * kStep) * kWidth + x) * F32::lanes);
+    }
+    SIGRUN_UNROLL
+    for (int i = 0; i < kColumns; ++i) {
+      const int ahead = i + kColumnsAhead;
+      if (ahead < kColumns) inputs[ahead] = LoadChannels<kPartial>(columns.At(ahead), rest);
+      SIGRUN_UNROLL
+      for (int x = kWidth - 1; x >= 0; --x) {
+        const int pixel = (i - x) / kStep;
+        if (i < x || pixel >= kCount || pixel * kStep != i - x) continue;
+        SIGRUN_UNROLL
+        for (int row = 0; row < kRows; ++row) {
+          if (inside(row)) sum[row][pixel] = Fma(inputs[i], taps[row][x], sum[row][pixel]);
+        }
+      }
+    }
+  }
 
   template <bool kPartial, class Line>
   SIGRUN_INLINE static void AddLine(F32 (&sum)[kRows][kCount], const Line& columns, int line, const float* weights, int height, int rest) {
+    if constexpr (kColumnsPass) return AddColumns<kPartial>(sum, columns, line, weights, rest);
     F32 inputs[kColumns];
     SIGRUN_UNROLL
     for (int i = 0; i < kColumns; ++i) inputs[i] = LoadChannels<kPartial>(columns.At(i), rest);

@@ -29,7 +29,8 @@ struct F32 {
     return four;
   }
   SIGRUN_INLINE static void StoreTurned(float* to, const float* a, const float* b, const float* c, const float* d) {
-    vst4q_f32(to, {{vld1q_f32(a), vld1q_f32(b), vld1q_f32(c), vld1q_f32(d)}});
+    const float32x4x4_t rows = {{vld1q_f32(a), vld1q_f32(b), vld1q_f32(c), vld1q_f32(d)}};
+    vst4q_f32(to, rows);  // a macro with Clang
   }
 };
 struct I32 {

@@ -107,11 +107,13 @@ void RunTileOf(const TileBf16& t, int32_t height) {
       bfloat16x8_t weights[4];
       SIGRUN_UNROLL
       for (int j = 0; j < 4; ++j) weights[j] = LoadWeights(w + 8 * j);
+      bfloat16x8_t rows[kPairs];
+      SIGRUN_UNROLL
+      for (int i = 0; i < kPairs; ++i) rows[i] = LoadTwoRows(a + 2 * i * t.row_stride, t.row_stride);
       SIGRUN_UNROLL
       for (int i = 0; i < kPairs; ++i) {
-        const bfloat16x8_t rows = LoadTwoRows(a + 2 * i * t.row_stride, t.row_stride);
         SIGRUN_UNROLL
-        for (int j = 0; j < 4; ++j) sum[i][j] = vbfmmlaq_f32(sum[i][j], rows, weights[j]);
+        for (int j = 0; j < 4; ++j) sum[i][j] = vbfmmlaq_f32(sum[i][j], rows[i], weights[j]);
       }
     }
   }
