@@ -20,9 +20,9 @@ const char* TensorTypeName(TensorType type);
 /// Bits of one element in memory: 4 and 2 for the packed integers, 0 for strings, resources and variants.
 int TensorTypeBits(TensorType type);
 
-/// How exactly products of float32 matrices and convolutions are computed; sums are always float32. kHighest: float32. kHigh: each number as
-/// two bfloat16, three products. kMedium: each number rounded to bfloat16. The lesser two are permissions: where this machine would not gain
-/// by them, float32 is used. GetBuildInfo says what each comes to.
+/// How exactly products of float32 matrices and convolutions are computed; sums are always float32. kHighest: in float32, or no less
+/// exactly. kHigh: each number as two bfloat16, three products. kMedium: each number rounded to bfloat16. The lesser two are permissions:
+/// where this machine would not gain by them, float32 is used. GetBuildInfo says what each comes to.
 enum class Precision : uint8_t { kHighest, kHigh, kMedium };
 
 /// Dimensions, outermost first; empty for a scalar.
