@@ -396,7 +396,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
-                void* to = const_cast<void*>(Advance(run.get<std::byte>(out), first, operands.output));
+                void* to = Advance(run.get<std::byte>(out), first, operands.output);
                 product.Conv(piece, operands, run.get<std::byte>(in), w, to, epilogue.at(run, first), scratch.of(run, worker), rows);
               });
   });

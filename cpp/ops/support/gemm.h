@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -136,8 +137,10 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
 /// Of an element in memory.
 inline size_t FloatBytes(bool is_bf16) { return is_bf16 ? sizeof(uint16_t) : sizeof(float); }
 /// `elements` further.
-inline const void* Advance(const void* p, ptrdiff_t elements, bool is_bf16) {
-  return static_cast<const std::byte*>(p) + elements * static_cast<ptrdiff_t>(FloatBytes(is_bf16));
+template <class T>
+T* Advance(T* p, ptrdiff_t elements, bool is_bf16) {
+  using Byte = std::conditional_t<std::is_const_v<T>, const std::byte, std::byte>;
+  return reinterpret_cast<T*>(reinterpret_cast<Byte*>(p) + elements * static_cast<ptrdiff_t>(FloatBytes(is_bf16)));
 }
 
 /// The node's activation, and what is fused into it, for kernels::EpilogueF32.
@@ -151,7 +154,7 @@ struct Epilogue {
   kernels::EpilogueF32 at(const RunContext& run, ptrdiff_t first = 0) const {
     const float *slopes = run.get<float>(slope), *addend = run.get<float>(residual);
     return {clamp, function, alpha, slopes == nullptr ? nullptr : slopes + first,
-            addend == nullptr ? nullptr : static_cast<const float*>(Advance(addend, first, bf16_residual))};
+            addend == nullptr ? nullptr : Advance(addend, first, bf16_residual)};
   }
 };
 
