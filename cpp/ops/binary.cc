@@ -137,7 +137,7 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   if (subtract && HasTie(params, is_unsigned)) {
     return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
   }
-  params.linear = FindLinearSum(params, is_unsigned, subtract);
+  params.linear = FindLinearSum(p.kernels(), params, is_unsigned, subtract);
   if (subtract) params.b_multiplier = -params.b_multiplier;
   if (is_unsigned) return EmitBytes<uint8_t>(p, params, p.kernels().add_u8);
   EmitBytes<int8_t>(p, params, p.kernels().add_i8);

@@ -359,7 +359,7 @@ ResidualSum PrepareResidualSum(Prepare& p) {
   TakeResidual(p);
   kernels::AddI8Params add =
       QuantizedSum(p.intermediate_affine(0), CheckedAffine(p, at), CheckedOutputAffine(p, 0), 20, QuantizedActivationRange(p, 0));
-  add.linear = FindLinearSum(add, false, false);
+  add.linear = FindLinearSum(p.kernels(), add, false, false);
   return {p.in(at), add, true};
 }
 

@@ -18,15 +18,51 @@ AddI8Params QuantizedSum(Prepare::Affine a, Prepare::Affine b, Prepare::Affine y
           mb.shift,   y.zero_point,  my.multiplier, my.shift, range.min,     range.max};
 }
 
-LinearI8 FindLinearSum(const AddI8Params& p, bool is_unsigned, bool subtract) {
-  constexpr int32_t kLowBits = 15, kBytes = 256;
-  const int32_t first = is_unsigned ? 0 : -128;
-  int32_t scaled_a[kBytes], scaled_b[kBytes];
-  for (int32_t i = 0; i < kBytes; ++i) {
-    scaled_a[i] = MultiplyByQuantizedMultiplier(WrapShiftLeft(first + i + p.a_offset, p.left_shift), p.a_multiplier, p.a_shift);
-    scaled_b[i] = MultiplyByQuantizedMultiplier(WrapShiftLeft(first + i + p.b_offset, p.left_shift), p.b_multiplier, p.b_shift);
-    if (subtract) scaled_b[i] = -scaled_b[i];
+namespace {
+
+constexpr int32_t kLowBits = 15, kBytes = 256;
+
+// least <= addend <= greatest if every pair is to come out right.
+struct Bounds {
+  int64_t least = INT64_MIN, greatest = INT64_MAX;
+};
+
+// What the form lacks to the results of one a and all b, and how far it may fall short.
+struct Row {
+  int32_t y[kBytes];
+  int64_t form, b_factor;  // the form of the first pair, and its growth from one b to the next
+  int bits;
+  int64_t Least(int32_t j) const { return y[j] * (int64_t{1} << bits) - (form + b_factor * j); }
+};
+
+// Results grow or fall along a row. Where they are clamped, only the pair next to those that are not counts; the others' lack of the form
+// grows or falls along a run of equal results, and stays within 32 bits of what the row's first one lacks.
+void Narrow(const Row& row, int32_t min, int32_t max, Bounds* bounds) {
+  const int32_t mins = static_cast<int32_t>(std::count(row.y, row.y + kBytes, min));
+  const int32_t maxes = static_cast<int32_t>(std::count(row.y, row.y + kBytes, max));
+  const bool grows = row.y[0] < row.y[kBytes - 1] || (row.y[0] == row.y[kBytes - 1] && row.b_factor >= 0);
+  const int32_t begin = grows ? mins : maxes, end = kBytes - (grows ? maxes : mins);
+  const int64_t room = (int64_t{1} << row.bits) - 1;
+  const int32_t last_min = grows ? begin - 1 : end, first_max = grows ? end : begin - 1;
+  if (mins > 0) bounds->greatest = std::min(bounds->greatest, row.Least(last_min) + room);
+  if (maxes > 0) bounds->least = std::max(bounds->least, row.Least(first_max));
+  if (begin >= end) return;
+  const int64_t base = row.Least(begin);
+  const uint32_t factor = static_cast<uint32_t>(row.b_factor), offset = static_cast<uint32_t>(row.form + base);
+  int32_t low = 0, high = 0;
+  for (int32_t j = begin; j < end; ++j) {
+    const int32_t lack = static_cast<int32_t>((static_cast<uint32_t>(row.y[j]) << row.bits) - factor * static_cast<uint32_t>(j) - offset);
+    low = lack < low ? lack : low;
+    high = lack > high ? lack : high;
   }
+  bounds->least = std::max(bounds->least, base + high);
+  bounds->greatest = std::min(bounds->greatest, base + low + room);
+}
+
+}  // namespace
+
+LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_unsigned, bool subtract) {
+  const int32_t first = is_unsigned ? 0 : -128;
   const auto real = [](int32_t multiplier, int32_t shift) { return std::ldexp(static_cast<double>(multiplier), shift - 31); };
   const double to_output = std::ldexp(real(p.output_multiplier, p.output_shift), p.left_shift);
   const double a = real(p.a_multiplier, p.a_shift) * to_output, b = real(p.b_multiplier, p.b_shift) * to_output * (subtract ? -1 : 1);
@@ -37,17 +73,24 @@ LinearI8 FindLinearSum(const AddI8Params& p, bool is_unsigned, bool subtract) {
   const int64_t most = (int64_t{1} << 30) - 1;
   if (std::max(std::abs(a_factor), std::abs(b_factor)) > most) return {};
 
-  // least <= addend <= greatest if every pair is to come out right; what is clamped has room to one side.
-  int64_t least = INT64_MIN, greatest = INT64_MAX;
+  AddI8Params params = p;
+  if (subtract) params.b_multiplier = -params.b_multiplier;
+  uint8_t all[kBytes], results[kBytes];
+  for (int32_t i = 0; i < kBytes; ++i) all[i] = static_cast<uint8_t>(first + i);
+  const auto* bytes = reinterpret_cast<const int8_t*>(all);
+  Row row{.y = {}, .form = 0, .b_factor = b_factor, .bits = bits};
+  Bounds bounds;
   for (int32_t i = 0; i < kBytes; ++i) {
-    for (int32_t j = 0; j < kBytes; ++j) {
-      const int32_t sum = MultiplyByQuantizedMultiplier(WrapAdd(scaled_a[i], scaled_b[j]), p.output_multiplier, p.output_shift);
-      const int64_t y = ClampI32(WrapAdd(sum, p.output_offset), p.min, p.max);
-      const int64_t form = a_factor * (first + i) + b_factor * (first + j);
-      if (y > p.min) least = std::max(least, y * (int64_t{1} << bits) - form);
-      if (y < p.max) greatest = std::min(greatest, (y + 1) * (int64_t{1} << bits) - 1 - form);
+    if (is_unsigned) {
+      kernels.add_u8(all + i, all, results, kBytes, params, Operands::kScalarVector);
+    } else {
+      kernels.add_i8(bytes + i, bytes, reinterpret_cast<int8_t*>(results), kBytes, params, Operands::kScalarVector);
     }
+    for (int32_t j = 0; j < kBytes; ++j) row.y[j] = is_unsigned ? results[j] : static_cast<int8_t>(results[j]);
+    row.form = a_factor * (first + i) + b_factor * first;
+    Narrow(row, p.min, p.max, &bounds);
   }
+  const auto [least, greatest] = bounds;
   const int64_t bound = int64_t{1} << 44;
   if (least > greatest || least < -bound || greatest > bound) return {};
   const int64_t addend = least + (greatest - least) / 2;
