@@ -20,6 +20,7 @@ constexpr ptrdiff_t kSkew = 16;             // floats between planes, so that th
 constexpr int32_t kWeightRows = 8;          // rows of a product that take as long as reading its weights from memory, ...
 constexpr int32_t kCachedWeightRows = 2;    // or from L2
 constexpr int64_t kCachedWeights = 1 << 16;
+constexpr int64_t kSmallerWeights = 8;      // F(2x2) has 4/9 of the weights of F(4x4): an eighth of the cost may go for it
 
 // Multiplications of a pair of channels by `count` matrices of weights, each for some rows, reading of weights included.
 int64_t CostOf(const ConvShape& s, int64_t count, int64_t rows) {
@@ -145,7 +146,7 @@ std::optional<WinogradForm> ChooseWinograd(const Prepare& p, const Gemm& g) {
   };
   if (s.kernel_height == 3 && s.kernel_width == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1) {
     consider(Squares(s, 2));
-    consider(Squares(s, 4));
+    if (kSmallerWeights * CostOf(Squares(s, 4)) < (kSmallerWeights - 1) * CostOf(*best)) best = Squares(s, 4);
   } else if (IsLine(s) && std::min(s.in_channels, s.out_channels) >= kLeastLineChannels) {
     for (const int32_t taps : {5, 4, 3}) consider(Lines(s, taps));
   }
