@@ -45,6 +45,7 @@ struct Value {
   const Quantization* quantization = nullptr;
   const std::byte* constant = nullptr;  // its bytes, if it is known without running: from the file, or folded
   size_t constant_bytes = 0;
+  bool is_half = false;  // the constant's bytes are float16 still, of a float32 value that only Prepare reads: weights
   bool is_variable = false;
   flatbuffer::Table sparsity;  // of a constant whose bytes are those of a sparse tensor, else null
 };

@@ -153,8 +153,8 @@ void EmitFewRows(Prepare& p, const Products& b) {
 }
 
 void EmitF32(Prepare& p, const Products& b) {
-  const FloatProduct product(p, b.shape(), p.constant(kRight) != nullptr);
-  if (b.m <= kFewRows && p.constant(kRight) == nullptr && product.is_float32()) return EmitFewRows(p, b);
+  const FloatProduct product(p, b.shape(), p.is_constant(kRight));
+  if (b.m <= kFewRows && !p.is_constant(kRight) && product.is_float32()) return EmitFewRows(p, b);
   const size_t bytes = product.PackBytes(b.k, b.n);
   const Packed packed =
       PackRight<float>(p, b, Concat("right", product.key()), bytes,

@@ -82,8 +82,10 @@ class Prepare {
   void CheckType(int i, std::initializer_list<TensorType> allowed) const;
   void CheckOutputType(int o, std::initializer_list<TensorType> allowed) const;
 
-  /// The input's bytes if its value is known while planning, else null.
+  /// The input's bytes if its value is known while planning, else null. They may last no longer than `prepare`.
   const std::byte* constant(int i) const;
+  /// Whether they are known, for less than asking for them may cost.
+  bool is_constant(int i) const;
   template <class T>
   const T* constant_as(int i) const {
     return reinterpret_cast<const T*>(constant(i));

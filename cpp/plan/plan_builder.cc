@@ -71,6 +71,7 @@ void PlanBuilder::SetPrior(const Prior& prior) {
 // The bytes of a value that shapes depend on: constant, or computed by an earlier part of the graph.
 const std::byte* PlanBuilder::Known(int32_t value) {
   const size_t at = Index(value);
+  if (IsHalf(value)) return Widened(value);
   if (constants_[at] != nullptr) return constants_[at];
   if (prior_.empty() || prior_[at] == nullptr || graph_.values[at].type == TensorType::kString) throw Wait();
   const size_t bytes = BytesOfValue(value);
@@ -80,6 +81,23 @@ const std::byte* PlanBuilder::Known(int32_t value) {
   constants_[at] = copy->data();
   owners_.push_back(std::move(copy));
   return constants_[at];
+}
+
+void PlanBuilder::Widen(int32_t value, std::byte* to) const {
+  const Value& v = graph_.values[Index(value)];
+  kernels_.f16_to_f32(reinterpret_cast<const uint16_t*>(v.constant), reinterpret_cast<float*>(to), v.constant_bytes / sizeof(uint16_t));
+}
+
+// Memory for one at a time: most are read once, to be packed.
+const std::byte* PlanBuilder::Widened(int32_t value) {
+  if (widened_.data() == nullptr) {
+    size_t most = 0;
+    for (const Value& v : graph_.values) most = std::max(most, v.is_half ? v.constant_bytes / sizeof(uint16_t) * sizeof(float) : 0);
+    widened_ = AlignedBytes(most);
+  }
+  if (widened_value_ != value) Widen(value, widened_.data());
+  widened_value_ = value;
+  return widened_.data();
 }
 
 const Strings& PlanBuilder::KnownStrings(int32_t value) {
@@ -159,6 +177,12 @@ int32_t PlanBuilder::StorageOf(int32_t value) {
   } else if (constants_[Index(value)] != nullptr) {
     s.kind = Storage::kConstant;
     s.pointer = constants_[Index(value)];
+    if (v.is_half) {
+      auto wide = std::make_shared<AlignedBytes>(s.bytes);
+      Widen(value, wide->data());
+      s.pointer = wide->data();
+      owners_.push_back(std::move(wide));
+    }
   } else if (IsBoundary(value)) {
     s.kind = Storage::kBoundary;
   }
@@ -254,7 +278,7 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
   }
   // An input may have become known only after its memory was chosen.
   for (const int32_t v : node.inputs) {
-    if (v >= 0 && slot_of_[Index(v)] >= 0 && constants_[Index(v)] != nullptr && graph_.values[Index(v)].type != TensorType::kString) {
+    if (v >= 0 && slot_of_[Index(v)] >= 0 && constants_[Index(v)] != nullptr && !IsHalf(v) && graph_.values[Index(v)].type != TensorType::kString) {
       pointers[Index(slot_of_[Index(v)])] = const_cast<std::byte*>(constants_[Index(v)]);
     }
   }
@@ -470,7 +494,13 @@ bool Prepare::is_variable(int i) const {
 int64_t Prepare::elements(int i) const { return ElementCount(shape(i), graph_.Describe(node_)); }
 
 const std::byte* Prepare::constant(int i) const {
-  return has_input(i) ? builder_.constants_[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])] : nullptr;
+  if (!has_input(i)) return nullptr;
+  const int32_t v = node_.inputs[static_cast<size_t>(i)];
+  return builder_.IsHalf(v) ? builder_.Widened(v) : builder_.constants_[PlanBuilder::Index(v)];
+}
+
+bool Prepare::is_constant(int i) const {
+  return has_input(i) && builder_.constants_[PlanBuilder::Index(node_.inputs[static_cast<size_t>(i)])] != nullptr;
 }
 
 Prepare::Blocks Prepare::blocks(int i) const {
@@ -678,9 +708,10 @@ void Prepare::MayOverwrite(int o, int i) {
 }
 
 const std::byte* Prepare::Pack(int i, const std::string& key, size_t bytes, const std::function<void(std::byte*)>& fill) {
-  const std::byte* known = constant(i);
-  if (known == nullptr) Refuse(StatusCode::kInternal, "packs an input that is not constant");
-  const Value& value = graph_.values[static_cast<size_t>(node_.inputs[static_cast<size_t>(i)])];
+  if (!is_constant(i)) Refuse(StatusCode::kInternal, "packs an input that is not constant");
+  const size_t at = static_cast<size_t>(node_.inputs[static_cast<size_t>(i)]);
+  const Value& value = graph_.values[at];
+  const std::byte* known = builder_.constants_[at];
   // Constants that this plan computed die with it: what is packed from them is the plan's own.
   if (builder_.context_.packed != nullptr && value.constant == known) {
     return builder_.context_.packed->Get({known, value.constant_bytes}, Concat(kernels().tier, "/", op_name(), "/", key), bytes, fill);

@@ -53,6 +53,9 @@ class PlanBuilder {
   // Thrown by Known where data is needed that is not there yet.
   struct Wait {};
   const std::byte* Known(int32_t value);
+  bool IsHalf(int32_t value) const { return graph_.values[Index(value)].is_half; }
+  void Widen(int32_t value, std::byte* to) const;
+  const std::byte* Widened(int32_t value);
   const Strings& KnownStrings(int32_t value);
   bool IsFoldable(const Node& node) const;
   bool RunNow(const Node& node, size_t first_step);
@@ -84,6 +87,8 @@ class PlanBuilder {
   std::vector<Shape> shapes_;
   std::vector<char> has_shape_, is_input_, is_output_, is_bf16_;
   std::vector<const std::byte*> constants_;
+  AlignedBytes widened_;       // room for any constant that is float16 still, as float32, ...
+  int32_t widened_value_ = -1;  // and the one that it holds
   std::vector<int32_t> last_use_;    // position of the last reader; after the end for graph outputs
   std::vector<std::vector<int32_t>> readers_;  // by value: positions of nodes; empty until somebody asks
   std::vector<int32_t> storage_of_;  // by value; -1: none yet

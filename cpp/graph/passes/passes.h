@@ -6,7 +6,8 @@
 // A pass changes a graph without changing what it computes, and says whether it changed anything. One file a pass.
 namespace sigrun::passes {
 
-/// Runs every node whose inputs are all constant, float16 weights behind DEQUANTIZE among them, and keeps the results as constants.
+/// Runs every node whose inputs are all constant and keeps the results as constants. Large float16 weights behind DEQUANTIZE become
+/// constants that are widened where they are read.
 bool FoldConstants(Graph& graph, const kernels::Kernels& kernels);
 
 /// RELU, RELU6 and RELU_N1_TO_1 behind a producer that can fuse them (and of the same quantisation) become its activation.

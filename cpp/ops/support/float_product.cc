@@ -69,7 +69,7 @@ FloatProduct FloatProduct::OfBf16(const Prepare& p) { return {p.kernels(), 1}; }
 bool AllowsBf16(const Prepare& p) { return p.precision() == Precision::kMedium && p.kernels().bf16_parts > 0; }
 
 bool ProductTakesBf16(const Prepare& p, int filter) {
-  if (!AllowsBf16(p) || p.type(filter) != TensorType::kFloat32 || p.constant(filter) == nullptr) return false;
+  if (!AllowsBf16(p) || p.type(filter) != TensorType::kFloat32 || !p.is_constant(filter)) return false;
   const Shape& s = p.shape(filter);
   return s.size() == 4 && s[1] == 1 && s[2] == 1 && int64_t{s[0]} * s[3] >= kLeastWork;
 }

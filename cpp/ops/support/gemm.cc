@@ -304,15 +304,14 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
     scratch_bytes += static_cast<size_t>(p.elements(weights));
   }
   const bool has_bias = bias >= 0 && p.has_input(bias);
-  const std::byte* known_weights = p.constant(weights);
-  const std::byte* known_bias = has_bias ? p.constant(bias) : nullptr;
-  if (known_weights != nullptr && (!has_bias || known_bias != nullptr)) {
+  if (p.is_constant(weights) && (!has_bias || p.is_constant(bias))) {
+    const std::byte* known_bias = has_bias ? p.constant(bias) : nullptr;
     const size_t bias_bytes = has_bias ? BytesOf(p.type(bias), p.elements(bias)) : 0;
     const std::string full_key = has_bias ? Concat(key, " bias ", Hash(known_bias, bias_bytes)) : key;
     return {p.Pack(weights, full_key, bytes,
                    [&](std::byte* packed) {
                      const AlignedBytes scratch(scratch_bytes);
-                     fill(known_weights, known_bias, packed, scratch.data());
+                     fill(p.constant(weights), known_bias, packed, scratch.data());
                    }),
             {}};
   }
@@ -373,7 +372,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   if (p.output_elements(0) == 0) return;
   const int32_t depth = s.taps() * s.in_channels;
   kernels::Bf16Operands operands{.input = p.is_bf16(g.input), .residual = p.is_bf16(p.node().residual)};
-  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s, p.constant(g.weights) != nullptr);
+  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s, p.is_constant(g.weights));
   operands.output = product.is_bf16() && depth <= kernels::kMostBf16OutputDepth && p.ReadersTakeBf16(0);
   if (operands.output) p.StoreAsBf16(0);
   const Pieces pieces = Pieces::Of(p, s);
