@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <cstring>
+#include <memory>
 #include <utility>
 
 #include "ops/op.h"
@@ -73,27 +73,27 @@ void EmitBf16(Prepare& p, const ConvShape& s) {
   p.AlsoByLines(kInput, Lines(s, sizeof(uint16_t), k.pack_depthwise_bf16_bytes(s)), compute);
 }
 
-void EmitF32(Prepare& p, const ConvShape& s, Slot input, const Packed& packed) {
-  p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", p.kernels().tier));
-  const Epilogue epilogue = PrepareEpilogue(p);
-  p.Emit([=, kernel = p.kernels().depthwise_f32, out = p.out(0)](RunContext& run) noexcept {
-    const std::byte* w = packed.get(run);
-    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
-  });
-  if (p.type(kFilter) != TensorType::kFloat32) return;  // the input is the whole image's, rounded
-  p.AlsoByLines(
-      kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
-      [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
-        kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
-      });
-}
-
 Packed PackF32(Prepare& p, const ConvShape& s) {
   const auto& k = p.kernels();
   return PackWeights(p, kFilter, kBias, Key(s), k.pack_depthwise_f32_bytes(s), 0,
                      [s, pack = k.pack_depthwise_f32](const void* filter, const void* bias, std::byte* to, std::byte*) {
                        pack(s, static_cast<const float*>(filter), static_cast<const float*>(bias), to);
                      });
+}
+
+void EmitF32(Prepare& p, const ConvShape& s) {
+  p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", p.kernels().tier));
+  const Packed packed = PackF32(p, s);
+  const Epilogue epilogue = PrepareEpilogue(p);
+  p.Emit([=, kernel = p.kernels().depthwise_f32, input = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    const std::byte* w = packed.get(run);
+    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
+  });
+  p.AlsoByLines(
+      kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
+      [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+        kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+      });
 }
 
 // The int8 filter as floats: sums of rounded activations times these differ from LiteRT's integer sums only in the last bits.
@@ -112,10 +112,40 @@ Packed PackDequantized(Prepare& p, const ConvShape& s, const WeightScales& scale
       });
 }
 
+// Lines are rounded as they are wanted, into a buffer that stays in the cache.
 void EmitHybrid(Prepare& p, const ConvShape& s, const WeightScales& scales) {
   if (p.output_elements(0) == 0) return;
+  const auto& k = p.kernels();
+  p.Explain(Concat("activations rounded, lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", k.tier));
+  const size_t line = static_cast<size_t>(s.in_width) * static_cast<size_t>(s.in_channels);
   const Packed packed = PackDequantized(p, s, scales);
-  EmitF32(p, s, EmitRoundedActivations(p, kInput, s.batch), packed);
+  const Epilogue epilogue = PrepareEpilogue(p);
+  const auto round = [=, kernel = k.round_asymmetric, extremes = EmitExtremes(p, kInput, s.batch)](
+                         const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+    const size_t first = static_cast<size_t>(lines.begin) * line;
+    kernel(reinterpret_cast<const float*>(from) + first, reinterpret_cast<float*>(to) + first,
+           static_cast<size_t>(lines.end - lines.begin) * line, run.get<kernels::ExtremesF32>(extremes)[lines.begin / s.in_height]);
+  };
+  const auto multiply = [=, kernel = k.depthwise_f32](const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+    kernel(s, reinterpret_cast<const float*>(from), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+  };
+  struct Steps {
+    decltype(round) rounding;
+    decltype(multiply) product;
+    LineChain chain;
+  };
+  const auto steps = std::make_shared<Steps>(Steps{round, multiply, {}});
+  const LineGeometry geometry = Lines(s, sizeof(float), k.pack_depthwise_f32_bytes(s));
+  LineGeometry rounding{.images = s.batch, .in_lines = s.in_height, .out_lines = s.in_height, .in_bytes = geometry.in_bytes};
+  rounding.out_bytes = geometry.in_bytes;
+  rounding.cost = static_cast<int64_t>(line);
+  LineStep first = MakeLineStep(rounding, &steps->rounding), last = MakeLineStep(geometry, &steps->product);
+  first.input_slot = p.in(kInput);
+  last.output_slot = p.out(0);
+  steps->chain.Append(first, SIZE_MAX);
+  if (!steps->chain.Append(last, LineChain::CacheBytes())) steps->chain.Append(last, SIZE_MAX);
+  const Slot buffers = p.Scratch(steps->chain.buffer_bytes() * static_cast<size_t>(p.workers()));
+  p.Emit([=, workers = p.workers()](RunContext& run) noexcept { steps->chain.Run(run, buffers, workers); });
 }
 
 void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProduct product) {
@@ -219,7 +249,7 @@ void PrepareDepthwiseConv2D(Prepare& p) {
     }
     if (is_gemm) return EmitGemmF32(p, gemm);
     if (p.output_elements(0) == 0) return;
-    return p.is_bf16(kInput) ? EmitBf16(p, shape) : EmitF32(p, shape, p.in(kInput), PackF32(p, shape));
+    return p.is_bf16(kInput) ? EmitBf16(p, shape) : EmitF32(p, shape);
   }
   if (type == TensorType::kInt16)
     return is_gemm ? EmitGemm16(p, gemm, ReadWeightScales(p, kFilter, 3, shape.out_channels), ScaleProduct::kDouble, -1, true)

@@ -126,6 +126,10 @@ void PrepareFullyConnected(Prepare& p) {
     p.Check(!out.empty() && out.back() == k, "input ", ToString(out), " must end in ", k, " to keep its dimensions");
     out.back() = n;
   }
+  if (const int residual = p.node().residual; residual >= 0) {
+    const Shape& sum = p.shape(residual);  // may have more leading ones
+    if (!sum.empty() && sum.back() == n && p.elements(residual) == int64_t{rows} * n) out = sum;
+  }
   p.SetShape(0, out);
   if (is_wide) return EmitWideProduct(p);
   const Gemm gemm{.shape = kernels::ConvShape::MatMul(rows, k, n), .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = k};

@@ -64,6 +64,8 @@ class Prepare {
   int64_t elements(int i) const;
   /// Whether the input keeps its content from call to call, so that steps may write it.
   bool is_variable(int i) const;
+  /// The activation fused into the operator that computes the input; kNone where there is none.
+  schema::Activation input_activation(int i) const;
   const Quantization& quantization(int i) const;
   const Quantization& output_quantization(int o) const;
   /// Of intermediate tensor i, which carries nothing else.
@@ -194,12 +196,7 @@ class Prepare {
   template <class F>
   void AlsoByLines(int i, const LineGeometry& geometry, F step) {
     auto owned = std::make_shared<const F>(std::move(step));
-    LineStep lines;
-    lines.geometry = geometry;
-    lines.self = owned.get();
-    lines.run = [](const void* self, const RunContext& run, const std::byte* input, std::byte* output, kernels::Range range,
-                   int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, range, worker); };
-    AddLineStep(i, lines, owned);
+    AddLineStep(i, MakeLineStep(geometry, owned.get()), owned);
   }
 
  private:

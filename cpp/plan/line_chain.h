@@ -32,6 +32,17 @@ struct LineStep {
   const void* self = nullptr;
 };
 
+/// `step` is a callable `void(const RunContext&, const std::byte* input, std::byte* output, kernels::Range lines, int worker) const noexcept`.
+template <class F>
+LineStep MakeLineStep(const LineGeometry& geometry, const F* step) {
+  LineStep lines;
+  lines.geometry = geometry;
+  lines.self = step;
+  lines.run = [](const void* self, const RunContext& run, const std::byte* input, std::byte* output, kernels::Range range,
+                 int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, range, worker); };
+  return lines;
+}
+
 /// Line steps that run as one, a band of lines of the last one's output at a time. What the others compute stands in a buffer of each worker.
 class LineChain {
  public:

@@ -605,6 +605,15 @@ Slot Prepare::Scratch(size_t bytes) {
   return Slot{builder_.NewSlot(builder_.NewStorage(s), 0)};
 }
 
+schema::Activation Prepare::input_activation(int i) const {
+  const int32_t value = node_.inputs[PlanBuilder::Index(i)];
+  for (int32_t position = builder_.position_; position-- > 0;) {
+    const Node& node = graph_.nodes[PlanBuilder::Index(position)];
+    if (std::find(node.outputs.begin(), node.outputs.end(), value) != node.outputs.end()) return node.activation;
+  }
+  return schema::Activation::kNone;
+}
+
 Prepare::Derived Prepare::Derive(int i, const std::string& key, std::initializer_list<size_t> bytes) {
   const int32_t value = node_.inputs[PlanBuilder::Index(i)];
   // A variable may change between two readers; what reads only constants runs while planning.

@@ -204,17 +204,29 @@ def test_int16_with_a_zero_point():
         sigrun.Interpreter(model_content=mm.served(g, y=y).tobytes()).allocate_tensors()
 
 
+def check_hybrid(g, y, value):
+    """The net against LiteRT within what rounding at other places may do, and the same with any number of threads."""
+    content = mm.dynamic_range(mm.served(g, y=y)).tobytes()
+    kind = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    want = litert.Interpreter(model_content=content, experimental_op_resolver_type=kind).get_signature_runner()(x=value)["y"]
+    got = [sigrun.Interpreter(model_content=content, num_threads=n).get_signature_runner()(x=value)["y"] for n in (1, 2, 3)]
+    np.testing.assert_allclose(got[0], want, atol=5e-3 * np.abs(want).max())
+    for other in got[1:]:
+        np.testing.assert_array_equal(got[0], other)
+
+
 def test_hybrid_products_share_their_rounded_input_and_add_residuals(rng):
     g = mm.Graph("block")
     x = g.input("x", [1, 40, 96])
     query, key, gate = (g.dense(x, width) for width in (96, 96, 520))
     y = g.binary("ADD", g.dense(g.binary("ADD", query, key), 96), x)
     y = g.binary("ADD", y, g.dense(gate, 96))
-    content = mm.dynamic_range(mm.served(g, y=y)).tobytes()
-    kind = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    value = rng.normal(0, 1, [1, 40, 96]).astype("float32")
-    want = litert.Interpreter(model_content=content, experimental_op_resolver_type=kind).get_signature_runner()(x=value)["y"]
-    got = [sigrun.Interpreter(model_content=content, num_threads=n).get_signature_runner()(x=value)["y"] for n in (1, 2, 3)]
-    np.testing.assert_allclose(got[0], want, atol=5e-3 * np.abs(want).max())
-    for other in got[1:]:
-        np.testing.assert_array_equal(got[0], other)
+    y = g.binary("ADD", y, g.dense(g.reshape(gate, [40, 520]), 96))  # of less dimensions
+    check_hybrid(g, y, rng.normal(0, 1, [1, 40, 96]).astype("float32"))
+
+
+def test_hybrid_depthwise_takes_images_in_bands(rng):
+    g = mm.Graph("bands")
+    x = g.input("x", [2, 67, 40, 96])
+    y = g.depthwise(g.depthwise(x, 3), 5, stride=2)  # the second behind a RELU6, whose bounds end the search for extremes
+    check_hybrid(g, y, rng.normal(0, 3, [2, 67, 40, 96]).astype("float32"))

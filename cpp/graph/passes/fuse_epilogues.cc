@@ -115,13 +115,19 @@ class EpilogueFuser {
     return true;
   }
 
+  // Whether adding a residual of this shape gives a result of it: a matrix product's may have more leading ones.
+  static bool TakesResidual(const Node& source, const Shape& sum, const Shape& residual) {
+    if (sum == residual) return true;
+    if (std::string_view(source.op->name) != "FULLY_CONNECTED" || sum.size() > residual.size()) return false;
+    const auto tail = residual.end() - static_cast<ptrdiff_t>(sum.size());
+    return std::equal(sum.begin(), sum.end(), tail) && std::all_of(residual.begin(), tail, [](int32_t d) { return d == 1; });
+  }
+
   // Of two producers the later one adds what the other has computed.
   bool FuseResidual(size_t i) {
     const std::vector<int32_t> operands = graph_.nodes[i].inputs;
     // Shapes that only the inputs' shapes decide are equal for all sizes of one input, but may not be for several.
-    if (operands[0] == operands[1] || graph_.inputs.size() != 1 || graph_.values[Index(operands[0])].shape != graph_.values[Index(operands[1])].shape) {
-      return false;
-    }
+    if (operands[0] == operands[1] || graph_.inputs.size() != 1) return false;
     const size_t first = producer_[Index(operands[0])] > producer_[Index(operands[1])] ? 0 : 1;
     for (const size_t sum : {first, 1 - first}) {
       const int32_t v = operands[sum], residual = operands[1 - sum];
@@ -149,6 +155,7 @@ class EpilogueFuser {
 
   bool FuseResidual(size_t i, Node* source, int32_t residual) {
     if (source == nullptr || source->residual >= 0 || graph_.values[Index(residual)].constant != nullptr) return false;
+    if (!TakesResidual(*source, graph_.values[Index(source->outputs[0])].shape, graph_.values[Index(residual)].shape)) return false;
     Node& add = graph_.nodes[i];
     Node fused = std::move(*source);
     if (graph_.values[Index(residual)].type == TensorType::kInt8) {

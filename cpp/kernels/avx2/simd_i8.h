@@ -145,6 +145,10 @@ SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
 SIGRUN_INLINE F32 Set1(float x) { return {_mm256_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm256_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm256_storeu_ps(p, x.v); }
+/// The first n < kLanes lanes; the others are loaded as 0.
+SIGRUN_INLINE __m256i FirstLanes(int32_t n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+SIGRUN_INLINE F32 LoadFew(const float* p, int32_t n) { return {_mm256_maskload_ps(p, FirstLanes(n))}; }
+SIGRUN_INLINE void StoreFew(float* p, F32 x, int32_t n) { _mm256_maskstore_ps(p, FirstLanes(n), x.v); }
 SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
@@ -170,6 +174,8 @@ SIGRUN_INLINE I32 Round(F32 x) {
   const __m256 sign = _mm256_and_ps(x.v, _mm256_set1_ps(-0.0f));
   return {_mm256_cvttps_epi32(_mm256_add_ps(x.v, _mm256_or_ps(sign, _mm256_set1_ps(0x1.fffffep-2f))))};
 }
+/// The same, where what is no number becomes the least int32.
+SIGRUN_INLINE I32 RoundOrLeast(F32 x) { return Round(x); }
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }

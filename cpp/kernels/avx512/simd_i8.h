@@ -156,6 +156,9 @@ SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
 SIGRUN_INLINE F32 Set1(float x) { return {_mm512_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm512_storeu_ps(p, x.v); }
+/// The first n < kLanes lanes; the others are loaded as 0.
+SIGRUN_INLINE F32 LoadFew(const float* p, int32_t n) { return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p)}; }
+SIGRUN_INLINE void StoreFew(float* p, F32 x, int32_t n) { _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x.v); }
 SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
@@ -173,6 +176,8 @@ SIGRUN_INLINE I32 Round(F32 x) {
   const __m512 sign = _mm512_and_ps(x.v, _mm512_set1_ps(-0.0f));
   return {_mm512_cvttps_epi32(_mm512_add_ps(x.v, _mm512_or_ps(sign, _mm512_set1_ps(0x1.fffffep-2f))))};
 }
+/// The same, where what is no number becomes the least int32.
+SIGRUN_INLINE I32 RoundOrLeast(F32 x) { return Round(x); }
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }

@@ -977,9 +977,9 @@ struct FloatEpilogue {
         clamp(bounds) {}
 
   // Rows or their one image have parameters of their own.
-  SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t width, TileRun* run) {
+  SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t /*width*/, TileRun* run) {
     run->float_end = nullptr;
-    if (!kTilesEndInFloats || channels != width || (source.per_batch && shape.batch > 1)) return false;
+    if (!kTilesEndInFloats || (source.per_batch && shape.batch > 1)) return false;
     const int32_t own = source.per_batch ? 0 : row;
     const ptrdiff_t at = row * output_stride + channel;
     end.row_scale = row_scale + own;
@@ -997,18 +997,13 @@ struct FloatEpilogue {
     const F32 min = Set1(clamp.min), max = Set1(clamp.max), none = Set1(0.0f);
     float* out = output + row * output_stride + first;
     const float *scales = channel_scale + first, *addends = bias != nullptr ? bias + first : nullptr;
-    const auto end = [=](const int32_t* sum, const float* by, F32 with)
-                         SIGRUN_INLINE_LAMBDA { return Min(max, Max(min, ToFloat(Load(sum)) * (factor * Load(by)) + with)); };
+    const auto end = [=](const int32_t* sum, F32 by, F32 with)
+                         SIGRUN_INLINE_LAMBDA { return Min(max, Max(min, ToFloat(Load(sum)) * (factor * by) + with)); };
     int32_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) Store(out + i, end(sums + i, scales + i, addends != nullptr ? Load(addends + i) : none));
+    for (; i + kLanes <= n; i += kLanes) Store(out + i, end(sums + i, Load(scales + i), addends != nullptr ? Load(addends + i) : none));
     if (i == n) return;
-    float few[3][kLanes] = {};
-    for (int32_t k = i; k < n; ++k) {
-      few[0][k - i] = scales[k];
-      few[1][k - i] = addends != nullptr ? addends[k] : 0.0f;
-    }
-    Store(few[2], end(sums + i, few[0], Load(few[1])));
-    std::memcpy(out + i, few[2], static_cast<size_t>(n - i) * sizeof(float));
+    const int32_t few = n - i;
+    StoreFew(out + i, end(sums + i, LoadFew(scales + i, few), addends != nullptr ? LoadFew(addends + i, few) : none), few);
   }
   void Panel(int32_t first, int32_t n, const int32_t* sums) {
     channel = first;
@@ -1024,7 +1019,8 @@ struct FloatEpilogue {
     end.scale = scale;
     end.addend = addend;
     end.clamp = clamp;
-    end.clamps = clamp.min > -__builtin_inff() || clamp.max < __builtin_inff();
+    end.plain = n % kLanes == 0 && clamp.min == -__builtin_inff() && clamp.max == __builtin_inff();
+    end.channels = n;
     end.stride = output_stride;
     end.row_step = source.per_batch ? 0 : 1;
   }
@@ -1052,12 +1048,6 @@ struct FloatEpilogue {
       }
     }
   }
-  SIGRUN_INLINE static F32 LoadUpTo(const float* from, size_t n) {
-    if (n == kLanes) return Load(from);
-    float few[kLanes] = {};
-    LoadFew(from, n, few);
-    return Load(few);
-  }
   void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
     if (channels == kPanel && (!source.per_batch || shape.batch == 1)) return WholeTile(first, rows, sums);
     for (int32_t r = 0; r < rows; ++r) {
@@ -1068,15 +1058,10 @@ struct FloatEpilogue {
       const F32 min = Set1(clamp.min), max = Set1(clamp.max);
       const ptrdiff_t at = row * output_stride + channel;
       for (int32_t i = 0; i < channels; i += kLanes) {
-        const size_t left = static_cast<size_t>(channels - i < kLanes ? channels - i : kLanes);
+        const int32_t left = channels - i;
         F32 y = ToFloat(Load(sums + r * width + i) - zero_point * Load(weight_sums + i)) * (factor * Load(scale + i)) + Load(addend + i);
         if (residual != nullptr) y = y + LoadUpTo(residual + at + i, left);
-        y = Min(max, Max(min, y));
-        if (left == kLanes) {
-          Store(output + at + i, y);
-        } else {
-          StoreFew(output + at + i, y, left);
-        }
+        StoreUpTo(output + at + i, Min(max, Max(min, y)), left);
       }
     }
   }

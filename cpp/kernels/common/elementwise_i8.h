@@ -24,15 +24,6 @@ SIGRUN_INLINE Scale MakeScale(int32_t multiplier, int32_t shift, int32_t left_sh
 }
 SIGRUN_INLINE I32 Requantize(I32 x, const Scale& s) { return Requantize(x, s.multiplier, s.left, s.right); }
 
-// Partial vectors of n lanes, n < kLanes; the other lanes hold 0.
-SIGRUN_INLINE void LoadFew(const float* p, size_t n, float* lanes) {
-  for (size_t i = 0; i < n; ++i) lanes[i] = p[i];
-}
-SIGRUN_INLINE void StoreFew(float* p, F32 x, size_t n) {
-  float lanes[kLanes];
-  Store(lanes, x);
-  for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
-}
 SIGRUN_INLINE void StoreResult(uint8_t* p, I32 x) { StoreLow8(p, x); }
 SIGRUN_INLINE void StoreResult(uint8_t* p, I32 x, int32_t n) { StoreLow8(p, x, n); }
 SIGRUN_INLINE void StoreResult(uint8_t* p, Bytes x) { StoreLanes(p, x); }
@@ -157,24 +148,30 @@ void MulElements(const T* a, const T* b, T* y, size_t n, const MulI8Params& p, O
 // x limited to [min, max], NaN to min, then rounded half away from zero.
 SIGRUN_INLINE I32 RoundWithin(F32 x, F32 min, F32 max) { return Round(Min(Max(x, min), max)); }
 
-/// y[i] = op(x[i]) from floats to bytes.
-template <class Op>
-SIGRUN_INLINE void FloatsToBytes(const float* x, uint8_t* y, size_t n, Op op) {
+/// y[i] = op(x[i]) from floats to bytes: op makes int32, which is narrowed, clamped and flipped as `bytes` says.
+template <class Op, class Lanes = I32>
+SIGRUN_INLINE void FloatsToBytes(const float* x, uint8_t* y, size_t n, const ByteOutput& bytes, Op op) {
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) StoreLow8(y + i, op(Load(x + i)));
+  if constexpr (requires(Lanes v) { SaturateFour(v, v, v, v); }) {
+    const auto at = [=](size_t k) SIGRUN_INLINE_LAMBDA { return op(Load(x + k)); };
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+      const auto four = SaturateFour(at(i), at(i + kLanes), at(i + 2 * kLanes), at(i + 3 * kLanes));
+      Store(y + i, Limit(four, bytes.min, bytes.max, bytes.flip));
+    }
+  }
+  for (; i + kLanes <= n; i += kLanes) StoreLanes(y + i, ToBytes(op(Load(x + i)), bytes));
   if (i == n) return;
-  float tail[kLanes] = {};
-  LoadFew(x + i, n - i, tail);
-  StoreLow8(y + i, op(Load(tail)), static_cast<int32_t>(n - i));
+  const int32_t few = static_cast<int32_t>(n - i);
+  StoreLanes(y + i, ToBytes(op(LoadFew(x + i, few)), bytes), few);
 }
 
 template <class T>
 void Quantize(const float* x, T* y, size_t n, float scale, int32_t zero_point) {
   constexpr int32_t kMin = static_cast<T>(-1) < 0 ? -128 : 0;
   const F32 divisor = Set1(scale), low = Set1(-65536.0f), high = Set1(65536.0f);
-  const I32 offset = Set1(zero_point), min = Set1(kMin), max = Set1(kMin + 255);
-  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n,
-                [=](F32 v) SIGRUN_INLINE_LAMBDA { return Clamp(RoundWithin(v / divisor, low, high) + offset, min, max); });
+  const I32 offset = Set1(zero_point - kMin - 128);
+  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, MakeByteOutput(0, kMin, kMin + 255),
+                [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(v / divisor, low, high) + offset; });
 }
 
 template <class T>
@@ -184,9 +181,10 @@ void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point)
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) Store(y + i, ToFloat(LoadWide(x + i) - offset) * factor);
   if (i == n) return;
+  const int32_t few = static_cast<int32_t>(n - i);
   T tail[kLanes] = {};
-  CopyFew(reinterpret_cast<uint8_t*>(tail), reinterpret_cast<const uint8_t*>(x + i), static_cast<int32_t>(n - i));
-  StoreFew(y + i, ToFloat(LoadWide(tail) - offset) * factor, n - i);
+  CopyFew(reinterpret_cast<uint8_t*>(tail), reinterpret_cast<const uint8_t*>(x + i), few);
+  StoreFew(y + i, ToFloat(LoadWide(tail) - offset) * factor, few);
 }
 
 // --- rows of hybrid activations
@@ -208,38 +206,50 @@ SIGRUN_INLINE ExtremesF32 FindExtremes(const float* x, size_t n) {
     take(0, Load(x + i));
     i += kLanes;
   }
-  if (i < n) {
-    float few[kLanes] = {};
-    LoadFew(x + i, n - i, few);
-    take(1, Load(few));
-  }
+  if (i < n) take(1, LoadFew(x + i, static_cast<int32_t>(n - i)));
   return {ReduceMin(Min(low[0], low[1])), ReduceMax(Max(high[0], high[1]))};
 }
 ExtremesF32 Extremes(const float* x, size_t n) { return FindExtremes(x, n); }
 
+/// How the floats of a row become bytes that cover it: offset + x * inverse, rounded half away from zero. What is no number becomes the
+/// least byte.
+struct RoundedRow {
+  F32 inverse, offset;
+  ByteOutput bytes;
+  bool finite;
+  RoundedRow(float factor, int32_t zero_point, int32_t min, int32_t max)
+      : inverse(Set1(factor)),
+        offset(Set1(static_cast<float>(zero_point))),
+        bytes(MakeByteOutput(0, min, max)),
+        finite(factor < __builtin_inff()) {}
+  template <bool kFinite>
+  SIGRUN_INLINE I32 Rounded(F32 x) const {
+    const F32 y = offset + x * inverse;
+    return RoundOrLeast(kFinite ? y : Min(Set1(256.0f), y));
+  }
+  SIGRUN_INLINE void Store(const float* x, int8_t* y, size_t n) const {
+    uint8_t* to = reinterpret_cast<uint8_t*>(y);
+    const RoundedRow row = *this;  // in registers
+    if (finite) return FloatsToBytes(x, to, n, bytes, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded<true>(v); });
+    FloatsToBytes(x, to, n, bytes, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded<false>(v); });
+  }
+};
+
 void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale) {
   const float range = -of_row.low > of_row.high ? -of_row.low : of_row.high;
-  *scale = range == 0.0f ? 1.0f : range / 127.0f;
-  const F32 inverse = Set1(range == 0.0f ? 0.0f : 127.0f / range), min = Set1(range == 0.0f ? 0.0f : -127.0f);
-  const F32 max = Set1(range == 0.0f ? 0.0f : 127.0f);
-  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(v * inverse, min, max); });
+  const bool empty = range == 0.0f;
+  *scale = empty ? 1.0f : range / 127.0f;
+  RoundedRow(empty ? 0.0f : 127.0f / range, 0, empty ? 0 : -127, empty ? 0 : 127).Store(x, y, n);
 }
 
-/// How the floats of a row become bytes that cover it.
-struct AsymmetricRow {
-  F32 inverse, offset, min, max;
-  AsymmetricRow(ExtremesF32 of_row, float scale, int32_t zero_point)
-      : inverse(Set1(1.0f / scale)),
-        offset(Set1(static_cast<float>(zero_point))),
-        min(Set1(of_row.low == of_row.high ? 0.0f : -128.0f)),
-        max(Set1(of_row.low == of_row.high ? 0.0f : 127.0f)) {}
-  SIGRUN_INLINE I32 Rounded(F32 x) const { return RoundWithin(offset + x * inverse, min, max); }
-};
+SIGRUN_INLINE RoundedRow AsymmetricRow(ExtremesF32 of_row, float scale, int32_t zero_point) {
+  const bool empty = of_row.low == of_row.high;
+  return {1.0f / scale, zero_point, empty ? 0 : -128, empty ? 0 : 127};
+}
 
 void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
   AsymmetricParams(of_row.low, of_row.high, scale, zero_point);
-  const AsymmetricRow row(of_row, *scale, *zero_point);
-  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded(v); });
+  AsymmetricRow(of_row, *scale, *zero_point).Store(x, y, n);
 }
 
 constexpr int32_t kRowsAtOnce = 8;
@@ -260,20 +270,25 @@ void AsymmetricParamsOfRows(const ExtremesF32* of_rows, float* scale, int32_t* z
   }
 }
 
-void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
-  float factor;
-  int32_t offset;
-  AsymmetricParams(of_row.low, of_row.high, &factor, &offset);
-  const AsymmetricRow row(of_row, factor, offset);
-  const I32 zero_point = Set1(offset);
+template <bool kFinite>
+SIGRUN_INLINE void RoundFloats(const float* x, float* y, size_t n, const RoundedRow& row, float factor, int32_t offset, bool empty) {
+  const I32 zero_point = Set1(offset), min = Set1(empty ? 0 : -128), max = Set1(empty ? 0 : 127);
   const F32 scale = Set1(factor);
-  const auto round = [=](F32 v) SIGRUN_INLINE_LAMBDA { return ToFloat(row.Rounded(v) - zero_point) * scale; };
+  const auto round = [=](F32 v) SIGRUN_INLINE_LAMBDA { return ToFloat(Clamp(row.Rounded<kFinite>(v), min, max) - zero_point) * scale; };
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) Store(y + i, round(Load(x + i)));
   if (i == n) return;
-  float tail[kLanes] = {};
-  LoadFew(x + i, n - i, tail);
-  StoreFew(y + i, round(Load(tail)), n - i);
+  const int32_t few = static_cast<int32_t>(n - i);
+  StoreFew(y + i, round(LoadFew(x + i, few)), few);
+}
+
+void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
+  float scale;
+  int32_t zero_point;
+  AsymmetricParams(of_row.low, of_row.high, &scale, &zero_point);
+  const RoundedRow row = AsymmetricRow(of_row, scale, zero_point);
+  const bool empty = of_row.low == of_row.high;
+  row.finite ? RoundFloats<true>(x, y, n, row, scale, zero_point, empty) : RoundFloats<false>(x, y, n, row, scale, zero_point, empty);
 }
 
 // Several rows go through one part of the work before the next, since each part is a chain of slow operations.
@@ -301,8 +316,7 @@ void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, i
     int32_t zero_points[kRowsAtOnce];
     AsymmetricParamsOfRows(extremes, scales, zero_points);
     for (int32_t r = 0; r < count; ++r, from += n, to += n) {
-      const AsymmetricRow row(extremes[r], scales[r], zero_points[r]);
-      FloatsToBytes(from, reinterpret_cast<uint8_t*>(to), n, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded(v); });
+      AsymmetricRow(extremes[r], scales[r], zero_points[r]).Store(from, to, n);
       scale[first + r] = scales[r];
       zero_point[first + r] = zero_points[r];
     }

@@ -26,13 +26,14 @@ struct TileEnd {
   Linear linear;
 };
 
-/// What makes floats of the sums of a panel that fills its vectors: float(sum - zero_point * weight_sum) * (row_scale * scale) + addend +
+/// What makes floats of the sums of a panel: float(sum - zero_point * weight_sum) * (row_scale * scale) + addend +
 /// residual, clamped, each operation rounded. Rows of the tile have scales and zero points `row_step` apart.
 struct FloatEnd {
   const int32_t* weight_sums;
   const float *scale, *addend;
   ClampF32 clamp;
-  bool clamps;
+  bool plain;         // nothing is clamped, and the channels fill the vectors
+  int32_t channels;
   ptrdiff_t stride;  // of output and residual
   int32_t row_step;
   // Of the tile.
@@ -42,6 +43,10 @@ struct FloatEnd {
   const float* residual;  // or null
   bool continues;         // what belongs to the next tile lies behind it
 };
+
+/// As many lanes as there are left.
+SIGRUN_INLINE F32 LoadUpTo(const float* p, int32_t left) { return left >= kLanes ? Load(p) : LoadFew(p, left); }
+SIGRUN_INLINE void StoreUpTo(float* p, F32 x, int32_t left) { left >= kLanes ? Store(p, x) : StoreFew(p, x, left); }
 
 // Tiers whose Rescaled saturates to 16 bits have Lanes for these.
 SIGRUN_INLINE I32 Lanes(I32 x) { return x; }

@@ -152,7 +152,7 @@ SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32
 
 constexpr bool kTilesEndInFloats = true;
 
-// kSimple: nothing is added or clamped. kOneScale: all rows have the same scale and zero point.
+// kSimple: nothing is added or clamped, all vectors are full. kOneScale: all rows have the same scale and zero point.
 template <bool kSimple, bool kOneScale, int kRows, int kVectors>
 SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
   I32 offsets[kVectors];
@@ -166,6 +166,7 @@ SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVe
     if (kOneScale) factors[v] = Set1(*end.row_scale) * factors[v];
   }
   const F32 min = Set1(end.clamp.min), max = Set1(end.clamp.max);
+  const int32_t channels = end.channels;
   const float* residual = end.residual;
   float* out = end.out;
   SIGRUN_UNROLL
@@ -175,9 +176,13 @@ SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVe
       const I32 offset = kOneScale ? offsets[v] : Set1(end.row_zero_point[r]) * offsets[v];
       const F32 factor = kOneScale ? factors[v] : Set1(end.row_scale[r]) * factors[v];
       F32 y = ToFloat(sums[r][v] - offset) * factor + addends[v];
-      if (!kSimple && residual != nullptr) y = y + Load(residual + r * end.stride + v * kLanes);
-      if (!kSimple) y = Min(max, Max(min, y));
-      Store(out + v * kLanes, y);
+      if (kSimple) {
+        Store(out + v * kLanes, y);
+      } else {
+        const int32_t left = channels - v * kLanes;
+        if (residual != nullptr) y = y + LoadUpTo(residual + r * end.stride + v * kLanes, left);
+        StoreUpTo(out + v * kLanes, Min(max, Max(min, y)), left);
+      }
     }
   }
 }
@@ -188,7 +193,7 @@ SIGRUN_INLINE void FinishTile(const TileRun& run, I32 (&acc)[kRows][kVectors], i
   if (run.end != nullptr) return EndTile(run, acc);
   if (run.float_end != nullptr) {
     const FloatEnd& end = *run.float_end;
-    const bool simple = !end.clamps && end.residual == nullptr;
+    const bool simple = end.plain && end.residual == nullptr;
     if (end.row_step == 0) return simple ? EndInFloats<true, true>(end, acc) : EndInFloats<false, true>(end, acc);
     return simple ? EndInFloats<true, false>(end, acc) : EndInFloats<false, false>(end, acc);
   }

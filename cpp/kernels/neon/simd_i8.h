@@ -161,6 +161,17 @@ SIGRUN_INLINE void Store(float* p, F32 x) {
   vst1q_f32(p, x.lo);
   vst1q_f32(p + 4, x.hi);
 }
+/// The first n < kLanes lanes; the others are loaded as 0.
+SIGRUN_INLINE F32 LoadFew(const float* p, int32_t n) {
+  float lanes[kLanes] = {};
+  for (int32_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return Load(lanes);
+}
+SIGRUN_INLINE void StoreFew(float* p, F32 x, int32_t n) {
+  float lanes[kLanes];
+  Store(lanes, x);
+  for (int32_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
 SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.lo, b.lo), vmulq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)}; }
@@ -178,6 +189,8 @@ SIGRUN_INLINE F32 ToFloat(I32 x) { return {vcvtq_f32_s32(x.lo), vcvtq_f32_s32(x.
 SIGRUN_INLINE I32 Truncate(F32 x) { return {vcvtq_s32_f32(x.lo), vcvtq_s32_f32(x.hi)}; }
 /// Half away from zero.
 SIGRUN_INLINE I32 Round(F32 x) { return {vcvtaq_s32_f32(x.lo), vcvtaq_s32_f32(x.hi)}; }
+/// The same, where what is no number becomes less than any byte.
+SIGRUN_INLINE I32 RoundOrLeast(F32 x) { return Round(Max(x, Set1(-256.0f))); }
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {vld1q_u8(p)}; }

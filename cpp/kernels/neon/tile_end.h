@@ -69,9 +69,12 @@ SIGRUN_INLINE void StoreFloats(const FloatEnd& end, const Sum& sum) {
     const int32x4_t offset = vld1q_dup_s32(zero_point);
     const I32 centred{vmlsq_s32(x.lo, offset, weight_sums.lo), vmlsq_s32(x.hi, offset, weight_sums.hi)};
     F32 y = ToFloat(centred) * (Set1(*row_scale) * scales) + addends;
-    if (!kSimple && residual != nullptr) y = y + Load(residual + r * end.stride);
-    if (!kSimple) y = Min(max, Max(min, y));
-    Store(out, y);
+    if (kSimple) {
+      Store(out, y);
+    } else {
+      if (residual != nullptr) y = y + LoadUpTo(residual + r * end.stride, end.channels);
+      StoreUpTo(out, Min(max, Max(min, y)), end.channels);
+    }
   }
 }
 
@@ -80,7 +83,7 @@ template <int kRows, class Sum>
 SIGRUN_INLINE void EndTile(const TileRun& run, int32_t* sums, const Sum& sum) {
   if (run.end != nullptr) return StoreEnds<kRows>(run, sum);
   if (run.float_end != nullptr) {
-    const bool simple = !run.float_end->clamps && run.float_end->residual == nullptr;
+    const bool simple = run.float_end->plain && run.float_end->residual == nullptr;
     return simple ? StoreFloats<true, kRows>(*run.float_end, sum) : StoreFloats<false, kRows>(*run.float_end, sum);
   }
   SIGRUN_UNROLL

@@ -1,6 +1,7 @@
 #include "ops/support/gemm.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <string_view>
@@ -15,6 +16,7 @@ namespace sigrun::ops {
 namespace {
 
 using kernels::ConvShape;
+using kernels::ExtremesF32;
 using kernels::Range;
 using schema::Padding;
 
@@ -496,11 +498,21 @@ void ForParts(const RunContext& run, size_t n, const F& f) {
   });
 }
 
-kernels::ExtremesF32 FindExtremes(const RunContext& run, const kernels::Kernels& k, const float* x, size_t n) {
-  kernels::ExtremesF32 found[kParts] = {};
-  ForParts(run, n, [&](size_t first, size_t count, int32_t part) { found[part] = k.extremes_f32(x + first, count); });
-  kernels::ExtremesF32 all{0.0f, 0.0f};
-  for (const kernels::ExtremesF32& e : found) all = {std::min(all.low, e.low), std::max(all.high, e.high)};
+void Include(ExtremesF32 more, ExtremesF32* all) { *all = {std::min(all->low, more.low), std::max(all->high, more.high)}; }
+
+// The search ends where both bounds have been met, as most images behind a RELU6 soon do.
+ExtremesF32 FindExtremes(const RunContext& run, const kernels::Kernels& k, const float* x, size_t n, kernels::ClampF32 bounds) {
+  constexpr size_t kChunk = 1 << 12;
+  ExtremesF32 found[kParts] = {}, all{};
+  std::atomic<bool> met = false;
+  ForParts(run, n, [&](size_t first, size_t count, int32_t part) {
+    const size_t step = std::isinf(bounds.max) ? count : kChunk, end = first + count;
+    for (; first < end && !met.load(std::memory_order_relaxed); first += step) {
+      Include(k.extremes_f32(x + first, std::min(step, end - first)), &found[part]);
+      if (found[part].low <= bounds.min && found[part].high >= bounds.max) met.store(true, std::memory_order_relaxed);
+    }
+  });
+  for (const ExtremesF32& part : found) Include(part, &all);
   return all;
 }
 
@@ -509,18 +521,19 @@ size_t LengthOfRuns(const Prepare& p, int input, int32_t count) { return count =
 }  // namespace
 
 RoundedRuns::RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric)
-    : RoundedRuns(p, p.in(input), LengthOfRuns(p, input, count), count, asymmetric,
+    : RoundedRuns(p, p.in(input), LengthOfRuns(p, input, count), count, asymmetric, InputBounds(p, input),
                   p.Derive(input, Concat("rounded ", count, asymmetric ? " asymmetric" : " symmetric"),
                            {LengthOfRuns(p, input, count) * static_cast<size_t>(count), static_cast<size_t>(count) * sizeof(float),
                             static_cast<size_t>(count) * sizeof(int32_t)})) {}
 
 RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric)
-    : RoundedRuns(p, in, length, count, asymmetric,
+    : RoundedRuns(p, in, length, count, asymmetric, kernels::EpilogueF32{}.clamp,
                   {{p.Scratch(length * static_cast<size_t>(count)), p.Scratch(static_cast<size_t>(count) * sizeof(float)),
                     p.Scratch(static_cast<size_t>(count) * sizeof(int32_t))},
                    true}) {}
 
-RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, const Prepare::Derived& memory)
+RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, kernels::ClampF32 bounds,
+                         const Prepare::Derived& memory)
     : count_(count),
       length_(length),
       asymmetric_(asymmetric),
@@ -529,6 +542,7 @@ RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool
       values_(memory.slots[0]),
       scale_(memory.slots[1]),
       zero_point_(memory.slots[2]),
+      bounds_(bounds),
       kernels_(&p.kernels()) {}
 
 void RoundedRuns::Fill(const RunContext& run, Range runs) const {
@@ -548,7 +562,7 @@ void RoundedRuns::Fill(const RunContext& run) const {
   for (int32_t i = 0; i < count_; ++i) {
     const float* x = run.get<float>(in_) + static_cast<size_t>(i) * length_;
     int8_t* y = run.get<int8_t>(values_) + static_cast<size_t>(i) * length_;
-    const kernels::ExtremesF32 extremes = FindExtremes(run, *kernels_, x, length_);
+    const ExtremesF32 extremes = FindExtremes(run, *kernels_, x, length_, bounds_);
     ForParts(run, length_, [&](size_t first, size_t count, int32_t part) {
       float scale;
       int32_t zero_point = 0;
@@ -593,16 +607,23 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
   });
 }
 
+Slot EmitExtremes(Prepare& p, int input, int64_t images) {
+  const size_t count = static_cast<size_t>(images), length = count == 0 ? 0 : static_cast<size_t>(p.elements(input)) / count;
+  const Slot found = p.Scratch(count * sizeof(ExtremesF32));
+  p.Emit([=, k = &p.kernels(), bounds = InputBounds(p, input), in = p.in(input)](RunContext& run) noexcept {
+    for (size_t i = 0; i < count; ++i) run.get<ExtremesF32>(found)[i] = FindExtremes(run, *k, run.get<float>(in) + i * length, length, bounds);
+  });
+  return found;
+}
+
 Slot EmitRoundedActivations(Prepare& p, int input, int64_t images) {
-  const int64_t elements = p.elements(input);
-  const size_t length = images == 0 ? 0 : static_cast<size_t>(elements / images);
-  const Slot rounded = p.Scratch(static_cast<size_t>(elements) * sizeof(float));
-  p.Emit([=, k = &p.kernels(), in = p.in(input)](RunContext& run) noexcept {
-    for (size_t i = 0; i < static_cast<size_t>(images); ++i) {
+  const size_t count = static_cast<size_t>(images), length = count == 0 ? 0 : static_cast<size_t>(p.elements(input)) / count;
+  const Slot rounded = p.Scratch(count * length * sizeof(float)), extremes = EmitExtremes(p, input, images);
+  p.Emit([=, round = p.kernels().round_asymmetric, in = p.in(input)](RunContext& run) noexcept {
+    for (size_t i = 0; i < count; ++i) {
       const float* x = run.get<float>(in) + i * length;
       float* y = run.get<float>(rounded) + i * length;
-      const kernels::ExtremesF32 extremes = FindExtremes(run, *k, x, length);
-      ForParts(run, length, [&](size_t first, size_t count, int32_t) { k->round_asymmetric(x + first, y + first, count, extremes); });
+      ForParts(run, length, [&](size_t first, size_t n, int32_t) { round(x + first, y + first, n, run.get<ExtremesF32>(extremes)[i]); });
     }
   });
   return rounded;

@@ -201,14 +201,18 @@ class RoundedRuns {
   void Fill(const RunContext& run) const;
 
  private:
-  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, const Prepare::Derived& memory);
+  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, kernels::ClampF32 bounds, const Prepare::Derived& memory);
 
   int32_t count_;
   size_t length_;
   bool asymmetric_, fresh_;
   Slot in_, values_, scale_, zero_point_;
+  kernels::ClampF32 bounds_;
   const kernels::Kernels* kernels_;
 };
+
+/// The extremes of each image of a float input: kernels::ExtremesF32, `images` of them.
+Slot EmitExtremes(Prepare& p, int input, int64_t images);
 
 /// Float activations quantised and at once dequantised, image by image, as hybrid convolutions without a kernel of their own see them.
 /// Returns where they stand.

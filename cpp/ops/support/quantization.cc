@@ -21,16 +21,23 @@ FixedPoint QuantizeMultiplier(double real) {
   return {static_cast<int32_t>(fixed), shift};
 }
 
-kernels::ClampF32 ActivationClamp(const Prepare& p) {
+namespace {
+
+kernels::ClampF32 Clamp(const Prepare& p, Activation activation) {
   constexpr float inf = std::numeric_limits<float>::infinity();
-  switch (p.activation()) {
+  switch (activation) {
     case Activation::kNone: return {-inf, inf};
     case Activation::kRelu: return {0.0f, inf};
     case Activation::kReluN1To1: return {-1.0f, 1.0f};
     case Activation::kRelu6: return {0.0f, 6.0f};
-    default: p.Refuse(StatusCode::kUnimplemented, Concat("fused activation ", static_cast<int>(p.activation())));
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("fused activation ", static_cast<int>(activation)));
   }
 }
+
+}  // namespace
+
+kernels::ClampF32 ActivationClamp(const Prepare& p) { return Clamp(p, p.activation()); }
+kernels::ClampF32 InputBounds(const Prepare& p, int i) { return Clamp(p, p.input_activation(i)); }
 
 QuantizedRange TypeRange(TensorType type) {
   switch (type) {

@@ -19,6 +19,8 @@ FixedPoint QuantizeMultiplier(double real);
 
 /// The bounds of a fused activation; infinities for none. Throws for TANH and SIGN_BIT, which no kernel fuses.
 kernels::ClampF32 ActivationClamp(const Prepare& p);
+/// What bounds the elements of float input i.
+kernels::ClampF32 InputBounds(const Prepare& p, int i);
 
 /// The bounds of a fused activation in the quantised domain of output `o` (INT8, UINT8 or INT16), never wider than the type.
 struct QuantizedRange {
