@@ -68,6 +68,7 @@ struct ConvShape {
   int32_t dilation_h = 1, dilation_w = 1;
   int32_t pad_top = 0, pad_left = 0;
   int32_t groups = 1;
+  int32_t packed_groups = 1;  // of conv_f32: groups whose output channels are packed side by side, as those of one
   int32_t pixel_channels = 0;  // from one pixel of the output to the next, where these are some of its channels; 0: they are all
 
   /// [rows, k] x [k, n]: a 1x1 convolution over one row of pixels.
@@ -189,6 +190,8 @@ struct Kernels {
   const char* tier;  // name of the highest tier in the table: also part of the key of packed weights
 
   // --- float32 GEMM and convolution: out[row, n] = epilogue(bias[n] + sum_k in[row, k] * w[n, k]) --------------------------------------
+  /// Groups with so many input and so many output channels may be packed as one, see ConvShape: a vector then has channels of them all.
+  int32_t f32_group_channels;
   /// Bytes of one group's packed weights with their bias.
   size_t (*pack_f32_bytes)(int32_t k, int32_t n);
   /// Packs group `group` of the view; `bias` points at the group's first bias, or is null for zeros.
@@ -258,6 +261,8 @@ struct Kernels {
                          const EpilogueF32& epilogue, Range lines);
 
   // --- int8 GEMM and convolution, int32 sums ----------------------------------------------------------------------------------------------
+  /// Output channels that cost as much as one.
+  int32_t i8_columns;
   /// Bytes of one group's packed weights with bias, sums and corrections. Of the shape, packing looks at the window and the channels only.
   size_t (*pack_i8_bytes)(const ConvShape& shape);
   /// weights are int8 (uint8 ones with the top bit flipped by `flip_weights`); input_zero_point and weight_zero_point in the int8 domain

@@ -72,9 +72,9 @@ void PrepareConv2D(Prepare& p) {
     return SuitsWindowColumns(p, gemm) ? EmitWindowColumnsF32(p, gemm) : EmitGemmF32(p, gemm);
   }
   CheckIntWeights(p, kFilter);
-  // The reference quantises images asymmetrically where the filter's channels differ in scale, symmetrically where they do not.
+  // The reference quantises images symmetrically, unless the filter's channels differ in scale or stand in groups.
   const WeightScales scales = ReadWeightScales(p, kFilter, 0, channels);
-  EmitGemmHybrid(p, gemm, scales, {.asymmetric = !HasOneScale(scales), .per_image = true});
+  EmitGemmHybrid(p, gemm, scales, {.asymmetric = shape.groups > 1 || !HasOneScale(scales), .per_image = true});
 }
 
 bool TakesBf16(const Prepare& p, int i) { return (i == kInput || i == p.node().residual) && ProductTakesBf16(p, kFilter); }

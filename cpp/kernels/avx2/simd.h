@@ -53,6 +53,7 @@ SIGRUN_INLINE F32 Floor(F32 x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEG_
 SIGRUN_INLINE F32 Ceil(F32 x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)}; }
 
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm256_set1_epi32(x)}; }
+SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
 SIGRUN_INLINE I32 Bits(F32 x) { return {_mm256_castps_si256(x.v)}; }
 SIGRUN_INLINE F32 FromBits(I32 x) { return {_mm256_castsi256_ps(x.v)}; }
 SIGRUN_INLINE I32 ToInt(F32 x) { return {_mm256_cvtps_epi32(x.v)}; }
@@ -70,6 +71,9 @@ template <int kBits>
 SIGRUN_INLINE I32 ShiftRight(I32 x) {
   return {_mm256_srai_epi32(x.v, kBits)};
 }
+
+/// Lane i of the result is lane from[i] of x.
+SIGRUN_INLINE F32 Permute(F32 x, I32 from) { return {_mm256_permutevar8x32_ps(x.v, from.v)}; }
 
 SIGRUN_INLINE Mask Less(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 SIGRUN_INLINE Mask Equal(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }

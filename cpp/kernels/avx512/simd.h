@@ -54,6 +54,7 @@ SIGRUN_INLINE F32 Floor(F32 x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO
 SIGRUN_INLINE F32 Ceil(F32 x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)}; }
 
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
+SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 SIGRUN_INLINE I32 Bits(F32 x) { return {_mm512_castps_si512(x.v)}; }
 SIGRUN_INLINE F32 FromBits(I32 x) { return {_mm512_castsi512_ps(x.v)}; }
 SIGRUN_INLINE I32 ToInt(F32 x) { return {_mm512_cvtps_epi32(x.v)}; }
@@ -71,6 +72,9 @@ template <int kBits>
 SIGRUN_INLINE I32 ShiftRight(I32 x) {
   return {_mm512_srai_epi32(x.v, kBits)};
 }
+
+/// Lane i of the result is lane from[i] of x.
+SIGRUN_INLINE F32 Permute(F32 x, I32 from) { return {_mm512_permutexvar_ps(from.v, x.v)}; }
 
 SIGRUN_INLINE Mask Less(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 SIGRUN_INLINE Mask Equal(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }

@@ -29,6 +29,7 @@ constexpr bool kWide = sizeof(Activation) == 2;
 constexpr int32_t kActivationOffset = static_cast<Activation>(-1) < 0 ? 0 : 128;
 constexpr int32_t kPanel = kPanelVectors * kLanes;
 constexpr int32_t kMaxBlockRows = 512;
+constexpr int32_t kFewChannels = 32;  // of groups whose pixels are copied by words, without a vector's tail
 
 // Packed: a header, then panels of kPanel output channels, the last one as many vectors wide as it needs. A panel is int32 bias[width] with
 // the zero points folded in, int32 sum[width] of (w - weight_zero_point), int8 weights [k group][width][kGroup].
@@ -246,8 +247,8 @@ SIGRUN_INLINE int32_t BlockRows(const ConvShape& s) {
   return rows < s.rows() ? rows : s.rows();
 }
 
-// Where the taps of a line of the window lie side by side, the lines of the input are copied once, completed by padding, instead of being
-// gathered for every output pixel. A block holds the input of as many output lines of one image as fit.
+// Where the taps of a line of the window lie side by side, the lines of a group's input are copied once, completed by padding, instead of
+// being gathered for every output pixel. A block holds the input of as many output lines of one image as fit.
 struct LineBlocks {
   int32_t columns;  // of a completed line
   ptrdiff_t line_bytes;
@@ -262,7 +263,7 @@ struct LineBlocks {
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
     // Nothing completes the taps of a single line that are whole groups, so that they can be taken from anywhere.
     const bool apart = s.kernel_height == 1 && s.in_channels % kDepthUnit == 0;
-    const bool side_by_side = k.segments == s.kernel_height && s.groups == 1 && (apart || !by_taps);
+    const bool side_by_side = k.segments == s.kernel_height && (apart || !by_taps);
     // To gather a few bytes takes as long as many.
     const int32_t least = k.segment_k < 32 ? kLeastLine / 2 : kLeastLine;
     const bool overlap = s.stride_h <= s.kernel_height || s.out_height == 1;
@@ -475,13 +476,32 @@ Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range r
   return block;
 }
 
+// A group's channels of `count` pixels.
+SIGRUN_INLINE Activation* CopyPixels(const ConvShape& s, Activation* dst, const uint8_t* src, int32_t count, uint8_t mask) {
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
+  if (s.groups == 1) return CopyActivations(dst, src, count * depth, mask);
+  const int32_t n = s.in_channels;
+  if (!kWide && n % 8 == 0 && n <= kFewChannels) {
+    const uint64_t flip = 0x0101010101010101u * mask;
+    for (int32_t i = 0; i < count; ++i, src += depth, dst += n) {
+      for (int32_t c = 0; c < n; c += 8) {
+        const uint64_t few = LoadAs<uint64_t>(src + c) ^ flip;
+        std::memcpy(dst + c, &few, 8);
+      }
+    }
+    return dst;
+  }
+  for (int32_t i = 0; i < count; ++i, src += depth) dst = CopyActivations(dst, src, n, mask);
+  return dst;
+}
+
 // Input lines [first, first + count) of one image, completed to the columns that the windows of a line see.
-void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, int32_t batch, int32_t first, int32_t count,
-               int32_t zero_point, std::byte* scratch) {
-  const ptrdiff_t depth = s.in_channels, line_bytes = s.in_width * depth;
+void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, int32_t group, int32_t batch, int32_t first,
+               int32_t count, int32_t zero_point, std::byte* scratch) {
+  const ptrdiff_t depth = s.in_channels, line_bytes = s.in_width * depth * s.groups;
   const int32_t left = s.pad_left < blocks.columns ? s.pad_left : blocks.columns;
   const int32_t inside = blocks.columns - left < s.in_width ? blocks.columns - left : s.in_width;
-  const uint8_t* image = source.data + batch * (s.in_height * line_bytes);
+  const uint8_t* image = source.data + batch * (s.in_height * line_bytes) + group * depth;
   for (int32_t y = first; y < first + count; ++y, scratch += blocks.line_bytes) {
     Activation* dst = reinterpret_cast<Activation*>(scratch);
     if (y < 0 || y >= s.in_height) {
@@ -489,20 +509,20 @@ void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& sourc
       continue;
     }
     dst = FillActivations(dst, left * depth, zero_point);
-    if (inside > 0) dst = CopyActivations(dst, image + y * line_bytes, inside * depth, source.mask);
+    if (inside > 0) dst = CopyPixels(s, dst, image + y * line_bytes, inside, source.mask);
     FillActivations(dst, (blocks.columns - left - inside) * depth, zero_point);
   }
 }
 
 // The block of output lines from row `begin` on; ends with the rows, the image or the scratch.
-Block MakeLineBlock(const ConvShape& s, const LineBlocks& blocks, const Source& source, Range rows, std::byte* scratch) {
+Block MakeLineBlock(const ConvShape& s, const LineBlocks& blocks, const Source& source, int32_t group, Range rows, std::byte* scratch) {
   const Depth depth(s);
   const int32_t top = rows.begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
   const int32_t lines_left = (rows.end - 1) / s.out_width + 1 - top, image_left = s.out_height - y;
   int32_t lines = blocks.lines < image_left ? blocks.lines : image_left;
   if (lines_left < lines) lines = lines_left;
   const int32_t end = (top + lines) * s.out_width < rows.end ? (top + lines) * s.out_width : rows.end;
-  CopyLines(s, blocks, source, batch, y * s.stride_h - s.pad_top, blocks.InputLines(s, lines), source.ZeroPoint(rows.begin, batch),
+  CopyLines(s, blocks, source, group, batch, y * s.stride_h - s.pad_top, blocks.InputLines(s, lines), source.ZeroPoint(rows.begin, batch),
             scratch);
   return {reinterpret_cast<const uint8_t*>(scratch),
           static_cast<ptrdiff_t>(s.stride_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation)),
@@ -786,16 +806,18 @@ template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
   [[maybe_unused]] const TileSession session(rows.end - rows.begin);
   const LineBlocks lines(s, Depth(s));
+  const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
   if (lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch)) {
-    while (rows.begin < rows.end) {
-      const Block block = MakeLineBlock(s, lines, source, rows, scratch);
-      RunBlock(s, block, 0, packed, scratch, epilogue);
-      rows.begin += block.rows;
+    for (int32_t done = 0; rows.begin < rows.end; rows.begin += done) {
+      for (int32_t group = 0; group < s.groups; ++group) {
+        const Block block = MakeLineBlock(s, lines, source, group, rows, scratch);
+        RunBlock(s, block, group, packed + group * group_bytes, scratch, epilogue);
+        done = block.rows;
+      }
     }
     return;
   }
   const int32_t step = BlockRows(s);
-  const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
   for (int32_t begin = rows.begin; begin < rows.end; begin += step) {
     const Range range{begin, rows.end - begin < step ? rows.end : begin + step};
     for (int32_t group = 0; group < s.groups; ++group) {
@@ -1086,6 +1108,7 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
 }
 
 inline void OverlayConvI8(Kernels& table) {
+  table.i8_columns = kColumnUnit;
   table.pack_i8_bytes = PackBytes;
   table.pack_i8 = Pack;
   table.conv_i8_scratch_bytes = ConvScratchBytes;

@@ -202,6 +202,12 @@ float* LinePointers(const Gather& g, const Pass& pass, const Pixel& at, const fl
   return scratch;
 }
 
+/// The lanes of a panel of several groups: from which of `count` input channels on each takes those of its group.
+struct Lanes {
+  alignas(64) int32_t first[F32::lanes];
+  int32_t count;
+};
+
 /// One register tile: a pass for a few pixels and one panel, or several panels side by side.
 struct Tile {
   Sums sums;
@@ -209,6 +215,8 @@ struct Tile {
   int32_t segments, length;
   const std::byte* weights;          // the first segment's
   ptrdiff_t segment_bytes;           // of the weights
+  ptrdiff_t offset = 0;              // floats from where a pointer points
+  const Lanes* lanes = nullptr;      // of panels of several groups
   const std::byte* ahead = weights;  // bytes to have in L2 soon, from here on ...
   ptrdiff_t ahead_bytes = 0;         // ... so many in every four steps of k
 };
@@ -242,11 +250,11 @@ SIGRUN_INLINE void FmaStep(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRow
 
 template <int kRows, int kVectors, class W>
 SIGRUN_INLINE const std::byte* FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* pointers,
-                                          const WeightVectors<kVectors, W>& weights, ptrdiff_t length, const std::byte* ahead,
-                                          ptrdiff_t ahead_bytes) {
+                                          const WeightVectors<kVectors, W>& weights, ptrdiff_t offset, ptrdiff_t length,
+                                          const std::byte* ahead, ptrdiff_t ahead_bytes) {
   const float* row[kRows];
   SIGRUN_UNROLL
-  for (int i = 0; i < kRows; ++i) row[i] = pointers[i];
+  for (int i = 0; i < kRows; ++i) row[i] = pointers[i] + offset;
   ptrdiff_t k = 0;
   for (; k + 4 <= length; k += 4) {
     Left4 left[kRows];
@@ -284,7 +292,29 @@ void RunTile(const Tile& t) {
   const float* const* pointers = t.pointers;
   const std::byte* ahead = t.ahead;
   for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_bytes) {
-    ahead = FmaSegment(sum, pointers, weights, t.length, ahead, t.ahead_bytes);
+    ahead = FmaSegment(sum, pointers, weights, t.offset, t.length, ahead, t.ahead_bytes);
+  }
+  StoreSums(t.sums, sum);
+}
+
+// A panel of several groups: each lane is given the channels of its own group, so that no product is in vain.
+template <int kRows, class W>
+void RunSharedTile(const Tile& t) {
+  F32 sum[kRows][1];
+  LoadSums(t.sums, sum);
+  const I32 first = Load(t.lanes->first);
+  const float* const* pointers = t.pointers;
+  WeightVectors<1, W> weights = {t.weights, 0};
+  for (int32_t s = 0; s < t.segments; ++s, pointers += kRows, weights.p += t.segment_bytes) {
+    F32 x[kRows];
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) x[i] = LoadPartial(pointers[i] + t.offset, t.lanes->count);
+    for (int32_t c = 0; c < t.length; ++c) {
+      const F32 w = weights.At(c, 0);
+      const I32 from = first + Set1(c);
+      SIGRUN_UNROLL
+      for (int i = 0; i < kRows; ++i) sum[i][0] = Fma(Permute(x[i], from), w, sum[i][0]);
+    }
   }
   StoreSums(t.sums, sum);
 }
@@ -293,6 +323,11 @@ using TileFunction = void (*)(const Tile&);
 struct TileFunctions {
   TileFunction of_rows[kTileRows];
 };
+
+template <class W, int... kRow>
+constexpr TileFunctions MakeSharedFunctions(std::integer_sequence<int, kRow...>) {
+  return {{RunSharedTile<kRow + 1, W>...}};
+}
 
 template <int kVectors, class W, int... kRow>
 constexpr TileFunctions MakeTileFunctions(std::integer_sequence<int, kRow...>) {
@@ -420,15 +455,19 @@ void CopyImage(const ConvShape& s, const ConvShape& padded, const float* input, 
   }
 }
 
-/// One group of a convolution.
+/// Groups of a convolution that share pointers, in sets of those that are packed as one.
 struct Group {
   Gather gather;
   const std::byte* packed;
-  float* output;  // at the group's first channel
+  float* output;  // at the first channel
   ptrdiff_t output_stride;
   const EpilogueF32* epilogue;
   ptrdiff_t residual;
   int32_t first;  // channel of all groups
+  int32_t sets;
+  int32_t in_channels, out_channels;  // of a set
+  size_t set_bytes;
+  const Lanes* lanes;
 };
 
 // Panels that one or two pixels take side by side: enough independent sums to hide the latency of the FMA, and several streams of weights.
@@ -438,7 +477,9 @@ SIGRUN_INLINE int32_t PanelsAtOnce(const Block& block, int32_t channels) {
 }
 
 template <class W>
-TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels) {
+TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels, bool shared = false) {
+  constexpr TileFunctions kShared = MakeSharedFunctions<W>(std::make_integer_sequence<int, kTileRows>{});
+  if (shared) return kShared.of_rows[height - 1];
   if (panels == 4) return RunTile<1, 4 * kTileVectors, W>;
   if (panels == 2) return RunTile<2, 2 * kTileVectors, W>;
   return (width == kPanel ? kTileFunctions<kTileVectors, W> : kTileFunctions<1, W>).of_rows[height - 1];
@@ -455,17 +496,17 @@ constexpr int32_t kPackedFloats = 10240;
 constexpr int64_t kLeastPanels = 2, kMostRepeated = int64_t{640} << 10;
 
 // Weights that are read again for every part of a block that fits had better be in L2.
-SIGRUN_INLINE bool PaysToPack(const ConvShape& s, const Pass& pass, const Block& block, ptrdiff_t k, ptrdiff_t room) {
+SIGRUN_INLINE bool PaysToPack(int32_t out_channels, const Pass& pass, const Block& block, ptrdiff_t k, ptrdiff_t room) {
   const int64_t tile = int64_t{kTileRows} * pass.count * pass.length;
-  const bool near = block.tiles * tile <= room || k * s.out_channels * static_cast<int64_t>(sizeof(float)) <= kMostRepeated;
-  return block.rows > kTileRows / 2 && s.out_channels >= kLeastPanels * kPanel && tile <= room && near;
+  const bool near = block.tiles * tile <= room || k * out_channels * static_cast<int64_t>(sizeof(float)) <= kMostRepeated;
+  return block.rows > kTileRows / 2 && out_channels >= kLeastPanels * kPanel && tile <= room && near;
 }
 
 template <class V, int kHalves>
-float* PackRows(const float* const* pointers, int32_t height, const Pass& pass, float* to) {
+float* PackRows(const float* const* pointers, ptrdiff_t offset, int32_t height, const Pass& pass, float* to) {
   for (int32_t segment = 0; segment < pass.count; ++segment, pointers += height) {
     const float* row[4 * kHalves];
-    for (int32_t i = 0; i < 4 * kHalves; ++i) row[i] = pointers[i < height ? i : height - 1];
+    for (int32_t i = 0; i < 4 * kHalves; ++i) row[i] = pointers[i < height ? i : height - 1] + offset;
     ptrdiff_t k = 0;
     for (; k + 4 <= pass.length; k += 4) {
       SIGRUN_UNROLL
@@ -548,7 +589,6 @@ SIGRUN_INLINE PackedFunction ChoosePacked(int32_t height, std::integer_sequence<
 template <class V>
 void RunPacked(const Group& g, const Pass& pass, const Block& block, const Tile& begin, const float* const* pointers, float* packed,
                ptrdiff_t room) {
-  const ConvShape& s = g.gather.shape;
   const ptrdiff_t k = static_cast<ptrdiff_t>(g.gather.segments.count) * g.gather.segments.length;
   const int32_t depth = pass.count * pass.length;
   Tile t = begin;
@@ -557,17 +597,17 @@ void RunPacked(const Group& g, const Pass& pass, const Block& block, const Tile&
     int32_t end = tile, rows = 0;
     for (; end < block.tiles && to - packed + kTileRows * depth <= room; ++end) {
       const int32_t height = block.Height(end);
-      to = height > 4 ? PackRows<V, 2>(pointers, height, pass, to) : PackRows<V, 1>(pointers, height, pass, to);
+      to = height > 4 ? PackRows<V, 2>(pointers, t.offset, height, pass, to) : PackRows<V, 1>(pointers, t.offset, height, pass, to);
       pointers += pass.count * height;
       rows += height;
     }
     Tile of_panel = t;
-    for (int32_t n = 0; n < s.out_channels; n += kPanel) {
-      const int32_t left = s.out_channels - n, width = PanelWidth(left);
+    for (int32_t n = 0; n < g.out_channels; n += kPanel) {
+      const int32_t left = g.out_channels - n, width = PanelWidth(left);
       const ptrdiff_t first = of_panel.weights - of_panel.sums.bias, panel_bytes = width * PanelBytes<float>(k);
       of_panel.sums.panel_bytes = panel_bytes;
       of_panel.sums.channels = left < width ? left : width;
-      of_panel.sums.first = g.first + n;
+      of_panel.sums.first = begin.sums.first + n;
       of_panel.segment_bytes = begin.segment_bytes / kPanel * width;
       of_panel.weights = of_panel.sums.bias + first / kPanel * width;
       Tile run = of_panel;
@@ -591,6 +631,47 @@ void RunPacked(const Group& g, const Pass& pass, const Block& block, const Tile&
   }
 }
 
+// The panels of a set over the tiles of a block; `packed` has room for packed rows.
+template <class W>
+void RunSet(const Group& g, int32_t set, const Pass& pass, int32_t row, const Block& block, const float* const* pointers,
+            [[maybe_unused]] float* packed, [[maybe_unused]] ptrdiff_t room) {
+  const Segments& cut = g.gather.segments;
+  const ptrdiff_t k = static_cast<ptrdiff_t>(cut.count) * cut.length;
+  const ptrdiff_t first_k = static_cast<ptrdiff_t>(pass.first) * cut.length + pass.offset;
+  const ptrdiff_t offset = static_cast<ptrdiff_t>(set) * g.in_channels;
+  const int32_t channel = set * g.out_channels;
+  const std::byte* panel = g.packed + set * g.set_bytes;
+  float* const first_output = g.output + row * g.output_stride + channel;
+  const auto tile_of = [&](int32_t n, int32_t width, int32_t channels) {
+    const Sums sums = {panel,      width * PanelBytes<W>(k), first_output + n, g.output_stride,      channels, pass.begins, pass.ends,
+                       g.epilogue, g.residual,               g.first + channel + n};
+    return Tile{sums,   pointers, pass.count, pass.length, panel + width * PanelBytes<W>(first_k),
+                static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W)), offset, g.lanes};
+  };
+  if constexpr (kPacksRows<F32> && sizeof(W) == sizeof(float)) {
+    if (PaysToPack(g.out_channels, pass, block, k, room)) {
+      return RunPacked<F32>(g, pass, block, tile_of(0, kPanel, kPanel), pointers, packed, room);
+    }
+  }
+  for (int32_t n = 0; n < g.out_channels;) {
+    const int32_t width = PanelWidth(g.out_channels - n), panels = PanelsAtOnce(block, g.out_channels - n);
+    const int32_t channels = g.out_channels - n < width * panels ? g.out_channels - n : width * panels;
+    const ptrdiff_t panel_bytes = width * PanelBytes<W>(k);
+    Tile t = tile_of(n, width, channels);
+    const ptrdiff_t steps = static_cast<ptrdiff_t>(pass.count) * (pass.length / 4);
+    if (n + channels < g.out_channels) LookAhead(t, block, t.weights + panel_bytes * panels, width * static_cast<ptrdiff_t>(sizeof(W)));
+    for (int32_t tile = 0; tile < block.tiles; ++tile) {
+      const int32_t height = block.Height(tile);
+      ChooseTile<W>(height, width, panels, g.lanes != nullptr)(t);
+      t.pointers += pass.count * height;
+      t.sums.output += height * g.output_stride;
+      t.ahead += steps * t.ahead_bytes;
+    }
+    panel += panel_bytes * panels;
+    n += channels;
+  }
+}
+
 template <class W>
 void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) {
   const ConvShape& s = g.gather.shape;
@@ -610,53 +691,9 @@ void RunPass(const Group& g, const Pass& pass, int32_t row, const Block& block) 
   } else {
     GatherBlock(g.gather, pass, PixelAt(s, row), block, pointers, scratch);
   }
-  const ptrdiff_t k = static_cast<ptrdiff_t>(cut.count) * cut.length;
-  const ptrdiff_t first_k = static_cast<ptrdiff_t>(pass.first) * cut.length + pass.offset;
-  const std::byte* panel = g.packed;
-  if constexpr (packs) {
-    const ptrdiff_t gathered = is_matrix ? 0 : kScratchFloats, room = kScratchFloats + kPackedFloats - gathered;
-    if (PaysToPack(s, pass, block, k, room)) {
-      const Sums sums = {panel,
-                         kPanel * PanelBytes<W>(k),
-                         g.output + row * g.output_stride,
-                         g.output_stride,
-                         kPanel,
-                         pass.begins,
-                         pass.ends,
-                         g.epilogue,
-                         g.residual,
-                         g.first};
-      const Tile first = {sums,
-                          pointers,
-                          pass.count,
-                          pass.length,
-                          panel + kPanel * PanelBytes<W>(first_k),
-                          static_cast<ptrdiff_t>(cut.length) * kPanel * static_cast<ptrdiff_t>(sizeof(W))};
-      return RunPacked<F32>(g, pass, block, first, pointers, scratch + gathered, room);
-    }
-  }
-  for (int32_t n = 0; n < s.out_channels;) {
-    const int32_t width = PanelWidth(s.out_channels - n), panels = PanelsAtOnce(block, s.out_channels - n);
-    const int32_t channels = s.out_channels - n < width * panels ? s.out_channels - n : width * panels;
-    const ptrdiff_t panel_bytes = width * PanelBytes<W>(k);
-    float* output = g.output + row * g.output_stride + n;
-    Tile t = {{panel, panel_bytes, output, g.output_stride, channels, pass.begins, pass.ends, g.epilogue, g.residual, g.first + n},
-              pointers,
-              pass.count,
-              pass.length,
-              panel + width * PanelBytes<W>(first_k),
-              static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W))};
-    const ptrdiff_t steps = static_cast<ptrdiff_t>(pass.count) * (pass.length / 4);
-    if (n + channels < s.out_channels) LookAhead(t, block, t.weights + panel_bytes * panels, width * static_cast<ptrdiff_t>(sizeof(W)));
-    for (int32_t tile = 0; tile < block.tiles; ++tile) {
-      const int32_t height = block.Height(tile);
-      ChooseTile<W>(height, width, panels)(t);
-      t.pointers += pass.count * height;
-      t.sums.output += height * g.output_stride;
-      t.ahead += steps * t.ahead_bytes;
-    }
-    panel += panel_bytes * panels;
-    n += channels;
+  const ptrdiff_t gathered = is_matrix ? 0 : kScratchFloats;
+  for (int32_t set = 0; set < g.sets; ++set) {
+    RunSet<W>(g, set, pass, row, block, pointers, scratch + gathered, kScratchFloats + kPackedFloats - gathered);
   }
 }
 
@@ -684,23 +721,46 @@ void RunBlock(const Group& g, int32_t row, const Block& block) {
   }
 }
 
-int32_t RowsPerBlock(const Segments& cut) {
+int32_t RowsPerBlock(const Segments& cut, int32_t depth) {
   const int32_t segments = SegmentsPerPass(cut), run = cut.length < kMaxRun ? cut.length : kMaxRun;
+  const int32_t floats = segments * run > depth ? segments * run : depth;
   int32_t rows = kMaxPointers / segments;
-  if (rows > kBlockFloats / (segments * run)) rows = kBlockFloats / (segments * run);
+  if (rows > kBlockFloats / floats) rows = kBlockFloats / floats;
   if (cut.merged && rows > kScratchFloats / (segments * run)) rows = kScratchFloats / (segments * run);
   return rows / kTileRows * kTileRows;
 }
 
+Lanes LanesOf(const ConvShape& s) {
+  Lanes lanes = {{}, s.packed_groups * s.in_channels};
+  for (int32_t n = 0; n < s.packed_groups * s.out_channels; ++n) lanes.first[n] = n / s.out_channels * s.in_channels;
+  return lanes;
+}
+
+// As many groups share the pointers of windows as are padded by the same zeros.
 template <class W>
 void Conv(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range rows) {
   const Segments cut = CutK(s);
-  const int32_t step = RowsPerBlock(cut);
-  const size_t group_bytes = PackBytes<W>(cut.count * cut.length, s.out_channels);
+  const bool shares = s.packed_groups > 1;
+  const Lanes lanes = shares ? LanesOf(s) : Lanes{};
+  const size_t set_bytes = PackBytes<W>(cut.count * cut.length, s.packed_groups * s.out_channels);
   const ptrdiff_t output_stride = s.output_stride();
   const ptrdiff_t residual = epilogue.residual == nullptr ? 0 : epilogue.residual - output;
-  for (int32_t g = 0; g < s.groups; ++g, input += s.in_channels, output += s.out_channels, packed += group_bytes) {
-    const Group group = {{s, cut, input}, packed, output, output_stride, &epilogue, residual, g * s.out_channels};
+  const int32_t sets = s.groups / s.packed_groups, in = s.packed_groups * s.in_channels, out = s.packed_groups * s.out_channels;
+  const int32_t most = !IsMatrix(s) && in > 0 && in < kMaxRun ? kMaxRun / in : 1, at_once = most < sets ? most : sets;
+  const int32_t step = RowsPerBlock(cut, at_once > 1 ? at_once * in : 0);
+  for (int32_t set = 0; set < sets; set += at_once) {
+    const Group group = {{s, cut, input + set * in},
+                         packed + static_cast<size_t>(set) * set_bytes,
+                         output + set * out,
+                         output_stride,
+                         &epilogue,
+                         residual,
+                         set * out,
+                         sets - set < at_once ? sets - set : at_once,
+                         in,
+                         out,
+                         set_bytes,
+                         shares ? &lanes : nullptr};
     for (int32_t row = rows.begin; row < rows.end; row += step) {
       RunBlock<W>(group, row, Block(rows.end - row < step ? rows.end - row : step));
     }
@@ -708,6 +768,7 @@ void Conv(const ConvShape& s, const float* input, const std::byte* packed, float
 }
 
 void OverlayGemm(Kernels& t) {
+  t.f32_group_channels = F32::lanes;
   t.pack_f32_bytes = PackF32Bytes;
   t.pack_f32 = Pack<float>;
   t.conv_f32 = Conv<float>;

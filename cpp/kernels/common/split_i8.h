@@ -39,6 +39,7 @@ void SplitConvF32(const ConvShape& s, const int8_t* input, const std::byte* pack
 
 void OverlaySplitConvI8(Kernels& table) {
   below = {table.pack_i8_bytes, table.pack_i8, table.conv_i8_scratch_bytes, table.conv_i8, table.conv_i8_f32};
+  table.i8_columns = kColumnUnit;
   table.pack_i8_bytes = SplitPackBytes;
   table.pack_i8 = SplitPack;
   table.conv_i8_scratch_bytes = SplitScratchBytes;

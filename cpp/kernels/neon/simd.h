@@ -86,6 +86,7 @@ SIGRUN_INLINE F32 Floor(F32 x) { return {vrndmq_f32(x.v)}; }
 SIGRUN_INLINE F32 Ceil(F32 x) { return {vrndpq_f32(x.v)}; }
 
 SIGRUN_INLINE I32 Set1(int32_t x) { return {vdupq_n_s32(x)}; }
+SIGRUN_INLINE I32 Load(const int32_t* p) { return {vld1q_s32(p)}; }
 SIGRUN_INLINE I32 Bits(F32 x) { return {vreinterpretq_s32_f32(x.v)}; }
 SIGRUN_INLINE F32 FromBits(I32 x) { return {vreinterpretq_f32_s32(x.v)}; }
 SIGRUN_INLINE I32 ToInt(F32 x) { return {vcvtnq_s32_f32(x.v)}; }
@@ -102,6 +103,12 @@ SIGRUN_INLINE I32 ShiftLeft(I32 x) {
 template <int kBits>
 SIGRUN_INLINE I32 ShiftRight(I32 x) {
   return {vshrq_n_s32(x.v, kBits)};
+}
+
+/// Lane i of the result is lane from[i] of x.
+SIGRUN_INLINE F32 Permute(F32 x, I32 from) {
+  const int32x4_t bytes = vmlaq_s32(vdupq_n_s32(0x03020100), from.v, vdupq_n_s32(0x04040404));
+  return {vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(x.v), vreinterpretq_u8_s32(bytes)))};
 }
 
 SIGRUN_INLINE Mask Less(F32 a, F32 b) { return {vcltq_f32(a.v, b.v)}; }

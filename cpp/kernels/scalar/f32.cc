@@ -100,15 +100,16 @@ float ConvSum(const ConvShape& s, const float* input, Pixel at, int32_t group, c
 }
 
 void ConvF32(const ConvShape& s, const float* input, const std::byte* packed, float* output, const EpilogueF32& epilogue, Range rows) {
-  const int32_t k = s.kernel_height * s.kernel_width * s.in_channels;
-  const size_t group_bytes = PackF32Bytes(k, s.out_channels);
+  const int32_t k = s.kernel_height * s.kernel_width * s.in_channels, channels = s.packed_groups * s.out_channels;
+  const size_t packed_bytes = PackF32Bytes(k, channels);
   for (int32_t row = rows.begin; row < rows.end; ++row) {
     ptrdiff_t at = row * s.output_stride();
-    for (int32_t g = 0; g < s.groups; ++g) {
-      const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(g) * group_bytes);
-      const float* weights = bias + s.out_channels;
-      for (int32_t n = 0; n < s.out_channels; ++n, ++at, weights += k) {
-        output[at] = Finish(epilogue, ConvSum(s, input, PixelAt(s, row), g, weights, bias[n]), at, g * s.out_channels + n);
+    for (int32_t i = 0; i < s.groups / s.packed_groups; ++i) {
+      const float* bias = reinterpret_cast<const float*>(packed + static_cast<size_t>(i) * packed_bytes);
+      const float* weights = bias + channels;
+      for (int32_t n = 0; n < channels; ++n, ++at, weights += k) {
+        const int32_t channel = i * channels + n;
+        output[at] = Finish(epilogue, ConvSum(s, input, PixelAt(s, row), channel / s.out_channels, weights, bias[n]), at, channel);
       }
     }
   }
@@ -682,6 +683,7 @@ void SetElementwise(Kernels& t) {
 namespace scalar {
 
 void OverlayF32(Kernels& t) {
+  t.f32_group_channels = 1;
   t.pack_f32_bytes = PackF32Bytes;
   t.pack_f32 = PackF32;
   t.conv_f32 = ConvF32;

@@ -373,6 +373,7 @@ void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, i
 namespace scalar {
 
 void OverlayI8(Kernels& table) {
+  table.i8_columns = 1;
   table.pack_i8_bytes = PackBytes;
   table.pack_i8 = Pack;
   table.conv_i8_scratch_bytes = ConvScratchBytes;

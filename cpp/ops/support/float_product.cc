@@ -22,7 +22,8 @@ int64_t ReadingCycles(int64_t weight_bytes) { return weight_bytes > kKeptWeights
 
 int64_t FmaCycles(const ConvShape& s, bool constant) {
   constexpr int64_t kProducts = 29;  // of the 32 a cycle that tiles of registers reach
-  const int64_t rows = s.rows(), k = int64_t{s.taps()} * s.in_channels, channels = DivideUp(s.out_channels, kSide) * kSide;
+  const int64_t rows = s.rows(), k = int64_t{s.taps()} * s.in_channels;
+  const int64_t channels = DivideUp(int64_t{s.out_channels} * s.packed_groups, kSide) * kSide / s.packed_groups;
   const int64_t products = rows * k * channels / kProducts, ends = 3 * rows * channels / kSide, packing = constant ? 0 : k * channels / 2;
   return std::max(products + ends, ReadingCycles(k * channels * 4)) + packing;
 }
@@ -52,7 +53,7 @@ int64_t TileCycles(const ConvShape& s, int32_t parts, bool constant) {
 FloatProduct::FloatProduct(const Prepare& p, const ConvShape& shape, bool constant) : kernels_(&p.kernels()), parts_(0), share_(1.0) {
   const int32_t least = p.precision() == Precision::kHighest ? 3 : p.precision() == Precision::kHigh ? 2 : 1;
   if (kernels_->bf16_parts < 3) {
-    if (least <= kernels_->bf16_parts && WorkOfAPixel(shape) >= kLeastWork) parts_ = least;
+    if (least <= kernels_->bf16_parts && WorkOfAPixel(shape) >= kLeastWork && shape.packed_groups == 1) parts_ = least;
     return;
   }
   const auto fma = static_cast<double>(std::max<int64_t>(FmaCycles(shape, constant), 1));

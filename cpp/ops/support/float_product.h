@@ -11,7 +11,7 @@ namespace sigrun::ops {
 /// gains by them. Where it has tiles of products, that is counted, and even Precision::kHighest may take them: three parts are float32.
 class FloatProduct {
  public:
-  /// `constant`: the weights are packed once, not in every run.
+  /// `constant`: the weights are packed once, not in every run. packed_groups of the shape is what that of float32 would take.
   FloatProduct(const Prepare& p, const kernels::ConvShape& shape, bool constant = true);
   /// The one of bfloat16, for operands that are such already.
   static FloatProduct OfBf16(const Prepare& p);

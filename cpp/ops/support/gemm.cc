@@ -67,6 +67,13 @@ bool SplitsChannels(const Prepare& p, const ConvShape& s) {
          weights > 2 * pixels;
 }
 
+// The most groups up to `most` that all groups can be taken in.
+int32_t GroupsAtOnce(const ConvShape& s, int32_t most) {
+  int32_t at_once = std::clamp(most, 1, s.groups);
+  while (s.groups % at_once != 0) --at_once;
+  return at_once;
+}
+
 struct Pieces {
   int32_t count, channels;  // of channels, and those of each but the last
   int32_t row_grain, row_ranges;  // of rows, for RunContext::Parallel
@@ -370,24 +377,27 @@ ResidualSum PrepareResidualSum(Prepare& p) {
 // -------------------------------------------------------------------------------------------------------------------------------
 
 void EmitGemmF32(Prepare& p, const Gemm& g) {
-  const ConvShape s = g.shape;
   if (p.output_elements(0) == 0) return;
+  ConvShape s = g.shape;
+  s.packed_groups = GroupsAtOnce(s, p.kernels().f32_group_channels / std::max(s.in_channels, s.out_channels));
   const int32_t depth = s.taps() * s.in_channels;
   kernels::Bf16Operands operands{.input = p.is_bf16(g.input), .residual = p.is_bf16(p.node().residual)};
   const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s, p.is_constant(g.weights));
   operands.output = product.is_bf16() && depth <= kernels::kMostBf16OutputDepth && p.ReadersTakeBf16(0);
   if (operands.output) p.StoreAsBf16(0);
+  if (!product.is_float32()) s.packed_groups = 1;
   const Pieces pieces = Pieces::Of(p, s);
-  const size_t group_bytes = product.PackBytes(depth, pieces.channels);
+  const int32_t packs = s.groups / s.packed_groups;
+  const size_t group_bytes = product.PackBytes(depth, pieces.channels * s.packed_groups);
   const Packed packed = PackWeights(
       p, g.weights, g.bias, Concat(GemmKey(g), pieces.key(), product.key()),
-      group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
+      group_bytes * static_cast<size_t>(packs * pieces.count), 0,
       [=, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
-        for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
-          const int32_t first = i * pieces.channels;
+        for (int32_t i = 0; i < packs * pieces.count; ++i) {
+          const int32_t first = i * s.packed_groups * pieces.channels;
           const float* bias = b == nullptr ? nullptr : static_cast<const float*>(b) + first;
-          product.Pack(depth, pieces.Shape(s, i).out_channels, {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k}, bias,
-                       to + static_cast<size_t>(i) * group_bytes);
+          const kernels::WeightView<float> view = {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k};
+          product.Pack(depth, s.packed_groups * pieces.Shape(s, i).out_channels, view, bias, to + static_cast<size_t>(i) * group_bytes);
         }
       });
   p.Explain(Concat("implicit matrix product ", s.rows(), " x ", depth, " x ", s.out_channels * s.groups, product.is_float32() ? ", float32, " : product.key() + ", ",
@@ -403,7 +413,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   });
   if (s.out_height == 1 || pieces.count > 1) return;
   const LineGeometry geometry = LinesOf(s, FloatBytes(operands.input), FloatBytes(operands.output),
-                                        group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s));
+                                        group_bytes * static_cast<size_t>(packs), MacsOfRow(s));
   p.AlsoByLines(g.input, geometry, [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
     product.Conv(s, operands, in, packed.get(run), out, epilogue.at(run), scratch.of(run, worker), RowsOf(s, lines));
   });
@@ -411,49 +421,75 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
 
 namespace {
 
+// Groups of few channels as fewer with more, between which the weights are 0: as long as these share vectors, they cost less. Integers stay
+// the same, where floats would be multiplied by 0 though they may be infinite.
+ConvShape MergeGroups(const Prepare& p, ConvShape s) {
+  const int32_t merged = GroupsAtOnce(s, p.kernels().i8_columns / s.out_channels);
+  s.groups /= merged;
+  s.in_channels *= merged;
+  s.out_channels *= merged;
+  return s;
+}
+
+// The weights of a merged group, as that of groups `own` from `weights` on.
+kernels::WeightView<int8_t> ExpandGroups(const ConvShape& s, const ConvShape& own, const int8_t* weights, int32_t zero, std::byte* scratch) {
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.taps()) * s.in_channels;
+  std::memset(scratch, zero, static_cast<size_t>(s.out_channels * depth));
+  for (int32_t n = 0; n < s.out_channels; ++n) {
+    std::byte* to = scratch + n * depth + static_cast<ptrdiff_t>(n / own.out_channels) * own.in_channels;
+    for (int32_t tap = 0; tap < s.taps(); ++tap, weights += own.in_channels, to += s.in_channels) {
+      std::memcpy(to, weights, static_cast<size_t>(own.in_channels));
+    }
+  }
+  return {reinterpret_cast<const int8_t*>(scratch), depth, 1};
+}
+
 // int8 weights of all groups or pieces, one after the other; uint8 ones are flipped.
 struct PackedI8 {
+  ConvShape shape;  // as the kernels take it
   Packed weights;
   size_t group_bytes;
   Pieces pieces;
 };
 PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, std::vector<int32_t> biases, int32_t input_zero_point, int32_t weight_zero_point) {
-  const ConvShape s = g.shape;
+  const ConvShape s = MergeGroups(p, g.shape), own = g.shape;
   const auto& k = p.kernels();
-  const bool flip = p.type(g.weights) == TensorType::kUInt8;
+  const bool flip = p.type(g.weights) == TensorType::kUInt8, expands = s.groups < own.groups;
   const Pieces pieces = Pieces::Of(p, s);
   const size_t group_bytes = k.pack_i8_bytes(pieces.Shape(s, 0));
+  const size_t expanded_bytes = expands ? static_cast<size_t>(int64_t{s.out_channels} * s.taps() * s.in_channels) : 0;
   const std::string key =
       Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "",
              KeyOfBiases(biases));
   const Packed packed = PackWeights(
-      p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups * pieces.count), 0,
-      [=, biases = std::move(biases), pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b,
-                                                                                                      std::byte* to, std::byte*) {
+      p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups * pieces.count), expanded_bytes,
+      [=, biases = std::move(biases), pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](
+          const void* w, const void* b, std::byte* to, std::byte* scratch) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
           const int32_t* all = biases.empty() ? static_cast<const int32_t*>(b) : biases.data();
           const int32_t* sums = all == nullptr ? nullptr : all + first;
-          pack(pieces.Shape(s, i), {static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k}, flip, sums, input_zero_point,
-               weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
+          kernels::WeightView<int8_t> view{static_cast<const int8_t*>(w) + first * stride_n, stride_n, stride_k};
+          if (expands) view = ExpandGroups(s, own, view.data, flip ? weight_zero_point + 128 : weight_zero_point, scratch);
+          pack(pieces.Shape(s, i), view, flip, sums, input_zero_point, weight_zero_point, to + static_cast<size_t>(i) * group_bytes);
         }
       });
-  return {packed, group_bytes, pieces};
+  return {s, packed, group_bytes, pieces};
 }
 
 }  // namespace
 
 void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProduct product) {
-  const ConvShape s = g.shape;
   const TensorType type = p.type(g.input);
   const Prepare::Affine input = CheckedAffine(p, g.input);
-  Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{s.out_channels} * s.groups, product);
+  Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{g.shape.out_channels} * g.shape.groups, product);
   if (p.output_elements(0) == 0) return;
-  std::vector<int32_t> biases =
-      ShortenShifts(p, g.weights, g.bias, g.stride_n, g.stride_k, int64_t{s.taps()} * s.in_channels, scales.zero_point, &requantize);
+  const int64_t depth = int64_t{g.shape.taps()} * g.shape.in_channels;
+  std::vector<int32_t> biases = ShortenShifts(p, g.weights, g.bias, g.stride_n, g.stride_k, depth, scales.zero_point, &requantize);
   const auto& k = p.kernels();
   const int32_t zero_point = ToInt8Domain(input.zero_point, type);
   const PackedI8 packed = PackGemmI8(p, g, g.bias, std::move(biases), zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
+  const ConvShape s = packed.shape;
   p.Explain(Concat("implicit matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", 8-bit, ", k.tier));
   const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   const bool is_unsigned = type == TensorType::kUInt8;
@@ -579,12 +615,12 @@ void RoundedRuns::Fill(const RunContext& run) const {
 }
 
 void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, HybridRounding rounding) {
-  const ConvShape s = g.shape;
   if (p.output_elements(0) == 0) return;
   const auto& k = p.kernels();
+  const PackedI8 packed = PackGemmI8(p, g, -1, {}, 0, scales.zero_point);
+  const ConvShape s = packed.shape;
   p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ",
                    s.out_channels * s.groups, ", ", k.tier));
-  const PackedI8 packed = PackGemmI8(p, g, -1, {}, 0, scales.zero_point);
   const RoundedRuns rounded(p, g.input, rounding.per_image ? s.batch : s.rows(), rounding.asymmetric);
   std::vector<float> channel_scale;
   for (int32_t c = 0; c < s.out_channels * s.groups; ++c) channel_scale.push_back(scales.at(static_cast<size_t>(c)));

@@ -109,14 +109,14 @@ ConvData MakeConvData(const ConvShape& s, uint32_t seed) {
 }
 
 std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData& data, bool with_bias, const EpilogueF32& epilogue, bool cut) {
-  const int32_t k = s.taps() * s.in_channels, n = s.out_channels;
-  const size_t group_bytes = t.pack_f32_bytes(k, n);
-  AlignedBytes packed(group_bytes * static_cast<size_t>(s.groups));
-  for (int32_t g = 0; g < s.groups; ++g) {
-    const WeightView<float> view = {data.weights.data() + static_cast<ptrdiff_t>(g) * n * k, k, 1};
-    t.pack_f32(k, n, view, with_bias ? data.bias.data() + g * n : nullptr, packed.data() + static_cast<size_t>(g) * group_bytes);
+  const int32_t k = s.taps() * s.in_channels, n = s.packed_groups * s.out_channels, packs = s.groups / s.packed_groups;
+  const size_t pack_bytes = t.pack_f32_bytes(k, n);
+  AlignedBytes packed(pack_bytes * static_cast<size_t>(packs));
+  for (int32_t i = 0; i < packs; ++i) {
+    const WeightView<float> view = {data.weights.data() + static_cast<ptrdiff_t>(i) * n * k, k, 1};
+    t.pack_f32(k, n, view, with_bias ? data.bias.data() + i * n : nullptr, packed.data() + static_cast<size_t>(i) * pack_bytes);
   }
-  std::vector<float> output(static_cast<size_t>(s.rows()) * static_cast<size_t>(n * s.groups), kNan);
+  std::vector<float> output(static_cast<size_t>(s.rows()) * static_cast<size_t>(n * packs), kNan);
   const std::vector<Range> ranges = cut ? UnevenRanges(s.rows()) : std::vector<Range>{{0, s.rows()}};
   for (const Range& range : ranges) t.conv_f32(s, data.input.data(), packed.data(), output.data(), epilogue, range);
   return output;
@@ -206,6 +206,38 @@ TEST(ConvF32, Groups) {
     ASSERT_NO_FATAL_FAILURE(CompareConv(Square({6, 3, 2, 1, false}, 1, 33, groups, 2), seed++));
     ASSERT_NO_FATAL_FAILURE(CompareConv(Square({3, 1}, 40, 1, groups), seed++));
   }
+}
+
+// As many as share a vector on each tier, and fewer. What is infinite stays in its group.
+TEST(ConvF32, GroupsPackedAsOne) {
+  constexpr int32_t kGroups = 12;
+  uint32_t seed = 1;
+  for (const auto& [in, out] : {std::pair{4, 4}, {8, 8}, {1, 2}, {2, 8}, {5, 2}, {3, 5}, {16, 1}, {1, 16}}) {
+    for (const Axis axis : {Axis{19, 3}, Axis{12, 3, 2, 1, false}, Axis{9, 2, 1, 3}, Axis{20, 1}, Axis{9, 1, 2}}) {
+      const ConvShape s = Square(axis, in, out, kGroups, 2);
+      SCOPED_TRACE(Describe(s));
+      ConvData data = MakeConvData(s, ++seed);
+      data.input[static_cast<size_t>(2 * in)] = std::numeric_limits<float>::infinity();
+      const size_t channels = static_cast<size_t>(out * kGroups);
+      const End end(static_cast<size_t>(s.rows()) * channels, channels, seed);
+      for (const Kernels* t : TiersToTest()) {
+        SCOPED_TRACE(t->tier);
+        const std::vector<float> expected = RunConv(*t, s, data, true, end.epilogue, false);
+        for (int32_t packed = 2; packed * std::max(in, out) <= t->f32_group_channels; ++packed) {
+          if (kGroups % packed != 0) continue;
+          ConvShape together = s;
+          together.packed_groups = packed;
+          ASSERT_NO_FATAL_FAILURE(ExpectSameBits(expected, RunConv(*t, together, data, true, end.epilogue, true)));
+        }
+      }
+    }
+  }
+}
+
+// Groups so deep that not all of them share pointers.
+TEST(ConvF32, ManyGroups) {
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({13, 3}, 24, 20, 100), 1));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({5, 1}, 700, 3, 3), 2));
 }
 
 // Weights as [k, n], as the right-hand side of a matrix product has them.
