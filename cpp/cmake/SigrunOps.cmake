@@ -7,6 +7,7 @@ function(sigrun_write_op_list output)
     get_filename_component(name ${source} NAME_WE)
     string(APPEND declarations "std::span<const OpDef> ${name}_ops();\n")
     string(APPEND rows "    ${name}_ops,\n")
+    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS SIGRUN_OP_FAMILY=${name}_ops)
   endforeach()
   file(CONFIGURE OUTPUT ${output} CONTENT
 "#include \"ops/op.h\"
