@@ -236,7 +236,8 @@ using OpFamily = std::span<const OpDef> (*)();
 std::span<const OpFamily> OpFamilies();  // written by the build
 
 #if defined(SIGRUN_OP_FAMILY) && defined(__ELF__)
-// The first model asks all families for their operators. Side by side, these functions take two pages of memory, not some of each file's code.
+// The first model asks all families for their operators: side by side, these functions bring in a page or two, apart some of every file's
+// code.
 [[gnu::section(".text.startup")]] std::span<const OpDef> SIGRUN_OP_FAMILY();
 #endif
 
