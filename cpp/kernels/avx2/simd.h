@@ -39,12 +39,15 @@ SIGRUN_INLINE F32 operator-(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+SIGRUN_INLINE void Accumulate(F32& sum, F32 a, F32 b) { sum = Fma(a, b, sum); }
 SIGRUN_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
 // a > b ? a : b and a < b ? a : b, also for NaN and signed zeros: b where the comparison is false.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
 // A sum between bounds. NaN passes, a zero may lose its sign.
-SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)); }
+SIGRUN_INLINE F32 AtLeast(F32 x, F32 low) { return Max(low, x); }
+SIGRUN_INLINE F32 AtMost(F32 x, F32 high) { return Min(high, x); }
+SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return AtMost(AtLeast(x, low), high); }
 // 1 / x within 1 unit in the last place for normal x and results.
 SIGRUN_INLINE F32 Reciprocal(F32 x) { return Set1(1.0f) / x; }
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {_mm256_sqrt_ps(x.v)}; }

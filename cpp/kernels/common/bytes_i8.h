@@ -5,9 +5,6 @@
 
 #include "kernels/common/inline.h"
 
-// always_inline for a lambda, which is called once for the vectors of a row and once for its tail.
-#define SIGRUN_INLINE_LAMBDA __attribute__((always_inline))
-
 // The last few bytes of a row, without a touch of what lies behind them.
 namespace sigrun::kernels {
 namespace {

@@ -14,7 +14,8 @@
 // overlap once, all channels of a pixel one after the other, as they lie in memory. Pixels at the left and right find their columns through
 // a table of pointers, in which a column outside the image points at zeros. On one core of a Zen 5: 3x3 65 % and 5x5 76 % of the FMA peak
 // with AVX-512 where the images lie in L2, 83 and 91 % where a line is one tile, 80 and 75 % of half of that with AVX2; from L3 the memory
-// decides, and bfloat16 is up to 1.5 times as fast.
+// decides, and bfloat16 is up to 1.5 times as fast. NEON, by llvm-mca for Neoverse N1: 5x5 86 % of the FMA peak, 3x3 69 %, with clamps
+// and stores all that the vector units take.
 namespace sigrun::kernels {
 namespace {
 
@@ -60,31 +61,71 @@ SIGRUN_INLINE void StoreChannels(Element* p, F32 x, int rest) {
   }
 }
 
+// The compiler computes what depends on x anew: addresses kept for all taps and pixels of a tile would not fit the registers.
+template <class T>
+SIGRUN_INLINE T Anew(T x) {
+  asm("" : "+r"(x));
+  return x;
+}
+
+/// Pointers `stride` apart. ARM adds one register to another as it loads or stores, so that kCount distances serve all lines of a tile.
+template <class T, int kCount>
+struct Spaced {
+  ptrdiff_t distance[kCount];
+  SIGRUN_INLINE explicit Spaced(ptrdiff_t stride) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      distance[i] = i * stride * static_cast<ptrdiff_t>(sizeof(T));
+      if (F32::lanes == 4 && i > 0) distance[i] = Anew(distance[i]);
+    }
+  }
+  SIGRUN_INLINE T* At(T* first, int i) const { return reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(first) + distance[i]); }
+};
+
 /// The bounds of the stores, and where the residual stands from the output, in floats. bfloat16 has neither residual nor activation.
 template <class T>
 struct DepthwiseEndOf {
   static constexpr bool kIsFloat = std::is_same_v<T, float>;
   F32 low, high;
+  bool bounded_below, bounded_above, has_residual;
   const EpilogueF32& epilogue;
-  bool has_residual;
   ptrdiff_t residual;
 
   DepthwiseEndOf(const EpilogueF32& e, const T* output)
       : low(Set1(StoreClamp(e).min)),
         high(Set1(StoreClamp(e).max)),
-        epilogue(e),
+        bounded_below(StoreClamp(e).min != -kInfinity),
+        bounded_above(StoreClamp(e).max != kInfinity),
         has_residual(kIsFloat && e.residual != nullptr),
+        epilogue(e),
         residual(0) {
     if constexpr (kIsFloat) residual = has_residual ? e.residual - output : 0;
   }
 
-  // Finishes and stores the sums of one vector of channels.
-  template <bool kPartial>
-  SIGRUN_INLINE void Finish(F32 sum, T* to, int rest) const {
+  // Finishes and stores the sums of one vector of channels. Bounds that are none take no slots of multiply-adds.
+  template <bool kPartial, int kRows, int kCount>
+  SIGRUN_INLINE void Finish(F32 (&sum)[kRows][kCount], T* output, const Spaced<T, kCount>& pixels, ptrdiff_t line, int rest) const {
+    const auto each = [&](const auto& change) SIGRUN_INLINE_LAMBDA {
+      SIGRUN_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        T* first = Anew(output + row * line);
+        SIGRUN_UNROLL
+        for (int i = 0; i < kCount; ++i) change(sum[row][i], pixels.At(first, i));
+      }
+    };
     if constexpr (kIsFloat) {
-      if (has_residual) sum = sum + LoadChannels<kPartial>(to + residual, rest);
+      if (has_residual) [[unlikely]] {
+        each([&](F32& x, T* to) SIGRUN_INLINE_LAMBDA { x = x + LoadChannels<kPartial>(to + residual, rest); });
+      }
     }
-    StoreChannels<kPartial>(to, Bounded(sum, low, high), rest);
+    if (bounded_below) [[likely]] {
+      each([&](F32& x, T*) SIGRUN_INLINE_LAMBDA { x = AtLeast(x, low); });
+    }
+    if (bounded_above) [[likely]] {
+      each([&](F32& x, T* to) SIGRUN_INLINE_LAMBDA { StoreChannels<kPartial>(to, AtMost(x, high), rest); });
+    } else {
+      each([&](F32& x, T* to) SIGRUN_INLINE_LAMBDA { StoreChannels<kPartial>(to, x, rest); });
+    }
   }
   // After the channels from `first` on of some pixels are stored.
   SIGRUN_INLINE void Activate(T* out, ptrdiff_t stride, int32_t pixels, int32_t channels, int32_t first) const {
@@ -104,23 +145,18 @@ struct DepthwiseRows {
   const DepthwiseEnd& end;
 };
 
-// The compiler computes addresses from p anew: kept for all taps and pixels of a tile, they would not fit the registers.
-template <class T>
-SIGRUN_INLINE T* Anew(T* p) {
-  asm("" : "+r"(p));
-  return p;
-}
-
 /// Where the columns of a tile lie: evenly spaced, ...
+template <int kCount>
 struct EvenColumns {
   const Element* first;
-  ptrdiff_t line_stride, column_stride;
+  ptrdiff_t line_stride;
+  Spaced<const Element, kCount> columns;
   struct Line {
     const Element* first;
-    ptrdiff_t stride;
-    SIGRUN_INLINE const Element* At(int column) const { return first + column * stride; }
+    SIGRUN_INLINE void Anew() { first = kernels::Anew(first); }
+    SIGRUN_INLINE const Element* At(const EvenColumns& all, int column) const { return all.columns.At(first, column); }
   };
-  SIGRUN_INLINE Line At(int line, ptrdiff_t c) const { return {Anew(first + line * line_stride + c), column_stride}; }
+  SIGRUN_INLINE Line At(int line, ptrdiff_t c) const { return {Anew(first + line * line_stride + c)}; }
 };
 /// ... or anywhere.
 template <int kCount>
@@ -129,9 +165,21 @@ struct ListedColumns {
   struct Line {
     const Element* const* pointers;
     ptrdiff_t c;
-    SIGRUN_INLINE const Element* At(int column) const { return pointers[column] + c; }
+    const Element* columns[kCount];  // as far as the registers allow
+    SIGRUN_INLINE void Anew() {
+      pointers = kernels::Anew(pointers);
+      SIGRUN_UNROLL
+      for (int i = 0; i < kCount; ++i) columns[i] = pointers[i] + c;
+    }
+    SIGRUN_INLINE const Element* At(const ListedColumns&, int column) const {
+      return F32::lanes == 4 ? columns[column] : pointers[column] + c;
+    }
   };
-  SIGRUN_INLINE Line At(int line, ptrdiff_t c) const { return {pointers + line * kCount, c}; }
+  SIGRUN_INLINE Line At(int line, ptrdiff_t c) const {
+    Line at = {pointers + line * kCount, c, {}};
+    if (F32::lanes == 4) at.Anew();
+    return at;
+  }
 };
 
 constexpr int ColumnsOf(int pixels, int width, int step) { return (pixels - 1) * step + width; }
@@ -141,45 +189,74 @@ template <int kRows, int kCount, int kHeight, int kWidth, int kStep>
 struct DepthwiseTile {
   static constexpr int kColumns = ColumnsOf(kCount, kWidth, kStep);
   static_assert(kHeight > 0 || kRows == 1);
-  // 32 registers of 4 floats hold the sums and weights of all taps of a line, but not its columns too, and are no operands from memory.
-  static constexpr bool kColumnsPass = F32::lanes == 4 && kHeight > 0 && kWidth == 5;
-  static constexpr int kColumnsAhead = kCount > kPixels ? 5 : 1;  // loads before their use: with these GCC moves registers least
+  static constexpr int kLines = kHeight + (kRows - 1) * kStep;
+  // 32 registers of 4 floats hold the sums and the weights of a line, but are no operands from memory.
+  static constexpr bool kColumnsPass = F32::lanes == 4 && kHeight > 0;
+  static constexpr int kAhead = kStep;  // steps between a load and its use
+  static constexpr int kLocate = kColumns > kAhead + 2 ? kColumns - kAhead - 2 : 0;  // the step before the next line's first load
+  // Columns of a line that stay in registers until the first line of output needs what the second had.
+  static constexpr int kStay = (32 - kRows * kCount - kWidth - 6) / kStep;
 
-  // Every column once, for all taps of all lines of output.
-  template <bool kPartial, class Line>
-  SIGRUN_INLINE static void AddColumns(F32 (&sum)[kRows][kCount], const Line& columns, int line, const float* weights, int rest) {
-    const auto inside = [line](int row) { return line >= row * kStep && line < row * kStep + kHeight; };
-    F32 inputs[kColumns], taps[kRows][kWidth];
-    SIGRUN_UNROLL
-    for (int i = 0; i < kColumnsAhead && i < kColumns; ++i) inputs[i] = LoadChannels<kPartial>(columns.At(i), rest);
-    SIGRUN_UNROLL
-    for (int row = 0; row < kRows; ++row) {
-      if (!inside(row)) continue;
+  // One line of the window after the other, of the lines of input for each line of output. A step is a column for all of its taps: its
+  // sums come in turns, so that none waits for itself.
+  template <bool kPartial, class Columns>
+  SIGRUN_INLINE static void AddColumns(F32 (&sum)[kRows][kCount], const Columns& columns, ptrdiff_t c, const float* packed, int rest) {
+    F32 inputs[kRows][kHeight][kColumns], taps[kHeight][kWidth];
+    typename Columns::Line lines[kLines];
+    const auto load = [&](int y, int i) SIGRUN_INLINE_LAMBDA {
+      if (y >= kHeight) return;
       SIGRUN_UNROLL
-      for (int x = 0; x < kWidth; ++x) taps[row][x] = Load(weights + ((line - row * kStep) * kWidth + x) * F32::lanes);
-    }
-    SIGRUN_UNROLL
-    for (int i = 0; i < kColumns; ++i) {
-      const int ahead = i + kColumnsAhead;
-      if (ahead < kColumns) inputs[ahead] = LoadChannels<kPartial>(columns.At(ahead), rest);
+      for (int row = 0; row < kRows; ++row) {
+        if (y > 0 || i % kStep != 0 || i / kStep >= kCount) continue;
+        packed = Anew(packed);  // loads, where copies would take slots of multiply-adds
+        sum[row][i / kStep] = Load(packed);
+      }
       SIGRUN_UNROLL
-      for (int x = kWidth - 1; x >= 0; --x) {
-        const int pixel = (i - x) / kStep;
-        if (i < x || pixel >= kCount || pixel * kStep != i - x) continue;
+      for (int row = 0; row < kRows; ++row) {
+        const bool stays = row + 1 < kRows && y >= kStep && i < kStay;
+        inputs[row][y][i] = stays ? inputs[row + 1][y - kStep][i] : LoadChannels<kPartial>(lines[y + row * kStep].At(columns, i), rest);
+      }
+      if (i < kWidth) taps[y][i] = Load(packed + (1 + y * kWidth + i) * F32::lanes);
+    };
+    const auto locate = [&](int y) SIGRUN_INLINE_LAMBDA {
+      if (y >= kHeight) return;
+      SIGRUN_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        const int line = y + row * kStep;
+        if (row + 1 == kRows || y < kStep) {
+          lines[line] = columns.At(line, c);
+        } else if (kStay < kColumns) {
+          lines[line].Anew();
+        }
+      }
+    };
+    locate(0);
+    SIGRUN_UNROLL
+    for (int i = 0; i < kAhead; ++i) load(0, i);
+    SIGRUN_UNROLL
+    for (int y = 0; y < kHeight; ++y) {
+      SIGRUN_UNROLL
+      for (int i = 0; i < kColumns; ++i) {
+        if (i == kLocate) locate(y + 1);
+        load(y + (i + kAhead) / kColumns, (i + kAhead) % kColumns);
         SIGRUN_UNROLL
-        for (int row = 0; row < kRows; ++row) {
-          if (inside(row)) sum[row][pixel] = Fma(inputs[i], taps[row][x], sum[row][pixel]);
+        for (int x = 0; x < kWidth; ++x) {
+          const int pixel = (i - x) / kStep;
+          if (i < x || pixel >= kCount || pixel * kStep != i - x) continue;
+          SIGRUN_UNROLL
+          for (int row = 0; row < kRows; ++row) Accumulate(sum[row][pixel], inputs[row][y][i], taps[y][x]);
         }
       }
     }
   }
 
-  template <bool kPartial, class Line>
-  SIGRUN_INLINE static void AddLine(F32 (&sum)[kRows][kCount], const Line& columns, int line, const float* weights, int height, int rest) {
-    if constexpr (kColumnsPass) return AddColumns<kPartial>(sum, columns, line, weights, rest);
+  template <bool kPartial, class Columns>
+  SIGRUN_INLINE static void AddLine(F32 (&sum)[kRows][kCount], const Columns& columns, ptrdiff_t c, int line, const float* weights,
+                                    int height, int rest) {
+    const typename Columns::Line at = columns.At(line, c);
     F32 inputs[kColumns];
     SIGRUN_UNROLL
-    for (int i = 0; i < kColumns; ++i) inputs[i] = LoadChannels<kPartial>(columns.At(i), rest);
+    for (int i = 0; i < kColumns; ++i) inputs[i] = LoadChannels<kPartial>(at.At(columns, i), rest);
     SIGRUN_UNROLL
     for (int row = 0; row < kRows; ++row) {
       const int tap_line = line - row * kStep;
@@ -195,25 +272,24 @@ struct DepthwiseTile {
 
   // One vector of channels.
   template <bool kPartial, class Columns>
-  SIGRUN_INLINE static void Run(const Columns& columns, ptrdiff_t c, const float* packed, int height, Element* output, ptrdiff_t output_pixel,
-                                ptrdiff_t output_line, const DepthwiseEnd& end, int rest) {
-    const F32 bias = Load(packed);
-    const float* weights = packed + F32::lanes;
+  SIGRUN_INLINE static void Run(const Columns& columns, ptrdiff_t c, const float* packed, int height, Element* output,
+                                const Spaced<Element, kCount>& pixels, ptrdiff_t output_line, const DepthwiseEnd& end, int rest) {
     F32 sum[kRows][kCount];
-    SIGRUN_UNROLL
-    for (int i = 0; i < kRows * kCount; ++i) sum[i / kCount][i % kCount] = bias;
-    if constexpr (kHeight > 0) {
-      SIGRUN_UNROLL
-      for (int line = 0; line < kHeight + (kRows - 1) * kStep; ++line) AddLine<kPartial>(sum, columns.At(line, c), line, weights, kHeight, rest);
+    if constexpr (kColumnsPass) {
+      AddColumns<kPartial>(sum, columns, c, packed, rest);
     } else {
-      for (int line = 0; line < height; ++line) AddLine<kPartial>(sum, columns.At(line, c), line, weights, height, rest);
-    }
-    SIGRUN_UNROLL
-    for (int row = 0; row < kRows; ++row) {
-      Element* to = Anew(output + row * output_line + c);
+      const F32 bias = Load(packed);
+      const float* weights = packed + F32::lanes;
       SIGRUN_UNROLL
-      for (int i = 0; i < kCount; ++i) end.Finish<kPartial>(sum[row][i], to + i * output_pixel, rest);
+      for (int i = 0; i < kRows * kCount; ++i) sum[i / kCount][i % kCount] = bias;
+      if constexpr (kHeight > 0) {
+        SIGRUN_UNROLL
+        for (int line = 0; line < kLines; ++line) AddLine<kPartial>(sum, columns, c, line, weights, kHeight, rest);
+      } else {
+        for (int line = 0; line < height; ++line) AddLine<kPartial>(sum, columns, c, line, weights, height, rest);
+      }
     }
+    end.Finish<kPartial>(sum, output + c, pixels, output_line, rest);
   }
 
   // All channels of the chunk.
@@ -221,22 +297,26 @@ struct DepthwiseTile {
   SIGRUN_INLINE static void RunChannels(const DepthwiseRows& d, const Columns& columns, Element* output) {
     const float* packed = d.packed;
     const DepthwiseEnd end = d.end;
-    const ptrdiff_t channels = d.channels, output_pixel = d.output_pixel, output_line = d.output_line;
+    const ptrdiff_t channels = d.channels, output_line = d.output_line;
+    const Spaced<Element, kCount> pixels(d.output_pixel);
     const int height = kHeight > 0 ? kHeight : d.height;
     const ptrdiff_t packed_stride = static_cast<ptrdiff_t>(height * kWidth + 1) * F32::lanes;
     ptrdiff_t c = 0;
     for (; c + F32::lanes <= channels; c += F32::lanes, packed += packed_stride) {
-      Run<false>(columns, c, packed, height, output, output_pixel, output_line, end, 0);
+      Run<false>(columns, c, packed, height, output, pixels, output_line, end, 0);
     }
-    if (c < channels) Run<true>(columns, c, packed, height, output, output_pixel, output_line, end, static_cast<int>(channels - c));
+    if (c < channels) Run<true>(columns, c, packed, height, output, pixels, output_line, end, static_cast<int>(channels - c));
   }
 };
 
 // `tiles` whole tiles side by side, all of their taps in the image.
 template <int kRows, int kHeight, int kWidth, int kStep>
 void DepthwiseInside(const DepthwiseRows& d, const Element* input, Element* output, int32_t tiles) {
+  constexpr int kColumns = ColumnsOf(kPixels, kWidth, kStep);
+  EvenColumns<kColumns> columns = {nullptr, d.line_stride, Spaced<const Element, kColumns>(d.column_stride)};
   for (int32_t i = 0; i < tiles; ++i) {
-    DepthwiseTile<kRows, kPixels, kHeight, kWidth, kStep>::RunChannels(d, EvenColumns{input, d.line_stride, d.column_stride}, output);
+    columns.first = input;
+    DepthwiseTile<kRows, kPixels, kHeight, kWidth, kStep>::RunChannels(d, columns, output);
     input += kPixels * kStep * d.column_stride;
     output += kPixels * d.output_pixel;
   }
@@ -425,20 +505,19 @@ struct DepthwiseTaps {
 // kCount neighbouring pixels of any window, one vector of channels.
 template <int kCount, bool kPartial>
 SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, Element* out, ptrdiff_t out_stride, const DepthwiseEnd& end, int rest) {
-  F32 sum[kCount];
+  F32 sum[1][kCount];
   SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) sum[i] = Load(bias);
+  for (int i = 0; i < kCount; ++i) sum[0][i] = Load(bias);
   for (int32_t y = 0; y < t.height; ++y) {
     const Element* in = t.input + y * t.line_stride;
     const float* w = t.weights + y * t.weight_line_stride;
     for (int32_t x = 0; x < t.width; ++x, in += t.tap_stride, w += t.weight_stride) {
       const F32 weight = Load(w);
       SIGRUN_UNROLL
-      for (int i = 0; i < kCount; ++i) sum[i] = Fma(LoadChannels<kPartial>(in + i * t.pixel_stride, rest), weight, sum[i]);
+      for (int i = 0; i < kCount; ++i) sum[0][i] = Fma(LoadChannels<kPartial>(in + i * t.pixel_stride, rest), weight, sum[0][i]);
     }
   }
-  SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) end.Finish<kPartial>(sum[i], out + i * out_stride, rest);
+  end.Finish<kPartial>(sum, out, Spaced<Element, kCount>(out_stride), 0, rest);
 }
 
 template <int kCount>
@@ -503,13 +582,15 @@ void DepthwiseAnyLine(const ConvShape& s, const DepthwiseLine& line, const float
 SIGRUN_INLINE void MultiplyChannel(const DepthwiseTaps& t, const float* bias, Element* out, int32_t multiplier, const DepthwiseEnd& end) {
   for (int32_t m = 0; m < multiplier; m += F32::lanes) {
     const int rest = multiplier - m < F32::lanes ? multiplier - m : F32::lanes;
-    F32 sum = LoadPartial(bias + m, rest);
+    F32 sum[1][1] = {{LoadPartial(bias + m, rest)}};
     for (int32_t y = 0; y < t.height; ++y) {
       const Element* in = t.input + y * t.line_stride;
       const float* w = t.weights + y * t.weight_line_stride + m;
-      for (int32_t x = 0; x < t.width; ++x, in += t.tap_stride, w += t.weight_stride) sum = Fma(Set1(FloatOf(*in)), LoadPartial(w, rest), sum);
+      for (int32_t x = 0; x < t.width; ++x, in += t.tap_stride, w += t.weight_stride) {
+        sum[0][0] = Fma(Set1(FloatOf(*in)), LoadPartial(w, rest), sum[0][0]);
+      }
     }
-    end.Finish<true>(sum, out + m, rest);
+    end.Finish<true>(sum, out + m, Spaced<Element, 1>(0), 0, rest);
   }
 }
 

@@ -72,12 +72,23 @@ SIGRUN_INLINE F32 operator-(F32 a, F32 b) { return {vsubq_f32(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.v, b.v)}; }
 SIGRUN_INLINE F32 Fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+// In the sum's own register and in the order of the source. GCC spreads a chain of Fma over several, with moves that take slots of
+// multiply-adds, and sets the links of a chain side by side, where cores that run in order wait for them.
+SIGRUN_INLINE void Accumulate(F32& sum, F32 a, F32 b) {
+#if defined(__clang__)
+  sum = Fma(a, b, sum);
+#else
+  asm volatile("fmla %0.4s, %1.4s, %2.4s" : "+w"(sum.v) : "w"(a.v), "w"(b.v));
+#endif
+}
 SIGRUN_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {vfmsq_f32(c.v, a.v, b.v)}; }
 // a > b ? a : b and a < b ? a : b, also for NaN and signed zeros: b where the comparison is false, unlike FMAX and FMIN.
 SIGRUN_INLINE F32 Max(F32 a, F32 b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
 SIGRUN_INLINE F32 Min(F32 a, F32 b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
 // A sum between bounds. NaN passes, a zero may lose its sign.
-SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return {vminq_f32(vmaxq_f32(x.v, low.v), high.v)}; }
+SIGRUN_INLINE F32 AtLeast(F32 x, F32 low) { return {vmaxq_f32(x.v, low.v)}; }
+SIGRUN_INLINE F32 AtMost(F32 x, F32 high) { return {vminq_f32(x.v, high.v)}; }
+SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return AtMost(AtLeast(x, low), high); }
 // 1 / x within 1 unit in the last place for normal x and results.
 SIGRUN_INLINE F32 Reciprocal(F32 x) { return Set1(1.0f) / x; }
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {vsqrtq_f32(x.v)}; }
