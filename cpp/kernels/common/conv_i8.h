@@ -618,6 +618,7 @@ void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::by
   run.segments = block.segments;
   run.segment_step = block.segment_step;
   run.has_least = block.has_least;
+  const int32_t zero_point = epilogue.RowZeroPoint(block.first);
   for (int32_t n = 0; n < s.out_channels; n += kMost) {
     const int32_t end = s.out_channels - n < kMost ? s.out_channels : n + kMost;
     for (int32_t at = n; at < end; at += kPanel) {
@@ -625,6 +626,10 @@ void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::by
       run.bias = reinterpret_cast<const int32_t*>(panel);
       run.weights = run.ahead = reinterpret_cast<const int8_t*>(panel + layout.weights);
       RunTile(run, 1, layout.width, sums + (at - n));
+      const int32_t* weight_sums = reinterpret_cast<const int32_t*>(panel + layout.sums);
+      for (int32_t i = 0; i < layout.width && zero_point != 0; i += kLanes) {
+        Store(sums + (at - n) + i, Load(sums + (at - n) + i) - Set1(zero_point) * Load(weight_sums + i));
+      }
       panel += layout.bytes;
     }
     epilogue.Row(block.first, group * s.out_channels + n, end - n, sums);
@@ -883,6 +888,7 @@ struct RequantizeEpilogue {
     return ends_in_tile;
   }
   SIGRUN_INLINE bool TakesRow() const { return params.scale != nullptr && bytes.fits && params.add == nullptr; }
+  SIGRUN_INLINE static int32_t RowZeroPoint(int32_t /*row*/) { return 0; }
   void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
     const I32 zero_point = Set1(bytes.zero_point);
     const ByteOutput to = bytes;
@@ -1012,10 +1018,11 @@ struct FloatEpilogue {
     run->float_end = &end;
     return true;
   }
-  // A zero point would need the sums of the weights of every panel.
-  SIGRUN_INLINE bool TakesRow() const { return source.row_zero_point == nullptr && source.zero_point == 0 && residual == nullptr; }
+  SIGRUN_INLINE bool TakesRow() const { return residual == nullptr; }
+  SIGRUN_INLINE int32_t Image(int32_t row) const { return source.per_batch ? row / (shape.out_height * shape.out_width) : 0; }
+  SIGRUN_INLINE int32_t RowZeroPoint(int32_t row) const { return source.ZeroPoint(row, Image(row)); }
   void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
-    const F32 factor = Set1(row_scale[source.per_batch ? row / (shape.out_height * shape.out_width) : row]);
+    const F32 factor = Set1(row_scale[source.per_batch ? Image(row) : row]);
     const F32 min = Set1(clamp.min), max = Set1(clamp.max), none = Set1(0.0f);
     float* out = output + row * output_stride + first;
     const float *scales = channel_scale + first, *addends = bias != nullptr ? bias + first : nullptr;

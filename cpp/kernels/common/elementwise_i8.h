@@ -291,36 +291,45 @@ void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
   row.finite ? RoundFloats<true>(x, y, n, row, scale, zero_point, empty) : RoundFloats<false>(x, y, n, row, scale, zero_point, empty);
 }
 
-// Several rows go through one part of the work before the next, since each part is a chain of slow operations.
-template <class QuantizeFew>
-SIGRUN_INLINE void ForRowsAtOnce(const float* x, int8_t* y, size_t n, Range rows, QuantizeFew quantize) {
-  x += static_cast<size_t>(rows.begin) * n;
-  y += static_cast<size_t>(rows.begin) * n;
-  for (int32_t first = rows.begin; first < rows.end; first += kRowsAtOnce, x += kRowsAtOnce * n, y += kRowsAtOnce * n) {
-    ExtremesF32 extremes[kRowsAtOnce] = {};
-    const int32_t count = rows.end - first < kRowsAtOnce ? rows.end - first : kRowsAtOnce;
-    for (int32_t r = 0; r < count; ++r) extremes[r] = FindExtremes(x + static_cast<size_t>(r) * n, n);
-    quantize(x, y, first, count, extremes);
+// Several rows go through one part of the work before the next, and the extremes of those behind them are found after prepare(extremes) has
+// begun, since each part is a chain of slow operations: store(from, to, row, its place among those at once, extremes).
+template <class Prepare, class StoreRow>
+SIGRUN_INLINE void ForRowsAtOnce(const float* x, int8_t* y, size_t n, Range rows, Prepare prepare, StoreRow store) {
+  ExtremesF32 extremes[2][kRowsAtOnce] = {};
+  const auto for_rows = [=](int32_t first, auto f) SIGRUN_INLINE_LAMBDA {
+    for (int32_t row = first; row < rows.end && row < first + kRowsAtOnce; ++row) f(row, static_cast<size_t>(row) * n);
+  };
+  const auto find = [&](int32_t first, ExtremesF32* to) {
+    for_rows(first, [=](int32_t row, size_t at) SIGRUN_INLINE_LAMBDA { to[row - first] = FindExtremes(x + at, n); });
+  };
+  find(rows.begin, extremes[0]);
+  for (int32_t first = rows.begin, now = 0; first < rows.end; first += kRowsAtOnce, now = 1 - now) {
+    const ExtremesF32* found = extremes[now];
+    prepare(found);
+    find(first + kRowsAtOnce, extremes[1 - now]);
+    for_rows(first, [&](int32_t row, size_t at) SIGRUN_INLINE_LAMBDA { store(x + at, y + at, row, row - first, found[row - first]); });
   }
 }
 
 void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
-  ForRowsAtOnce(x, y, n, rows, [=](const float* from, int8_t* to, int32_t first, int32_t count, const ExtremesF32* extremes) {
-    for (int32_t r = 0; r < count; ++r, from += n, to += n) QuantizeSymmetric(from, to, n, extremes[r], scale + first + r);
+  ForRowsAtOnce(x, y, n, rows, [](const ExtremesF32*) {}, [=](const float* from, int8_t* to, int32_t row, int32_t, ExtremesF32 extremes) {
+    QuantizeSymmetric(from, to, n, extremes, scale + row);
   });
 }
 
 void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
-  ForRowsAtOnce(x, y, n, rows, [=](const float* from, int8_t* to, int32_t first, int32_t count, const ExtremesF32* extremes) {
-    float scales[kRowsAtOnce];
-    int32_t zero_points[kRowsAtOnce];
-    AsymmetricParamsOfRows(extremes, scales, zero_points);
-    for (int32_t r = 0; r < count; ++r, from += n, to += n) {
-      AsymmetricRow(extremes[r], scales[r], zero_points[r]).Store(from, to, n);
-      scale[first + r] = scales[r];
-      zero_point[first + r] = zero_points[r];
-    }
-  });
+  if (rows.end - rows.begin == 1) {
+    const size_t at = static_cast<size_t>(rows.begin) * n;
+    return QuantizeAsymmetric(x + at, y + at, n, FindExtremes(x + at, n), scale + rows.begin, zero_point + rows.begin);
+  }
+  float scales[kRowsAtOnce];
+  int32_t zero_points[kRowsAtOnce];
+  ForRowsAtOnce(x, y, n, rows, [&](const ExtremesF32* extremes) { AsymmetricParamsOfRows(extremes, scales, zero_points); },
+                [&](const float* from, int8_t* to, int32_t row, int32_t i, ExtremesF32 extremes) {
+                  AsymmetricRow(extremes, scales[i], zero_points[i]).Store(from, to, n);
+                  scale[row] = scales[i];
+                  zero_point[row] = zero_points[i];
+                });
 }
 
 inline void OverlayElementwiseI8(Kernels& table) {
