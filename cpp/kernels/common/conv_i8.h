@@ -264,8 +264,8 @@ struct LineBlocks {
     // Nothing completes the taps of a single line that are whole groups, so that they can be taken from anywhere.
     const bool apart = s.kernel_height == 1 && s.in_channels % kDepthUnit == 0;
     const bool side_by_side = k.segments == s.kernel_height && (apart || !by_taps);
-    // To gather a few bytes takes as long as many.
-    const int32_t least = k.segment_k < 32 ? kLeastLine / 2 : kLeastLine;
+    // To gather a few bytes takes as long as many, and every group is gathered anew.
+    const int32_t least = k.segment_k < 32 || s.groups > 1 ? kLeastLine / 2 : kLeastLine;
     const bool overlap = s.stride_h <= s.kernel_height || s.out_height == 1;
     if (!side_by_side || s.taps() == 1 || s.out_width < least || s.pad_left < 0 || !overlap) return;
     const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;

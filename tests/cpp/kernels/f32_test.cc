@@ -236,7 +236,7 @@ TEST(ConvF32, GroupsPackedAsOne) {
 
 // Groups so deep that not all of them share pointers.
 TEST(ConvF32, ManyGroups) {
-  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({13, 3}, 24, 20, 100), 1));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({6, 3}, 24, 20, 50), 1));
   ASSERT_NO_FATAL_FAILURE(CompareConv(Square({5, 1}, 700, 3, 3), 2));
 }
 
