@@ -1,6 +1,9 @@
 #include "ops/support/strided_copy.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace sigrun::ops {
@@ -17,30 +20,88 @@ void PairForTiles(StridedCopy& copy) {
   }
 }
 
-using Words = uint32_t __attribute__((vector_size(16)));
+template <class T>
+struct OfElement {
+  typedef T Vector __attribute__((vector_size(16)));
+};
+template <class T>
+using Vector = typename OfElement<T>::Vector;
+template <class T>
+constexpr int kLanes = 16 / sizeof(T);
 
-Words LoadWords(const uint32_t* p) {
-  Words w;
-  std::memcpy(&w, p, sizeof(w));
-  return w;
+template <class T>
+Vector<T> Load(const T* p) {
+  Vector<T> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+template <class T>
+void Store(T* p, Vector<T> v) {
+  std::memcpy(p, &v, sizeof(v));
 }
 
-// Four runs of the input become four runs of the output.
-void TransposeFour(const uint32_t* from, int64_t from_stride, uint32_t* to, int64_t to_stride) {
-  const Words a = LoadWords(from), b = LoadWords(from + from_stride), c = LoadWords(from + 2 * from_stride),
-              d = LoadWords(from + 3 * from_stride);
-  const Words ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const Words cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const Words rows[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
-                         __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-  for (int64_t i = 0; i < 4; ++i) std::memcpy(to + i * to_stride, &rows[i], sizeof(rows[i]));
+/// The lanes of the lower (kHalf = 0) or upper halves of two vectors in turns.
+template <int kHalf, class T, size_t... kLane>
+Vector<T> Zip(Vector<T> a, Vector<T> b, std::index_sequence<kLane...>) {
+  constexpr size_t kAll = sizeof...(kLane);
+  return __builtin_shufflevector(a, b, (kHalf * kAll / 2 + kLane / 2 + kLane % 2 * kAll)...);
+}
+
+// A step takes the first half of all elements and the second half in turns: it rotates the bits of an element's index by one. As many steps
+// as kCount has bits interleave kCount runs; as many as there are bits in the number of lanes take them apart again.
+template <class T, int kSteps, int kCount>
+void Shuffle(Vector<T> (&v)[kCount]) {
+  if constexpr (kSteps > 0) {
+    Vector<T> shuffled[kCount];
+    constexpr std::make_index_sequence<kLanes<T>> lanes;
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount / 2; ++i) {
+      shuffled[2 * i] = Zip<0, T>(v[i], v[i + kCount / 2], lanes);
+      shuffled[2 * i + 1] = Zip<1, T>(v[i], v[i + kCount / 2], lanes);
+    }
+    Shuffle<T, kSteps - 1>(shuffled);
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) v[i] = shuffled[i];
+  }
+}
+
+constexpr int Log2(int n) { return std::countr_zero(static_cast<unsigned>(n)); }
+
+/// kCount vectors, `from_step` apart, shuffled, to where they are `to_step` apart.
+template <class T, int kSteps, int kCount>
+void MoveBlock(const T* from, int64_t from_step, T* to, int64_t to_step) {
+  Vector<T> v[kCount];
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) v[i] = Load(from + i * from_step);
+  Shuffle<T, kSteps>(v);
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) Store<T>(to + i * to_step, v[i]);
+}
+
+/// Calls block(first) until blocks of `side` cover [0, extent), extent >= side; the last one may overlap the one before.
+template <class Block>
+void Cover(int64_t extent, int64_t side, const Block& block) {
+  int64_t first = 0;
+  for (; first + side <= extent; first += side) block(first);
+  if (first < extent) block(extent - side);
+}
+
+/// kCount runs of n elements, `step` apart, as n groups of kCount; or such groups as runs.
+template <class T, int kCount>
+void Interleave(const T* from, int64_t step, T* to, int64_t n) {
+  Cover(n, kLanes<T>, [&](int64_t i) { MoveBlock<T, Log2(kCount), kCount>(from + i, step, to + kCount * i, kLanes<T>); });
+}
+template <class T, int kCount>
+void Separate(const T* from, T* to, int64_t step, int64_t n) {
+  Cover(n, kLanes<T>, [&](int64_t i) { MoveBlock<T, Log2(kLanes<T>), kCount>(from + kCount * i, kLanes<T>, to + i, step); });
 }
 
 // Three planes become pixels: images as some frameworks lay them out. Returns how many pixels it has written, a multiple of 4.
 int64_t InterleaveThree(const uint32_t* from, int64_t plane, uint32_t* to, int64_t pixels) {
+  using Words = Vector<uint32_t>;
   int64_t i = 0;
   for (; i + 4 <= pixels; i += 4) {
-    const Words a = LoadWords(from + i), b = LoadWords(from + plane + i), c = LoadWords(from + 2 * plane + i);
+    const Words a = Load(from + i), b = Load(from + plane + i), c = Load(from + 2 * plane + i);
     const Words ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     const Words ca = __builtin_shufflevector(c, a, 0, 5, 2, 7), bc = __builtin_shufflevector(b, c, 1, 5, 3, 7);
     const Words out[3] = {__builtin_shufflevector(ab_low, ca, 0, 1, 4, 5), __builtin_shufflevector(bc, ab_high, 0, 1, 4, 5),
@@ -50,34 +111,58 @@ int64_t InterleaveThree(const uint32_t* from, int64_t plane, uint32_t* to, int64
   return i;
 }
 
+/// What of a transposition needs no square blocks; false if nothing does.
+template <class T>
+bool TransposeFew(const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
+  if (columns.extent == rows.to && rows.extent >= kLanes<T>) {
+    switch (columns.extent) {
+      case 2: return Interleave<T, 2>(from, columns.from, to, rows.extent), true;
+      case 4: return Interleave<T, 4>(from, columns.from, to, rows.extent), true;
+      case 8: return Interleave<T, 8>(from, columns.from, to, rows.extent), true;
+      default: break;
+    }
+  }
+  if (rows.extent == columns.from && columns.extent >= kLanes<T>) {
+    switch (rows.extent) {
+      case 2: return Separate<T, 2>(from, to, rows.to, columns.extent), true;
+      case 4: return Separate<T, 4>(from, to, rows.to, columns.extent), true;
+      case 8: return Separate<T, 8>(from, to, rows.to, columns.extent), true;
+      default: break;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
-void TransposeWords(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns) {
-  constexpr int64_t kSide = 16;  // elements of a cache line
-  const uint32_t* x = static_cast<const uint32_t*>(from);
-  uint32_t* y = static_cast<uint32_t*>(to);
-  if (columns.extent == 3 && rows.to == 3) {
-    const int64_t done = InterleaveThree(x, columns.from, y, rows.extent);
-    for (int64_t r = done; r < rows.extent; ++r) {
-      for (int64_t c = 0; c < 3; ++c) y[r * 3 + c] = x[c * columns.from + r];
+template <class T>
+void Transpose(const void* input, void* output, const CopyLoop& rows, const CopyLoop& columns) {
+  const T* from = static_cast<const T*>(input);
+  T* to = static_cast<T*>(output);
+  if (TransposeFew(from, to, rows, columns)) return;
+  const auto one_by_one = [&](int64_t first) {
+    for (int64_t r = first; r < rows.extent; ++r) {
+      for (int64_t c = 0; c < columns.extent; ++c) to[r * rows.to + c] = from[c * columns.from + r];
     }
-    return;
+  };
+  if constexpr (sizeof(T) == 4) {
+    if (columns.extent == 3 && rows.to == 3) return one_by_one(InterleaveThree(from, columns.from, to, rows.extent));
   }
-  const int64_t whole_rows = rows.extent / 4 * 4, whole_columns = columns.extent / 4 * 4;
-  for (int64_t r0 = 0; r0 < whole_rows; r0 += kSide) {
-    const int64_t r1 = std::min(whole_rows, r0 + kSide);
-    for (int64_t c = 0; c < whole_columns; c += 4) {
-      for (int64_t r = r0; r < r1; r += 4) TransposeFour(x + c * columns.from + r, columns.from, y + r * rows.to + c, rows.to);
-    }
-  }
-  // What is left, along the longer side: the last columns, and the last rows of the others.
-  for (int64_t c = whole_columns; c < columns.extent; ++c) {
-    for (int64_t r = 0; r < rows.extent; ++r) y[r * rows.to + c] = x[c * columns.from + r];
-  }
-  for (int64_t r = whole_rows; r < rows.extent; ++r) {
-    for (int64_t c = 0; c < whole_columns; ++c) y[r * rows.to + c] = x[c * columns.from + r];
+  constexpr int64_t kSide = kLanes<T>;
+  if (rows.extent < kSide || columns.extent < kSide) return one_by_one(0);
+  constexpr int64_t kCacheLine = 64 / sizeof(T);
+  for (int64_t r0 = 0; r0 < rows.extent; r0 += kCacheLine) {
+    const int64_t begin = std::min(r0, rows.extent - kSide), count = std::min(kCacheLine, rows.extent - begin);
+    Cover(columns.extent, kSide, [&](int64_t c) {
+      Cover(count, kSide, [&](int64_t r) {
+        MoveBlock<T, Log2(kSide), kSide>(from + c * columns.from + begin + r, columns.from, to + (begin + r) * rows.to + c, rows.to);
+      });
+    });
   }
 }
+template void Transpose<uint8_t>(const void*, void*, const CopyLoop&, const CopyLoop&);
+template void Transpose<uint16_t>(const void*, void*, const CopyLoop&, const CopyLoop&);
+template void Transpose<uint32_t>(const void*, void*, const CopyLoop&, const CopyLoop&);
 
 std::vector<int64_t> DenseStrides(const Shape& shape) {
   std::vector<int64_t> strides(shape.size(), 1);

@@ -37,14 +37,16 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
 /// Strides of a dense tensor.
 std::vector<int64_t> DenseStrides(const Shape& shape);
 
-/// A copy of 4-byte elements in which the input is consecutive along the rows and the output along the columns.
-void TransposeWords(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
+/// A copy of elements of T, uint8_t, uint16_t or uint32_t, in which the input is consecutive along the rows and the output along the columns.
+template <class T>
+void Transpose(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
 
 /// Columns of a copy whose input is not consecutive along the innermost loop: square tiles, so that both sides are used by the cache line.
 template <class T>
 void CopyTile(const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
-  if constexpr (sizeof(T) == 4) {
-    if (rows.from == 1 && columns.to == 1) return TransposeWords(from, to, rows, columns);
+  if constexpr (sizeof(T) <= 4) {
+    using Word = std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>;
+    if (rows.from == 1 && columns.to == 1) return Transpose<Word>(from, to, rows, columns);
   }
   constexpr int64_t kSide = 16;
   for (int64_t r0 = 0; r0 < rows.extent; r0 += kSide) {
