@@ -15,6 +15,7 @@ void Run(Graph& graph, const kernels::Kernels& kernels) {
   FuseActivations(graph);
   FuseEpilogues(graph);
   FuseActivations(graph);
+  FuseLookups(graph, kernels);
   RemoveDeadNodes(graph);
 }
 
