@@ -133,6 +133,11 @@ struct LowBitShape {
   int32_t bits, n, k, block;
 };
 
+/// Two columns of a line and the distance from the first of them, 2^10 being the second.
+struct ColumnsI32 {
+  int32_t first, second, weight;
+};
+
 /// Rows of activations, each block completed by zeros to whole kLowBitUnits, and its sum times -2^(bits - 1). zero_point null: all 0.
 inline constexpr int32_t kLowBitUnit = 16;
 inline constexpr int32_t kLowBitChannels = 16;  // what threads may share
@@ -357,10 +362,10 @@ struct Kernels {
   /// y[i] = a[i] * weights[0] + b[i] * weights[1] + c[i] * weights[2] + d[i] * weights[3], summed in the order a, c, b, d: the four
   /// neighbours top left, top right, bottom left and bottom right of a resized pixel.
   void (*mix_f32)(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n);
-  /// y[i] = a[i] * weights[0] + b[i] * weights[1]; what comes of it fits 16 bits.
-  void (*mix_i8)(const int8_t* a, const int8_t* b, const int16_t* weights, int16_t* y, size_t n);
-  /// The same over 2^shift, rounded half away from zero; the sums and half of 2^shift more fit 16 bits, what comes of it 8.
-  void (*mix_i16)(const int16_t* a, const int16_t* b, const int16_t* weights, int32_t shift, int8_t* y, size_t n);
+  /// A line between two others, in units of 2^-10: y[i] = a[i] * (1024 - weight) + b[i] * weight. 16 more are written.
+  void (*mix_lines_i8)(const int8_t* a, const int8_t* b, int32_t weight, int32_t* y, size_t n);
+  /// Pixels of `depth` channels between columns of such a line, over 2^20, rounded half away from zero.
+  void (*mix_columns_i32)(const int32_t* line, const ColumnsI32* columns, int32_t count, int32_t depth, int8_t* y);
   /// y[i] += x[i], wrapping
   void (*accumulate_i8)(const int8_t* x, int32_t* y, size_t n);
   void (*accumulate_u8)(const uint8_t* x, int32_t* y, size_t n);

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <type_traits>
 #include <vector>
@@ -50,17 +48,17 @@ Geometry ReadGeometry(Prepare& p, Options options) {
   return g;
 }
 
-/// Two neighbours in the input and the distance from the first of them, in units of the second.
-template <class Weight>
-struct Neighbours {
+/// Two lines or columns of the input and the distance from the first of them, 1 being the second.
+struct ColumnsF32 {
   int32_t first, second;
-  Weight weight;
+  float weight;
 };
+using kernels::ColumnsI32;
 
-std::vector<Neighbours<float>> FloatNeighbours(int32_t in, int32_t out, Options options) {
+std::vector<ColumnsF32> FloatNeighbours(int32_t in, int32_t out, Options options) {
   float scale = static_cast<float>(in) / static_cast<float>(out);
   if (options.align_corners && out > 1) scale = static_cast<float>(in - 1) / static_cast<float>(out - 1);
-  std::vector<Neighbours<float>> neighbours;
+  std::vector<ColumnsF32> neighbours;
   for (int32_t i = 0; i < out; ++i) {
     const float at = options.half_pixel_centers ? (static_cast<float>(i) + 0.5f) * scale - 0.5f : static_cast<float>(i) * scale;
     const int32_t first = std::clamp(static_cast<int32_t>(std::floor(at)), 0, in - 1);
@@ -72,11 +70,11 @@ std::vector<Neighbours<float>> FloatNeighbours(int32_t in, int32_t out, Options 
 
 constexpr int32_t kOne = 1 << 10;
 
-std::vector<Neighbours<int32_t>> FixedNeighbours(int32_t in, int32_t out, Options options) {
+std::vector<ColumnsI32> FixedNeighbours(int32_t in, int32_t out, Options options) {
   const bool aligns = options.align_corners && out > 1;
   const int64_t from = aligns ? in - 1 : in, to = aligns ? out - 1 : out;
   const int64_t scale = (kOne * from + to / 2) / to;
-  std::vector<Neighbours<int32_t>> neighbours;
+  std::vector<ColumnsI32> neighbours;
   for (int64_t i = 0; i < out; ++i) {
     const int64_t at = options.half_pixel_centers ? i * scale + scale / 2 - kOne / 2 : i * scale;
     const int64_t first = std::clamp<int64_t>(at / kOne, 0, in - 1), second = std::clamp<int64_t>((at + kOne - 1) / kOne, 0, in - 1);
@@ -85,58 +83,24 @@ std::vector<Neighbours<int32_t>> FixedNeighbours(int32_t in, int32_t out, Option
   return neighbours;
 }
 
-/// One pixel from its four neighbours.
-template <class T>
-void MixPixel(const T* a, const T* b, const T* c, const T* d, int32_t wy, int32_t wx, T* to, int32_t depth) {
-  using Sum = std::conditional_t<sizeof(T) == 1, int32_t, int64_t>;
-  constexpr Sum kHalf = Sum{kOne} * kOne / 2;
-  const Sum wa = (kOne - wy) * (kOne - wx), wb = (kOne - wy) * wx, wc = wy * (kOne - wx), wd = wy * wx;
-  for (int32_t i = 0; i < depth; ++i) {
-    const Sum sum = a[i] * wa + c[i] * wc + b[i] * wb + d[i] * wd;
-    to[i] = static_cast<T>((sum + (sum > 0 ? kHalf : -kHalf)) / (2 * kHalf));
-  }
-}
-
-/// Weights that share so many low zero bits that the sum of a pixel fits 16 bits: those of enlarging by 2 or 4.
-struct SmallWeights {
-  int32_t y_bits = 0, x_bits = 0;  // of a weight of 1
-  bool fit() const { return y_bits + x_bits <= 6; }
-};
-
-int32_t WeightBits(const std::vector<Neighbours<int32_t>>& neighbours) {
-  uint32_t any = kOne;
-  for (const auto& n : neighbours) any |= static_cast<uint32_t>(n.weight);
-  return 10 - std::countr_zero(any);
-}
-
-/// The same pixels as MixPixel's from weights in units of 2^-y_bits and 2^-x_bits, in two passes: between the lines above and below, then
-/// between columns of what that gives.
-void MixLineSmall(const kernels::Kernels& k, const Geometry& g, SmallWeights bits, const int8_t* top, const int8_t* bottom, int32_t wy,
-                  const std::vector<Neighbours<int32_t>>& xs, int16_t* between, int8_t* to) {
-  const ptrdiff_t depth = g.depth;
-  const auto split = [](int32_t weight, int32_t to_bits) {
-    const int32_t second = weight >> (10 - to_bits);
-    return std::array<int16_t, 2>{static_cast<int16_t>((1 << to_bits) - second), static_cast<int16_t>(second)};
-  };
-  k.mix_i8(top, bottom, split(wy, bits.y_bits).data(), between, static_cast<size_t>(g.in_width * depth));
-  for (const auto& x : xs) {
-    k.mix_i16(between + x.first * depth, between + x.second * depth, split(x.weight, bits.x_bits).data(), bits.y_bits + bits.x_bits, to,
-              static_cast<size_t>(depth));
-    to += depth;
-  }
-}
-
-template <class T>
-void MixLine([[maybe_unused]] const kernels::Kernels& k, const Geometry& g, SmallWeights bits, const T* top, const T* bottom, int32_t wy,
-             const std::vector<Neighbours<int32_t>>& xs, [[maybe_unused]] void* scratch, T* to) {
-  if constexpr (sizeof(T) == 1) {
-    if (bits.fit()) return MixLineSmall(k, g, bits, top, bottom, wy, xs, static_cast<int16_t*>(scratch), to);
-  }
-  for (const auto& x : xs) {
+void MixLine(const kernels::Kernels&, const Geometry& g, const int16_t* top, const int16_t* bottom, int32_t wy,
+             const std::vector<ColumnsI32>& xs, void*, int16_t* to) {
+  constexpr int64_t kHalf = int64_t{kOne} * kOne / 2;
+  for (const ColumnsI32& x : xs) {
     const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-    MixPixel(top + left, top + right, bottom + left, bottom + right, wy, x.weight, to, g.depth);
-    to += g.depth;
+    const int64_t wx = x.weight, wa = (kOne - wy) * (kOne - wx), wb = (kOne - wy) * wx, wc = wy * (kOne - wx), wd = wy * wx;
+    for (int32_t i = 0; i < g.depth; ++i) {
+      const int64_t sum = top[left + i] * wa + bottom[left + i] * wc + top[right + i] * wb + bottom[right + i] * wd;
+      *to++ = static_cast<int16_t>((sum + (sum > 0 ? kHalf : -kHalf)) / (2 * kHalf));
+    }
   }
+}
+
+void MixLine(const kernels::Kernels& k, const Geometry& g, const int8_t* top, const int8_t* bottom, int32_t wy,
+             const std::vector<ColumnsI32>& xs, void* scratch, int8_t* to) {
+  int32_t* between = static_cast<int32_t*>(scratch);
+  k.mix_lines_i8(top, bottom, wy, between, static_cast<size_t>(g.in_width) * g.depth);
+  k.mix_columns_i32(between, xs.data(), g.out_width, g.depth, to);
 }
 
 void ScaleBytes(const uint8_t* __restrict from, float scale, float* __restrict to, ptrdiff_t n) {
@@ -154,8 +118,8 @@ void BetweenColumns(const float* __restrict a, const float* __restrict c, const 
   }
 }
 
-void MixLine(const kernels::Kernels&, const Geometry& g, SmallWeights, const uint8_t* top, const uint8_t* bottom, float wy,
-             const std::vector<Neighbours<float>>& xs, void* scratch, uint8_t* to) {
+void MixLine(const kernels::Kernels&, const Geometry& g, const uint8_t* top, const uint8_t* bottom, float wy,
+             const std::vector<ColumnsF32>& xs, void* scratch, uint8_t* to) {
   const ptrdiff_t depth = g.depth, n = g.in_width * depth;
   float *above = static_cast<float*>(scratch), *below = above + n;
   ScaleBytes(top, 1 - wy, above, n);
@@ -167,25 +131,24 @@ void MixLine(const kernels::Kernels&, const Geometry& g, SmallWeights, const uin
   }
 }
 
-template <class T, class Weight>
-void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Neighbours<Weight>> ys, std::vector<Neighbours<Weight>> xs) {
-  SmallWeights bits;
-  if constexpr (std::is_same_v<Weight, int32_t>) bits = {WeightBits(ys), WeightBits(xs)};
-  const auto scratch = WorkerScratch(p, sizeof(T) == 1 ? static_cast<size_t>(g.in_width) * g.depth * 2 * sizeof(float) : 0);
-  p.Emit([g, bits, scratch, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
+template <class T, class Columns>
+void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Columns> ys, std::vector<Columns> xs) {
+  // Of bytes: a line of int32 and 16 more, or two of floats.
+  const auto scratch = WorkerScratch(p, sizeof(T) == 1 ? (static_cast<size_t>(g.in_width) * g.depth * 2 + 16) * sizeof(float) : 0);
+  p.Emit([g, scratch, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
           out = p.out(0)](RunContext& run) noexcept {
     run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int worker) {
       for (int32_t line = lines.begin; line < lines.end; ++line) {
         const auto& y = ys[static_cast<size_t>(line % g.out_height)];
         const T* top = g.Line(run.get<T>(in), line, y.first);
         const T* bottom = g.Line(run.get<T>(in), line, y.second);
-        MixLine(*k, g, bits, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
+        MixLine(*k, g, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
       }
     });
   });
 }
 
-void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<Neighbours<float>> ys, std::vector<Neighbours<float>> xs) {
+void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
   p.Emit(
       [g, mix = p.kernels().mix_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
         run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {

@@ -252,6 +252,30 @@ CASES = [
         )
         for p, s in ((mm.SAME, [2, 4, 6, 4, 4]), (mm.VALID, [2, 4, 7, 4, 4]))
     ],
+    # Few rows or columns, blocks of 16 bytes, and neither.
+    *[
+        case("TRANSPOSE", [ints(t, *s), const(order)], (t, tuple(s[d] for d in order)), options="TransposeOptions")
+        for t in ("int8", "int16", I32)
+        for s, order in [
+            *[((3, *s), (0, 2, 1)) for n in (2, 3, 4, 8) for s in ((n, 50), (50, n), (n, 3))],
+            ((37, 53), (1, 0)),
+            ((2, 16, 20, 5), (0, 3, 1, 2)),
+            ((90, 17), (1, 0)),
+        ]
+    ],
+    *[
+        case(
+            "RESIZE_BILINEAR",
+            [ints("int8", 2, 5, 7, d), const(size)],
+            ("int8", (2, *size, d)),
+            options="ResizeBilinearOptions",
+            quant=[(0.1, 3), (1, 0), (0.1, 3)],
+            **how,
+        )
+        for d in (1, 3, 16, 37)
+        for size in ([13, 12], [3, 4], [10, 14])
+        for how in ({}, {"halfPixelCenters": True}, {"alignCorners": True})
+    ],
 ]
 
 

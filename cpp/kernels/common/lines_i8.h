@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/common/fixed_point.h"
 #include "kernels/kernels.h"
@@ -11,20 +12,33 @@
 namespace sigrun::kernels {
 namespace {
 
-void MixBytes(const int8_t* __restrict a, const int8_t* __restrict b, const int16_t* __restrict weights, int16_t* __restrict y, size_t n) {
-  const int16_t wa = weights[0], wb = weights[1];
-  for (size_t i = 0; i < n; ++i) y[i] = static_cast<int16_t>(a[i] * wa + b[i] * wb);
+constexpr int32_t kMixLanes = 16;
+
+void MixLines(const int8_t* __restrict a, const int8_t* __restrict b, int32_t weight, int32_t* __restrict y, size_t n) {
+  const int32_t wa = 1024 - weight;
+  for (size_t i = 0; i < n; ++i) y[i] = a[i] * wa + b[i] * weight;
+  for (size_t i = n; i < n + kMixLanes; ++i) y[i] = 0;
 }
 
-void MixWords(const int16_t* __restrict a, const int16_t* __restrict b, const int16_t* __restrict weights, int32_t shift,
-              int8_t* __restrict y, size_t n) {
-  const int16_t wa = weights[0], wb = weights[1];
-  const auto half = static_cast<int16_t>((1 << shift) >> 1);
-  // Half away from zero: a negative sum is rounded as if it were 1 less, unless nothing is rounded.
-  const auto less = static_cast<int16_t>(half == 0 ? 0 : -1);
-  for (size_t i = 0; i < n; ++i) {
-    const auto sum = static_cast<int16_t>(a[i] * wa + b[i] * wb);
-    y[i] = static_cast<int8_t>(static_cast<int16_t>(sum + half + ((sum >> 15) & less)) >> shift);
+// All lanes of a vector are written as long as the line goes on, which the next pixel puts right.
+void MixColumns(const int32_t* line, const ColumnsI32* columns, int32_t count, int32_t depth, int8_t* y) {
+  constexpr int32_t kHalf = 1 << 19;
+  ptrdiff_t left = static_cast<ptrdiff_t>(count) * depth;
+  for (int32_t c = 0; c < count; ++c, y += depth, left -= depth) {
+    const int32_t *a = line + columns[c].first * ptrdiff_t{depth}, *b = line + columns[c].second * ptrdiff_t{depth};
+    const int32_t wb = columns[c].weight, wa = 1024 - wb;
+    for (int32_t i = 0; i < depth; i += kMixLanes) {
+      int8_t mixed[kMixLanes];
+      for (int32_t j = 0; j < kMixLanes; ++j) {
+        const int32_t sum = a[i + j] * wa + b[i + j] * wb;
+        mixed[j] = static_cast<int8_t>((sum + kHalf + (sum >> 31)) >> 20);
+      }
+      if (left - i >= kMixLanes) {
+        std::memcpy(y + i, mixed, kMixLanes);
+      } else {
+        std::memcpy(y + i, mixed, static_cast<size_t>(left - i));
+      }
+    }
   }
 }
 
@@ -41,8 +55,8 @@ int32_t Sum(const T* x, size_t n) {
 }
 
 inline void OverlayLinesI8(Kernels& table) {
-  table.mix_i8 = MixBytes;
-  table.mix_i16 = MixWords;
+  table.mix_lines_i8 = MixLines;
+  table.mix_columns_i32 = MixColumns;
   table.accumulate_i8 = Accumulate<int8_t>;
   table.accumulate_u8 = Accumulate<uint8_t>;
   table.sum_i8 = Sum<int8_t>;

@@ -580,21 +580,11 @@ TEST(ElementwiseI8, RequantizeRows) {
   }
 }
 
-TEST(ElementwiseI8, MixAndAccumulate) {
+TEST(ElementwiseI8, AccumulateAndSum) {
   const auto a = RandomInts<int8_t>(77, 1), b = RandomInts<int8_t>(77, 2);
   for (const Kernels* tier : TiersToTest()) {
     for (size_t n = 0; n <= a.size(); ++n) {
-      std::vector<int16_t> between(n), expected_between(n);
-      std::vector<int8_t> y(n), expected_y(n);
       std::vector<int32_t> sums(n, 7), expected_sums(n);
-      const int16_t weights[] = {3, 5};
-      tier->mix_i8(a.data(), b.data(), weights, between.data(), n);
-      for (size_t i = 0; i < n; ++i) expected_between[i] = static_cast<int16_t>(3 * a[i] + 5 * b[i]);
-      EXPECT_EQ(between, expected_between) << tier->tier;
-      const int16_t halves[] = {1, 1};
-      tier->mix_i16(between.data(), expected_between.data(), halves, 4, y.data(), n);
-      for (size_t i = 0; i < n; ++i) expected_y[i] = static_cast<int8_t>(std::lround(between[i] / 8.0));
-      EXPECT_EQ(y, expected_y) << tier->tier;
       tier->accumulate_i8(a.data(), sums.data(), n);
       tier->accumulate_u8(reinterpret_cast<const uint8_t*>(b.data()), sums.data(), n);
       for (size_t i = 0; i < n; ++i) expected_sums[i] = 7 + a[i] + static_cast<uint8_t>(b[i]);
@@ -602,6 +592,31 @@ TEST(ElementwiseI8, MixAndAccumulate) {
       EXPECT_EQ(tier->sum_i8(a.data(), n), std::accumulate(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), 0)) << tier->tier;
       const uint8_t* unsigned_b = reinterpret_cast<const uint8_t*>(b.data());
       EXPECT_EQ(tier->sum_u8(unsigned_b, n), std::accumulate(unsigned_b, unsigned_b + n, 0)) << tier->tier;
+    }
+  }
+}
+
+TEST(ElementwiseI8, MixLinesAndColumns) {
+  constexpr int32_t kColumns = 3, kWeight = 300;
+  const kernels::ColumnsI32 columns[] = {{0, 0, -200}, {0, 1, 0}, {1, 2, 1000}, {2, 2, 512}};
+  for (const Kernels* tier : TiersToTest()) {
+    for (const int32_t depth : {1, 2, 5, 16, 21, 40}) {
+      const size_t n = static_cast<size_t>(kColumns * depth);
+      const auto top = RandomInts<int8_t>(n, 1), bottom = RandomInts<int8_t>(n, 2);
+      std::vector<int32_t> line(n + 16);
+      tier->mix_lines_i8(top.data(), bottom.data(), kWeight, line.data(), n);
+      for (size_t i = 0; i < n; ++i) ASSERT_EQ(line[i], top[i] * (1024 - kWeight) + bottom[i] * kWeight) << tier->tier;
+      line[0] = 512, line[1] = -512;  // halves
+      std::vector<int8_t> y(static_cast<size_t>(4 * depth) + 1, 99), expected = y;
+      for (size_t c = 0; c < 4; ++c) {
+        for (int32_t i = 0; i < depth; ++i) {
+          const double a = line[static_cast<size_t>(columns[c].first * depth + i)], b = line[static_cast<size_t>(columns[c].second * depth + i)];
+          const double mixed = (a * (1024 - columns[c].weight) + b * columns[c].weight) / (1 << 20);
+          expected[c * static_cast<size_t>(depth) + static_cast<size_t>(i)] = static_cast<int8_t>(std::lround(mixed));
+        }
+      }
+      tier->mix_columns_i32(line.data(), columns, 4, depth, y.data());
+      EXPECT_EQ(y, expected) << tier->tier << ' ' << depth;
     }
   }
 }
