@@ -15,7 +15,8 @@ void CheckInputs(Prepare& p) {
   p.Check(p.inputs() >= 1, "it has no inputs");
   p.CheckCounts(p.inputs(), p.inputs(), 1);
   p.CheckOutputType(0, {p.type(0)});
-  if (p.activation() != schema::Activation::kNone) p.Refuse(StatusCode::kUnimplemented, "a fused activation");
+  constexpr int kActivation = 1;
+  if (p.options().Scalar<int8_t>(kActivation) != 0) p.Refuse(StatusCode::kUnimplemented, "a fused activation");
   for (int i = 1; i < p.inputs(); ++i) p.CheckType(i, {p.type(0)});
 }
 
@@ -113,7 +114,7 @@ void PrepareConcatenation(Prepare& p) {
   }
 }
 
-constexpr OpDef kOps[] = {{.name = "CONCATENATION", .prepare = PrepareConcatenation, .activation_field = 1}};
+constexpr OpDef kOps[] = {{.name = "CONCATENATION", .prepare = PrepareConcatenation}};
 
 }  // namespace
 

@@ -50,7 +50,8 @@ void PrepareL2Normalization(Prepare& p) {
   p.CheckOutputType(0, {p.type(0)});
   p.Check(!p.shape(0).empty(), "the input is a scalar");
   p.Check(p.elements(0) <= INT32_MAX, "the input is too large");
-  if (p.activation() != schema::Activation::kNone) p.Refuse(StatusCode::kUnimplemented, "a fused activation");
+  constexpr int kActivation = 0;
+  if (p.options().Scalar<int8_t>(kActivation) != 0) p.Refuse(StatusCode::kUnimplemented, "a fused activation");
   p.SetShape(0, p.shape(0));
   if (p.type(0) == TensorType::kFloat32)
     return EmitRows<float>(p, [](const float* x, float* y, int64_t depth) { NormalizeRow(x, y, depth); });
