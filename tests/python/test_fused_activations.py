@@ -13,7 +13,7 @@ POOL = ("Pool2DOptions", {**WINDOW, "filterWidth": 2, "filterHeight": 2}, [2, 3,
 OPS = {
     **{op: (SHAPE, f"{op.title()}Options", {}, SHAPE) for op in ("ADD", "SUB", "MUL", "DIV")},
     "CONCATENATION": (SHAPE, "ConcatenationOptions", {"axis": 3}, [2, 4, 6, 10]),
-    **{op: (None, *POOL) for op in ("MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D")},
+    **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"), (None, *POOL)),
     "L2_NORMALIZATION": (None, "L2NormOptions", {}, SHAPE),
     "CONV_2D": ([3, 1, 1, 5], "Conv2DOptions", {**WINDOW, "dilationWFactor": 1, "dilationHFactor": 1}, [2, 4, 6, 3]),
     "DEPTHWISE_CONV_2D": ([1, 2, 2, 5], "DepthwiseConv2DOptions", {**WINDOW, "depthMultiplier": 1}, [2, 3, 5, 5]),
@@ -33,9 +33,11 @@ def test_behind(op, dtype, activation):
     g = mm.Graph("main")
 
     def values(*s):
-        return real(*s) if dtype == "float32" else np.clip(np.round(40 * real(*s)) + (128 if dtype == "uint8" else 0), *limits).astype(dtype)
+        if dtype == "float32":
+            return real(*s)
+        low = 0 if dtype == "uint8" else -128
+        return np.clip(np.round(40 * real(*s)) + low + 128, low, low + 255).astype(dtype)
 
-    limits = (0, 255) if dtype == "uint8" else (-128, 127)
     inputs = [g.input("x", SHAPE, dtype)]
     if operand is not None:
         inputs.append(g.const(values(*operand)))

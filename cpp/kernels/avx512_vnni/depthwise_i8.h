@@ -81,21 +81,26 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
     width = ColumnLayout::Width(s, c);
     int32_t* sums = reinterpret_cast<int32_t*>(block);
     int8_t* weights = reinterpret_cast<int8_t*>(sums + width);
-    for (int32_t i = 0; i < width; ++i) {
-      const int32_t n = ColumnLayout::First(s, c) + ChannelAt(i, width);
-      if (n >= s.out_channels) continue;
-      int32_t sum = WrapAdd(bias != nullptr ? bias[n] : 0, INT32_MIN);
-      for (int32_t tap = 0; tap < s.taps(); ++tap) {
-        const int8_t raw = static_cast<int8_t>(static_cast<uint8_t>(filter[tap * s.out_channels + n]) ^ (flip_weights ? 0x80 : 0));
-        const int32_t w = raw - weight_zero_point, first = ClampI32(w, -128, 127);
-        const int32_t y = IsLine(s) ? tap % 4 : tap / s.kernel_width, x = IsLine(s) ? tap / 4 : tap % s.kernel_width;
-        int8_t* to = weights + ((static_cast<ptrdiff_t>(x) * layout.groups + y / 4) * width + i) * 4 + y % 4;
-        to[0] = static_cast<int8_t>(first);
-        to[layout.PartBytes(width)] = static_cast<int8_t>(w - first);
-        if (w != first) parts = 2;
-        sum = WrapSub(sum, WrapMul(input_zero_point + 128, w));
+    const int32_t first = ColumnLayout::First(s, c);
+    const auto for_channels = [&](const auto& pack) {
+      for (int32_t i = 0; i < width; ++i) {
+        const int32_t n = first + ChannelAt(i, width);
+        if (n < s.out_channels) pack(i, n);
       }
-      sums[i] = sum;
+    };
+    for_channels([&](int32_t i, int32_t n) { sums[i] = WrapAdd(bias != nullptr ? bias[n] : 0, INT32_MIN); });
+    for (int32_t tap = 0; tap < s.taps(); ++tap) {
+      const int8_t* from = filter + static_cast<ptrdiff_t>(tap) * s.out_channels;
+      const int32_t y = IsLine(s) ? tap % 4 : tap / s.kernel_width, x = IsLine(s) ? tap / 4 : tap % s.kernel_width;
+      int8_t* to = weights + (static_cast<ptrdiff_t>(x) * layout.groups + y / 4) * width * 4 + y % 4;
+      for_channels([&](int32_t i, int32_t n) {
+        const int8_t raw = static_cast<int8_t>(static_cast<uint8_t>(from[n]) ^ (flip_weights ? 0x80 : 0));
+        const int32_t w = raw - weight_zero_point, fits = ClampI32(w, -128, 127);
+        to[4 * i] = static_cast<int8_t>(fits);
+        to[4 * i + layout.PartBytes(width)] = static_cast<int8_t>(w - fits);
+        if (w != fits) parts = 2;
+        sums[i] = WrapSub(sums[i], WrapMul(input_zero_point + 128, w));
+      });
     }
   }
   std::memcpy(packed + layout.parts, &parts, sizeof(parts));
