@@ -44,10 +44,6 @@ class LookupFuser {
     const Value& value = graph_.values[Index(v)];
     return value.type == TensorType::kInt8 || value.type == TensorType::kUInt8;
   }
-  bool IsScalar(int32_t v) const {
-    const Value& value = graph_.values[Index(v)];
-    return value.constant != nullptr && std::all_of(value.shape.begin(), value.shape.end(), [](int32_t d) { return d == 1; });
-  }
 
   void Trace(int32_t i) {
     const Node& node = graph_.nodes[Index(i)];
@@ -68,7 +64,7 @@ class LookupFuser {
     }
     const auto keeps_shape = [&](int32_t v) {
       const Value& value = graph_.values[Index(v)];
-      return value.constant == nullptr || (IsScalar(v) && value.shape.size() <= rank);
+      return value.constant == nullptr || (value.shape.size() <= rank && std::ranges::all_of(value.shape, [](int32_t d) { return d == 1; }));
     };
     if (f.root < 0 || !std::ranges::all_of(node.inputs, keeps_shape)) return;
     function_[Index(node.outputs[0])] = f;

@@ -306,14 +306,18 @@ FillPacked FillUnpacked(int bits, int64_t elements, size_t scratch_bytes, FillPa
 
 }  // namespace
 
+bool IsPackedOnce(const Prepare& p, int weights, int bias) {
+  return p.is_constant(weights) && (!p.has_input(bias) || p.is_constant(bias));
+}
+
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill) {
   if (const int bits = TensorTypeBits(p.type(weights)); bits < 8) {
     scratch_bytes = (scratch_bytes + 63) / 64 * 64;
     fill = FillUnpacked(bits, p.elements(weights), scratch_bytes, std::move(fill));
     scratch_bytes += static_cast<size_t>(p.elements(weights));
   }
-  const bool has_bias = bias >= 0 && p.has_input(bias);
-  if (p.is_constant(weights) && (!has_bias || p.is_constant(bias))) {
+  const bool has_bias = p.has_input(bias);
+  if (IsPackedOnce(p, weights, bias)) {
     const std::byte* known_bias = has_bias ? p.constant(bias) : nullptr;
     const size_t bias_bytes = has_bias ? BytesOf(p.type(bias), p.elements(bias)) : 0;
     const std::string full_key = has_bias ? Concat(key, " bias ", Hash(known_bias, bias_bytes)) : key;

@@ -127,6 +127,9 @@ void CheckIntWeights(const Prepare& p, int i);
 /// fill(weights, bias or null, packed, scratch) packs; it must not throw. Weights of 4 or 2 bits come as bytes.
 using FillPacked = std::function<void(const void* weights, const void* bias, std::byte* packed, std::byte* scratch)>;
 
+/// Whether PackWeights packs while planning: weights and bias, if there is one, are known.
+bool IsPackedOnce(const Prepare& p, int weights, int bias);
+
 /// Packs weights and bias (an input that may be absent, or -1) once if both are constants, else emits a step that packs them. `key` names
 /// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch.
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill);

@@ -76,9 +76,8 @@ SumColumnsFunction ChooseSum(int32_t channels) {
 
 bool SuitsWindowColumns(const Prepare& p, const Gemm& g) {
   const ConvShape& s = g.shape;
-  const bool constant = p.is_constant(g.weights) && (!p.has_input(g.bias) || p.is_constant(g.bias));
   const ActivationF32 activation = p.node().function;
-  if (!constant || s.groups != 1 || s.kernel_width < 2 || s.out_channels > kMostChannels || s.rows() == 0 || g.stride_k != 1 ||
+  if (!IsPackedOnce(p, g.weights, g.bias) || s.groups != 1 || s.kernel_width < 2 || s.out_channels > kMostChannels || s.rows() == 0 || g.stride_k != 1 ||
       g.stride_n != ptrdiff_t{s.taps()} * s.in_channels || (activation != ActivationF32::kNone && !HasFunction(activation))) {
     return false;
   }

@@ -135,8 +135,7 @@ std::string NameOf(const WinogradForm& f) {
 
 std::optional<WinogradForm> ChooseWinograd(const Prepare& p, const Gemm& g) {
   const ConvShape& s = g.shape;
-  const bool constant = p.is_constant(g.weights) && (!p.has_input(g.bias) || p.is_constant(g.bias));
-  if (!constant || s.groups != 1 || std::min(s.in_channels, s.out_channels) < kLeastChannels ||
+  if (!IsPackedOnce(p, g.weights, g.bias) || s.groups != 1 || std::min(s.in_channels, s.out_channels) < kLeastChannels ||
       s.in_channels > kernels::kMaxWinogradChannels || g.stride_k != 1 || g.stride_n != ptrdiff_t{s.taps()} * s.in_channels) {
     return std::nullopt;
   }
