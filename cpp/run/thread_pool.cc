@@ -1,8 +1,12 @@
 #include "run/thread_pool.h"
 
 #include <pthread.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #include <algorithm>
+#include <chrono>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -21,6 +25,18 @@ inline void Pause() {
   asm volatile("yield");
 #endif
 }
+
+// The core that this thread runs on; -1 if the system does not say.
+inline int CurrentCore() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// A scheduler may leave two busy threads on one core for seconds while another core idles; one that wakes from sleep is given an idle core.
+constexpr std::chrono::microseconds kRest{100};
 
 constexpr uint64_t kActive = 0xffff, kOpen = 1 << 16, kNextJob = 1 << 17;
 
@@ -89,6 +105,7 @@ void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
     shares_[static_cast<size_t>(i)].pieces.store(PackShare(static_cast<uint32_t>(begin), static_cast<uint32_t>(end)));
     begin = end;
   }
+  core_.store(CurrentCore(), std::memory_order_relaxed);
   job_.store((NumberOf(job_.load()) + 1) * kNextJob | kOpen);
   if (sleepers_.load() > 0) {
     { const std::lock_guard sleepers(sleep_); }  // a worker that has just decided to sleep is waiting by now
@@ -110,7 +127,12 @@ void ThreadPool::Work(int worker) {
   uint64_t seen = 0;
   for (;;) {
     const auto is_new = [&] { return NumberOf(job_.load()) != seen; };
-    for (int i = 0; i < kSpins && !is_new(); ++i) Pause();
+    const auto shares_core = [&] {
+      const int core = CurrentCore();
+      return core >= 0 && core == core_.load(std::memory_order_relaxed);
+    };
+    for (int i = 0; i < kSpins && !is_new() && !shares_core(); ++i) Pause();
+    if (shares_core()) std::this_thread::sleep_for(kRest);  // rather than take the asking thread's time
     if (!is_new()) {
       std::unique_lock lock(sleep_);
       sleepers_.fetch_add(1);

@@ -1,5 +1,7 @@
 #include "run/thread_pool.h"
 
+#include <sched.h>
+
 #include <array>
 #include <numeric>
 #include <vector>
@@ -84,6 +86,22 @@ TEST(ThreadPool, SleepsAndWakes) {
     pool.Run(8, [&](int32_t, int) { calls.fetch_add(1); });
     EXPECT_EQ(calls.load(), 8);
   }
+}
+
+// Workers on the core of the thread that asks rest, and the jobs are done without them.
+TEST(ThreadPool, OnOneCore) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+  {
+    ThreadPool pool(3);  // its threads inherit the core
+    std::atomic<int> calls{0};
+    for (int round = 0; round < 2000; ++round) pool.Run(8, [&](int32_t, int) { calls.fetch_add(1); });
+    EXPECT_EQ(calls.load(), 16000);
+  }
+  sched_setaffinity(0, sizeof(before), &before);
 }
 
 }  // namespace
