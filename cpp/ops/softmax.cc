@@ -245,8 +245,8 @@ void EmitSoftmax16(Prepare& p, float beta) {
   p.Check(std::isfinite(beta) && beta > 0, "beta is ", beta);
   const Softmax16 softmax{
       QuantizeMultiplier(static_cast<double>(input.scale * beta) / (10.0 / 65535.0)),
-      MakeRealTable16({static_cast<float>(10.0 / 65535.0), 32767}, {2.0f / 65535, 0}, [](float x) { return std::exp(x); }),
-      MakeRealTable16({1.0f / 65535, -32768}, {2.0f / 65535, 0}, [](float x) { return 1.0f / (1.0f + x); })};
+      MakeRealTable16(-10.0, 0.0, 32768.0, [](double x) { return std::exp(x); }),
+      MakeRealTable16(0.0, 1.0, 32768.0, [](double x) { return 1.0 / (1.0 + x); })};
   EmitRows(p, 8, [softmax](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
     for (int64_t r = rows.begin; r < rows.end; ++r) softmax(run.get<int16_t>(in) + r * depth, run.get<int16_t>(out) + r * depth, depth);
   });

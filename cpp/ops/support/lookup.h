@@ -37,8 +37,9 @@ using Table16 = std::array<int16_t, 513>;
 /// The table of a real function float -> float, as LiteRT's reference fills its own.
 template <class F>
 Table16 MakeRealTable16(const Prepare& p, const F& f);
-template <class F>
-Table16 MakeRealTable16(Prepare::Affine in, Prepare::Affine out, const F& f);
+/// The same of a function over [first, last] whose results are stored in units of 1 / per_unit: the reference computes some tables in double.
+template <class Real, class F>
+Table16 MakeRealTable16(Real first, Real last, Real per_unit, const F& f);
 
 inline int16_t Lookup16(const Table16& table, int16_t x) {
   const size_t piece = static_cast<size_t>(256 + (x >> 7));
@@ -57,23 +58,23 @@ inline int32_t RoundToInt(double x) {
 
 template <class F>
 Table16 MakeRealTable16(const Prepare& p, const F& f) {
-  return MakeRealTable16(InputAffine(p, 0), OutputAffine(p, 0), f);
+  const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
+  const float low = out.scale * static_cast<float>(-32768 - out.zero_point), high = out.scale * static_cast<float>(32767 - out.zero_point);
+  return MakeRealTable16(in.scale * static_cast<float>(-32768 - in.zero_point), in.scale * static_cast<float>(32767 - in.zero_point),
+                         65536.0f / (high - low), f);
 }
 
-template <class F>
-Table16 MakeRealTable16(Prepare::Affine in, Prepare::Affine out, const F& f) {
+template <class Real, class F>
+Table16 MakeRealTable16(Real first, Real last, Real per_unit, const F& f) {
   constexpr int kSteps = 512;
-  const float first = in.scale * static_cast<float>(-32768 - in.zero_point), last = in.scale * static_cast<float>(32767 - in.zero_point);
-  const float step = (last - first) / kSteps;
-  const float low = out.scale * static_cast<float>(-32768 - out.zero_point), high = out.scale * static_cast<float>(32767 - out.zero_point);
-  const float per_unit = 65536.0f / (high - low);
-  const auto store = [](float x) { return static_cast<int16_t>(std::isnan(x) ? 0.0f : std::min(std::max(x, -32768.0f), 32767.0f)); };
+  const Real step = (last - first) / kSteps;
+  const auto store = [](Real x) { return static_cast<int16_t>(std::isnan(x) ? 0 : std::min<Real>(std::max<Real>(x, -32768), 32767)); };
   Table16 table;
   for (int i = 0; i < kSteps; ++i) {
-    const float begin = first + static_cast<float>(i) * step;
-    const float sample = std::round(f(begin) * per_unit);
-    const float interpolated = std::round((f(first + static_cast<float>(i + 1) * step) * per_unit + sample) / 2);
-    const float middle = std::round(f(begin + step / 2) * per_unit);
+    const Real begin = first + static_cast<Real>(i) * step;
+    const Real sample = std::round(f(begin) * per_unit);
+    const Real interpolated = std::round((f(first + static_cast<Real>(i + 1) * step) * per_unit + sample) / 2);
+    const Real middle = std::round(f(begin + step / 2) * per_unit);
     table[static_cast<size_t>(i)] = store(sample - std::round((interpolated - middle) / 2));
   }
   table[kSteps] = store(std::round(f(last) * per_unit));
