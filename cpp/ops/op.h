@@ -88,6 +88,8 @@ class Prepare {
   const std::byte* constant(int i) const;
   /// Whether they are known, for less than asking for them may cost.
   bool is_constant(int i) const;
+  /// Of a float32 constant that the file holds as float16, and that constant() widens: what the file holds. Else null.
+  const uint16_t* halves(int i) const;
   template <class T>
   const T* constant_as(int i) const {
     return reinterpret_cast<const T*>(constant(i));

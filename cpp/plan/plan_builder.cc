@@ -503,6 +503,12 @@ bool Prepare::is_constant(int i) const {
   return has_input(i) && builder_.constants_[PlanBuilder::Index(node_.inputs[static_cast<size_t>(i)])] != nullptr;
 }
 
+const uint16_t* Prepare::halves(int i) const {
+  if (!has_input(i)) return nullptr;
+  const int32_t v = node_.inputs[static_cast<size_t>(i)];
+  return builder_.IsHalf(v) ? reinterpret_cast<const uint16_t*>(builder_.constants_[PlanBuilder::Index(v)]) : nullptr;
+}
+
 Prepare::Blocks Prepare::blocks(int i) const {
   const Quantization& q = quantization(i);
   const Shape& of = shape(i);

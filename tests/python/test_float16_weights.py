@@ -12,7 +12,7 @@ def content():
     g = mm.Graph("halves")
     x = g.conv(g.conv(g.input("image", [-1, 8, 8, 16]), 96, 3), 64, 3)  # two layouts of weights
     x = g.reshape(g.depthwise(g.conv(x, 64, 1, stride=2), 5), [-1, 1024])
-    x = g.dense(x, 96)
+    x = g.dense(g.dense(x, 512), 96)  # one that is large enough to stay float16 for few rows
     known = g.op("FULLY_CONNECTED", [g.weights(1, 96), g.weights(96, 96), -1], [1, 96], "FullyConnectedOptions")
     return mm.halve(mm.served(g, products=g.binary("ADD", x, known))).tobytes()
 
@@ -37,3 +37,12 @@ def test_every_plan_reads_the_weights(content, threads):
         want = outputs(reference, image)
         compare(outputs(ours, image), want)
         compare(outputs(kept, image), want)
+
+
+def test_few_rows_read_large_weights_as_they_are(content):
+    runner = sigrun.Interpreter(model_content=content).get_signature_runner()
+    kept = {}
+    for rows in (1, 40):
+        runner(image=np.zeros((rows, 8, 8, 16), np.float32))
+        kept[rows] = [step.shape for step in runner.plan.steps if "weights of float16" in step.kernel]
+    assert kept == {1: [(1, 512)], 40: []}

@@ -67,6 +67,12 @@ FloatProduct::FloatProduct(const Prepare& p, const ConvShape& shape, bool consta
 
 FloatProduct FloatProduct::OfBf16(const Prepare& p) { return {p.kernels(), 1}; }
 
+FloatProduct FloatProduct::OfHalves(const Prepare& p) {
+  FloatProduct product(p.kernels(), 0);
+  product.takes_halves_ = true;
+  return product;
+}
+
 bool AllowsBf16(const Prepare& p) { return p.precision() == Precision::kMedium && p.kernels().bf16_parts > 0; }
 
 bool ProductTakesBf16(const Prepare& p, int filter) {

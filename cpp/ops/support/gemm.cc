@@ -310,7 +310,8 @@ bool IsPackedOnce(const Prepare& p, int weights, int bias) {
   return p.is_constant(weights) && (!p.has_input(bias) || p.is_constant(bias));
 }
 
-Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill) {
+Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill,
+                   bool as_halves) {
   if (const int bits = TensorTypeBits(p.type(weights)); bits < 8) {
     scratch_bytes = (scratch_bytes + 63) / 64 * 64;
     fill = FillUnpacked(bits, p.elements(weights), scratch_bytes, std::move(fill));
@@ -324,7 +325,8 @@ Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, si
     return {p.Pack(weights, full_key, bytes,
                    [&](std::byte* packed) {
                      const AlignedBytes scratch(scratch_bytes);
-                     fill(p.constant(weights), known_bias, packed, scratch.data());
+                     const void* from = as_halves ? static_cast<const void*>(p.halves(weights)) : p.constant(weights);
+                     fill(from, known_bias, packed, scratch.data());
                    }),
             {}};
   }
@@ -380,13 +382,29 @@ ResidualSum PrepareResidualSum(Prepare& p) {
 // --- products
 // -------------------------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+// Few rows take no longer than reading the weights takes, where those are more than a core's L2 keeps.
+bool KeepsHalves(const Prepare& p, const Gemm& g, const ConvShape& s) {
+  constexpr int64_t kFewRows = 8, kManyWeights = 1 << 19;
+  return p.halves(g.weights) != nullptr && p.elements(g.weights) >= kManyWeights && s.rows() <= kFewRows && s.packed_groups == 1 &&
+         IsPackedOnce(p, g.weights, g.bias);
+}
+
+FloatProduct ChooseProduct(const Prepare& p, const Gemm& g, const ConvShape& s) {
+  const FloatProduct product(p, s, p.is_constant(g.weights));
+  return product.is_float32() && KeepsHalves(p, g, s) ? FloatProduct::OfHalves(p) : product;
+}
+
+}  // namespace
+
 void EmitGemmF32(Prepare& p, const Gemm& g) {
   if (p.output_elements(0) == 0) return;
   ConvShape s = g.shape;
   s.packed_groups = GroupsAtOnce(s, p.kernels().f32_group_channels / std::max(s.in_channels, s.out_channels));
   const int32_t depth = s.taps() * s.in_channels;
   kernels::Bf16Operands operands{.input = p.is_bf16(g.input), .residual = p.is_bf16(p.node().residual)};
-  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : FloatProduct(p, s, p.is_constant(g.weights));
+  const FloatProduct product = operands.input || operands.residual ? FloatProduct::OfBf16(p) : ChooseProduct(p, g, s);
   operands.output = product.is_bf16() && depth <= kernels::kMostBf16OutputDepth && p.ReadersTakeBf16(0);
   if (operands.output) p.StoreAsBf16(0);
   if (!product.is_float32()) s.packed_groups = 1;
@@ -400,11 +418,16 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
         for (int32_t i = 0; i < packs * pieces.count; ++i) {
           const int32_t first = i * s.packed_groups * pieces.channels;
           const float* bias = b == nullptr ? nullptr : static_cast<const float*>(b) + first;
-          const kernels::WeightView<float> view = {static_cast<const float*>(w) + first * stride_n, stride_n, stride_k};
-          product.Pack(depth, s.packed_groups * pieces.Shape(s, i).out_channels, view, bias, to + static_cast<size_t>(i) * group_bytes);
+          const auto pack = [&]<class T>(const T* weights) {
+            const kernels::WeightView<T> view = {weights + first * stride_n, stride_n, stride_k};
+            product.Pack(depth, s.packed_groups * pieces.Shape(s, i).out_channels, view, bias, to + static_cast<size_t>(i) * group_bytes);
+          };
+          product.takes_halves() ? pack(static_cast<const uint16_t*>(w)) : pack(static_cast<const float*>(w));
         }
-      });
-  p.Explain(Concat("implicit matrix product ", s.rows(), " x ", depth, " x ", s.out_channels * s.groups, product.is_float32() ? ", float32, " : product.key() + ", ",
+      },
+      product.takes_halves());
+  p.Explain(Concat("implicit matrix product ", s.rows(), " x ", depth, " x ", s.out_channels * s.groups,
+                   product.is_float32() ? ", float32" : "", product.takes_halves() ? " with weights of" : "", product.key(), ", ",
                    p.kernels().tier));
   const Epilogue epilogue = PrepareEpilogue(p);
   const auto scratch = WorkerScratch(p, product.ScratchBytes(s));

@@ -131,8 +131,10 @@ using FillPacked = std::function<void(const void* weights, const void* bias, std
 bool IsPackedOnce(const Prepare& p, int weights, int bias);
 
 /// Packs weights and bias (an input that may be absent, or -1) once if both are constants, else emits a step that packs them. `key` names
-/// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch.
-Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill);
+/// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch. Of weights that are float16
+/// in the file, it is given float32, or those if `as_halves`.
+Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill,
+                   bool as_halves = false);
 
 // --- the end of a float convolution
 // ---------------------------------------------------------------------------------------------------------
