@@ -1,11 +1,13 @@
 #include <algorithm>
 
 #include "ops/op.h"
+#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 #include "ops/support/numbers.h"
 #include "ops/support/quantization.h"
 
-// CONV_3D and CONV_3D_TRANSPOSE of float32: NDHWC images, filters [depth, height, width, in, out] and [depth, height, width, out, in].
+// CONV_3D and CONV_3D_TRANSPOSE of float32: NDHWC images, filters [depth, height, width, in, out] and [depth, height, width, out, in]. A
+// plane of CONV_3D's output is the sum of convolutions in two dimensions, one for each plane of the input that the filter reaches.
 namespace sigrun::ops {
 namespace {
 
@@ -26,18 +28,12 @@ struct Geometry {
     return at < in[d] ? at : -1;
   }
 
-  /// Adds the products of one pixel and one tap to a pixel of the output.
+  /// Adds the products of one pixel and one tap of a transposed convolution to a pixel of the output.
   void AddTap(const float* x, const float* w, float* y) const {
-    if (transposed) {
-      for (int64_t o = 0; o < out_channels; ++o, w += in_channels) {
-        float sum = 0;
-        for (int64_t i = 0; i < in_channels; ++i) sum += x[i] * w[i];
-        y[o] += sum;
-      }
-    } else {
-      for (int64_t i = 0; i < in_channels; ++i, w += out_channels) {
-        for (int64_t o = 0; o < out_channels; ++o) y[o] += x[i] * w[o];
-      }
+    for (int64_t o = 0; o < out_channels; ++o, w += in_channels) {
+      float sum = 0;
+      for (int64_t i = 0; i < in_channels; ++i) sum += x[i] * w[i];
+      y[o] += sum;
     }
   }
 
@@ -78,7 +74,7 @@ void ReadWindow3d(const Prepare& p, Geometry& g, const int64_t* large, int64_t* 
     p.Check(g.kernel[d] >= 1, "an empty filter");
     const int64_t reach = (g.kernel[d] - 1) * g.dilation[d] + 1;
     small[d] = (large[d] + g.stride[d] - (padding == schema::Padding::kSame ? 1 : reach)) / g.stride[d];
-    p.Check(small[d] >= 0, "a window of ", reach, " over ", large[d], " positions");
+    p.Check(small[d] >= 0 && reach <= INT32_MAX, "a window of ", reach, " over ", large[d], " positions");
     g.before[d] = std::max<int64_t>(0, (small[d] - 1) * g.stride[d] + reach - large[d]) / 2;
   }
 }
@@ -89,12 +85,13 @@ void CheckOperands(const Prepare& p, int input, int bias, const Geometry& g) {
   CheckBias(p, bias, g.out_channels, TensorType::kFloat32);
 }
 
-void EmitConvolution(Prepare& p, const Geometry& g, int input, int bias) {
+void EmitTransposed(Prepare& p, const Geometry& g) {
+  constexpr int kInput = 2, kBias = 3;
   if (p.output_elements(0) == 0) return;
   const int64_t pixels = g.batch * g.out[0] * g.out[1] * g.out[2];
   p.Check(pixels <= INT32_MAX, pixels, " pixels");
   const kernels::ClampF32 clamp = ActivationClamp(p);
-  p.Emit([=, x = p.in(input), w = p.in(1), b = p.has_input(bias) ? p.in(bias) : Slot{}, y = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, x = p.in(kInput), w = p.in(1), b = p.has_input(kBias) ? p.in(kBias) : Slot{}, y = p.out(0)](RunContext& run) noexcept {
     run.Parallel(static_cast<int32_t>(pixels), MacCost(g.taps() * g.in_channels * g.out_channels), [&](kernels::Range range, int) {
       const float* biases = run.get<float>(b);
       for (int64_t i = range.begin; i < range.end; ++i) {
@@ -109,10 +106,93 @@ void EmitConvolution(Prepare& p, const Geometry& g, int input, int bias) {
   });
 }
 
+kernels::ConvShape PlaneShape(const Geometry& g) {
+  kernels::ConvShape s;
+  const auto number = [](int64_t n) { return static_cast<int32_t>(n); };
+  s.in_height = number(g.in[1]), s.in_width = number(g.in[2]), s.in_channels = number(g.in_channels);
+  s.out_height = number(g.out[1]), s.out_width = number(g.out[2]), s.out_channels = number(g.out_channels);
+  s.kernel_height = number(g.kernel[1]), s.kernel_width = number(g.kernel[2]);
+  s.stride_h = number(g.stride[1]), s.stride_w = number(g.stride[2]);
+  s.dilation_h = number(g.dilation[1]), s.dilation_w = number(g.dilation[2]);
+  s.pad_top = number(g.before[1]), s.pad_left = number(g.before[2]);
+  return s;
+}
+
+struct Planes {
+  Geometry geometry;
+  kernels::ConvShape shape;  // of one plane
+  FloatProduct product;
+  size_t tap_bytes;
+  kernels::ClampF32 clamp;
+
+  int64_t in_size() const { return geometry.in[1] * geometry.in[2] * geometry.in_channels; }
+  int64_t out_size() const { return geometry.out[1] * geometry.out[2] * geometry.out_channels; }
+
+  /// Pixels of one plane of the output, from the image's first plane `x` on.
+  void Sum(int64_t depth, const float* x, const std::byte* packed, const float* bias, float* y, std::byte* scratch,
+           kernels::Range rows) const {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      float* to = y + row * geometry.out_channels;
+      for (int64_t i = 0; i < geometry.out_channels; ++i) to[i] = bias == nullptr ? 0.0f : bias[i];
+    }
+    kernels::EpilogueF32 epilogue;
+    epilogue.residual = y;
+    int64_t last = geometry.kernel[0] - 1;
+    while (last > 0 && geometry.Source(0, depth, last) < 0) --last;
+    for (int64_t tap = 0; tap <= last; ++tap) {
+      const int64_t source = geometry.Source(0, depth, tap);
+      if (tap == last) epilogue.clamp = clamp;
+      // A plane without taps is a convolution of nothing.
+      if (source < 0 && tap < last) continue;
+      if (source < 0) return Clamp(y, rows);
+      product.Conv(shape, x + source * in_size(), packed + static_cast<size_t>(tap) * tap_bytes, y, epilogue, scratch, rows);
+    }
+  }
+
+  void Clamp(float* y, kernels::Range rows) const {
+    for (int64_t i = rows.begin * geometry.out_channels; i < rows.end * geometry.out_channels; ++i) {
+      y[i] = std::min(clamp.max, std::max(clamp.min, y[i]));
+    }
+  }
+};
+
+// Blocks of a plane's pixels stay in the cache until all taps have been added.
+void EmitPlanes(Prepare& p, const Geometry& g) {
+  constexpr int kBias = 2;
+  constexpr int32_t kBlock = 20 * kRowGrain;
+  if (p.output_elements(0) == 0) return;
+  p.Check(p.output_elements(0) <= INT32_MAX, "an output of ", p.output_elements(0), " elements");
+  const kernels::ConvShape s = PlaneShape(g);
+  const FloatProduct product(p, s, p.is_constant(1));
+  const int32_t k = s.taps() * s.in_channels;
+  const Planes planes{g, s, product, product.PackBytes(k, s.out_channels), ActivationClamp(p)};
+  const auto fill = [planes, k](const void* w, const void*, std::byte* to, std::byte*) {
+    const int32_t n = planes.shape.out_channels;
+    for (int64_t tap = 0; tap < planes.geometry.kernel[0]; ++tap, to += planes.tap_bytes) {
+      planes.product.Pack(k, n, {static_cast<const float*>(w) + tap * k * n, 1, n}, nullptr, to);
+    }
+  };
+  const size_t bytes = planes.tap_bytes * static_cast<size_t>(g.kernel[0]);
+  const Packed packed = PackWeights(p, 1, -1, Concat("planes", product.key()), bytes, 0, fill);
+  const WorkerScratch scratch(p, product.ScratchBytes(s));
+  const int32_t blocks = (s.rows() + kBlock - 1) / kBlock;
+  const int64_t units = g.batch * g.out[0] * blocks;
+  p.Emit([=, x = p.in(0), b = p.has_input(kBias) ? p.in(kBias) : Slot{}, y = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(static_cast<int32_t>(units), MacCost(g.kernel[0] * k * g.out_channels * kBlock), [&](kernels::Range range, int worker) {
+      for (int32_t i = range.begin; i < range.end; ++i) {
+        const int64_t plane = i / blocks, image = plane / g.out[0];
+        const kernels::Range rows{i % blocks * kBlock, std::min(s.rows(), (i % blocks + 1) * kBlock)};
+        planes.Sum(plane % g.out[0], run.get<float>(x) + image * g.in[0] * planes.in_size(), packed.get(run), run.get<float>(b),
+                   run.get<float>(y) + plane * planes.out_size(), scratch.of(run, worker), rows);
+      }
+    });
+  });
+}
+
 void CheckImages(const Prepare& p, int input) {
   for (const int i : {input, 1}) {
     p.CheckType(i, {TensorType::kFloat32});
-    p.Check(p.shape(i).size() == 5, "input ", i, " has shape ", ToString(p.shape(i)), ", expected 5 dimensions");
+    CheckRank(p, i, 5, i == 1 ? "filter" : "input");
   }
 }
 
@@ -125,7 +205,7 @@ void PrepareConv3d(Prepare& p) {
   ReadWindow3d(p, g, g.in, g.out);
   CheckOperands(p, 0, 2, g);
   p.SetShape(0, {input[0], static_cast<int32_t>(g.out[0]), static_cast<int32_t>(g.out[1]), static_cast<int32_t>(g.out[2]), filter[4]});
-  EmitConvolution(p, g, 0, 2);
+  EmitPlanes(p, g);
 }
 
 void PrepareConv3dTranspose(Prepare& p) {
@@ -142,7 +222,7 @@ void PrepareConv3dTranspose(Prepare& p) {
   ReadWindow3d(p, g, g.out, fits);
   CheckOperands(p, 2, 3, g);
   p.SetShape(0, shape);
-  EmitConvolution(p, g, 2, 3);
+  EmitTransposed(p, g);
 }
 
 constexpr OpDef kOps[] = {

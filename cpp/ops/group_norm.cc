@@ -35,61 +35,94 @@ std::optional<Layout> LayoutOf(const Shape& shape, const std::vector<int32_t>& a
   return layout;
 }
 
+// The passes over runs of up to kColumns elements that stay in the nearest cache between the kernels.
+struct Runs {
+  static constexpr int64_t kColumns = 256;
+  static constexpr int kMostAdded = 32;  // runs that are summed up in single precision before they join the sums in double
+  using Binary = kernels::BinaryF32;
+  static constexpr kernels::ClampF32 kNone = kernels::EpilogueF32{}.clamp;
+
+  Binary subtract, multiply, add, squared_difference, subtract_value, multiply_value, add_value, squared_difference_of_value;
+  decltype(kernels::Kernels::accumulate_f32) accumulate;
+  decltype(kernels::Kernels::sum_f32) sum;
+
+  explicit Runs(const kernels::Kernels& k) : accumulate(k.accumulate_f32), sum(k.sum_f32) {
+    const auto one = [&](kernels::Binary op, kernels::Operands operands) {
+      return k.binary_f32[static_cast<size_t>(op)][static_cast<size_t>(operands)];
+    };
+    using enum kernels::Binary;
+    constexpr auto kVectors = kernels::Operands::kVectorVector, kValue = kernels::Operands::kVectorScalar;
+    subtract = one(kSub, kVectors), subtract_value = one(kSub, kValue);
+    multiply = one(kMul, kVectors), multiply_value = one(kMul, kValue);
+    add = one(kAdd, kVectors), add_value = one(kAdd, kValue);
+    squared_difference = one(kSquaredDifference, kVectors), squared_difference_of_value = one(kSquaredDifference, kValue);
+  }
+};
+
 struct GroupNorm {
+  static constexpr int64_t kColumns = Runs::kColumns;
+  GroupNorm(const kernels::Kernels& k, const Layout& l, int64_t c) : layout(l), runs(k), channels(c) {}
+
   Layout layout;
-  std::vector<float> scale, shift;  // of the channels
-  int64_t inner = 1;                // elements of a channel that follow one another
-  float mean_weight, variance_weight, epsilon;
-  Slot in, out;
+  Runs runs;
+  std::vector<float> scale, shift;  // of the channels, again and again where they are fewer than the columns
+  int64_t channels;
+  int64_t inner = 1;  // elements of a channel that follow one another
+  float mean_weight = 0, variance_weight = 0, epsilon = 0;
+  Slot in = {}, out = {};
 
   int64_t at(int64_t group, int64_t position) const {
     const int64_t n = group / layout.groups, g = group % layout.groups;
     return ((n * layout.positions + position) * layout.groups + g) * layout.depth;
   }
 
-  // Sums of f(x) in double precision, side by side in as many lanes as let the compiler keep them in vectors.
+  // The sum of what add(row, n, to) adds to the n columns of `to`.
   template <class F>
-  double Sum(const float* x, int64_t group, const F& f) const {
-    constexpr int64_t kLanes = 8;
-    double sums[kLanes] = {};
+  double Sum(const float* x, int64_t group, const F& add) const {
+    float part[kColumns] = {};
+    double total = 0;
+    int added = 0;
+    const size_t used = static_cast<size_t>(std::min(kColumns, layout.depth));
     for (int64_t position = 0; position < layout.positions; ++position) {
       const float* row = x + at(group, position);
-      int64_t i = 0;
-      for (; i + kLanes <= layout.depth; i += kLanes) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += f(row[i + lane]);
+      for (int64_t i = 0; i < layout.depth; i += kColumns) {
+        add(row + i, static_cast<size_t>(std::min(kColumns, layout.depth - i)), part);
+        if (++added < Runs::kMostAdded) continue;
+        total += static_cast<double>(runs.sum(part, used));
+        std::fill_n(part, used, 0.0f);
+        added = 0;
       }
-      for (; i < layout.depth; ++i) sums[i % kLanes] += f(row[i]);
     }
-    double total = 0;
-    for (const double sum : sums) total += sum;
-    return total;
+    return total + static_cast<double>(runs.sum(part, used));
   }
 
   void Normalise(const float* x, float* y, int64_t group) const {
-    const float mean = static_cast<float>(Sum(x, group, [](float v) { return static_cast<double>(v); })) * mean_weight;
-    const auto square = [mean](float v) { return static_cast<double>((v - mean) * (v - mean)); };
-    const float factor = 1.0f / std::sqrt(static_cast<float>(Sum(x, group, square)) * variance_weight + epsilon);
-    const int64_t channels = static_cast<int64_t>(scale.size());
+    float row[kColumns];
+    const double sum = Sum(x, group, [&](const float* v, size_t n, float* to) { runs.accumulate(v, to, n); });
+    const float mean = static_cast<float>(sum) * mean_weight;
+    const double squares = Sum(x, group, [&](const float* v, size_t n, float* to) {
+      runs.squared_difference_of_value(v, &mean, row, n, Runs::kNone);
+      runs.accumulate(row, to, n);
+    });
+    const float factor = 1.0f / std::sqrt(static_cast<float>(squares) * variance_weight + epsilon);
+    const int64_t period = static_cast<int64_t>(scale.size());
     for (int64_t position = 0; position < layout.positions; ++position) {
-      const int64_t first = at(group, position);
-      if (inner == 1 && channels % layout.depth == 0) {
-        const float *s = scale.data() + first % channels, *t = shift.data() + first % channels;
-        for (int64_t i = 0; i < layout.depth; ++i) y[first + i] = (x[first + i] - mean) * factor * s[i] + t[i];
-        continue;
-      }
-      for (int64_t i = first, end = first + layout.depth; i < end;) {
-        const size_t channel = static_cast<size_t>(i / inner % channels);
-        const float s = scale[channel], t = shift[channel];
-        for (const int64_t stop = std::min(end, (i / inner + 1) * inner); i < stop; ++i) y[i] = (x[i] - mean) * factor * s + t;
+      for (int64_t i = at(group, position), end = i + layout.depth; i < end;) {
+        const int64_t first = inner == 1 ? i % period : i / inner % period, left = inner == 1 ? period - first : inner - i % inner;
+        const size_t n = static_cast<size_t>(std::min({kColumns, end - i, left}));
+        runs.subtract_value(x + i, &mean, row, n, Runs::kNone);
+        runs.multiply_value(row, &factor, row, n, Runs::kNone);
+        (inner == 1 ? runs.multiply : runs.multiply_value)(row, scale.data() + first, row, n, Runs::kNone);
+        (inner == 1 ? runs.add : runs.add_value)(row, shift.data() + first, y + i, n, Runs::kNone);
+        i += static_cast<int64_t>(n);
       }
     }
   }
 
   // Groups side by side: columns of many positions, each of which has a number of its own.
-  static constexpr int64_t kColumns = 256;
   struct Columns {
     double sum[kColumns];
-    float mean[kColumns], scale[kColumns], shift[kColumns];
+    float part[kColumns], mean[kColumns], scale[kColumns], shift[kColumns], row[kColumns];
   };
 
   // Gives each column what its group has in sum.
@@ -101,28 +134,38 @@ struct GroupNorm {
     }
   }
 
+  // The sums of what add(row) adds to c.part, group by group.
+  template <class F>
+  void SumColumns(Columns& c, const float* x, int64_t count, const F& add) const {
+    std::fill_n(c.sum, count, 0.0);
+    const int64_t step = layout.groups * layout.depth;
+    for (int64_t begin = 0; begin < layout.positions; begin += Runs::kMostAdded) {
+      std::fill_n(c.part, count, 0.0f);
+      for (int64_t position = begin; position < std::min(layout.positions, begin + Runs::kMostAdded); ++position) add(x + position * step);
+      for (int64_t i = 0; i < count; ++i) c.sum[i] += static_cast<double>(c.part[i]);
+    }
+    JoinGroups(c.sum, count);
+  }
+
   void NormaliseColumns(const float* x, float* y, int64_t group, int64_t count) const {
     Columns c;
+    const size_t n = static_cast<size_t>(count);
     const int64_t first = at(group, 0), step = layout.groups * layout.depth, end = first + layout.positions * step;
-    std::fill_n(c.sum, count, 0.0);
-    for (int64_t row = first; row < end; row += step) {
-      for (int64_t i = 0; i < count; ++i) c.sum[i] += static_cast<double>(x[row + i]);
-    }
-    JoinGroups(c.sum, count);
+    SumColumns(c, x + first, count, [&](const float* row) { runs.accumulate(row, c.part, n); });
     for (int64_t i = 0; i < count; ++i) c.mean[i] = static_cast<float>(c.sum[i]) * mean_weight;
-    std::fill_n(c.sum, count, 0.0);
-    for (int64_t row = first; row < end; row += step) {
-      for (int64_t i = 0; i < count; ++i) c.sum[i] += static_cast<double>((x[row + i] - c.mean[i]) * (x[row + i] - c.mean[i]));
-    }
-    JoinGroups(c.sum, count);
-    const int64_t channels = static_cast<int64_t>(scale.size());
+    SumColumns(c, x + first, count, [&](const float* row) {
+      runs.squared_difference(row, c.mean, c.row, n, Runs::kNone);
+      runs.accumulate(c.row, c.part, n);
+    });
     for (int64_t i = 0; i < count; ++i) {
       const size_t channel = static_cast<size_t>((first + i) % channels);
       c.scale[i] = scale[channel] / std::sqrt(static_cast<float>(c.sum[i]) * variance_weight + epsilon);
       c.shift[i] = shift[channel];
     }
     for (int64_t row = first; row < end; row += step) {
-      for (int64_t i = 0; i < count; ++i) y[row + i] = (x[row + i] - c.mean[i]) * c.scale[i] + c.shift[i];
+      runs.subtract(x + row, c.mean, c.row, n, Runs::kNone);
+      runs.multiply(c.row, c.scale, c.row, n, Runs::kNone);
+      runs.add(c.row, c.shift, y + row, n, Runs::kNone);
     }
   }
 
@@ -130,9 +173,9 @@ struct GroupNorm {
     const float* x = run.get<float>(in);
     float* y = run.get<float>(out);
     const bool by_columns = layout.positions > 1 && inner == 1 && layout.depth <= kColumns / 2 &&
-                            layout.groups * layout.depth % static_cast<int64_t>(scale.size()) == 0;
+                            layout.groups * layout.depth % channels == 0;
     const int64_t most = by_columns ? kColumns / layout.depth : 1, blocks = (layout.groups + most - 1) / most;
-    run.Parallel(static_cast<int32_t>(layout.outer * blocks), 4 * layout.positions * layout.depth * most, [&](kernels::Range range, int) {
+    run.Parallel(static_cast<int32_t>(layout.outer * blocks), layout.positions * layout.depth * most, [&](kernels::Range range, int) {
       for (int64_t block = range.begin; block < range.end; ++block) {
         const int64_t first = block % blocks * most, group = block / blocks * layout.groups + first;
         if (by_columns) {
@@ -151,12 +194,13 @@ std::vector<int32_t> Integers(const Prepare& p, int i) {
   return {values, values + p.elements(i)};
 }
 
-// Scale or shift, one a channel.
-std::vector<float> OneEach(const Prepare& p, int i, int64_t channels) {
+// Scale or shift, one a channel, and the same again up to `period`.
+std::vector<float> OneEach(const Prepare& p, int i, int64_t channels, int64_t period) {
   const float* values = p.constant_as<float>(i);
   p.Check(values != nullptr && (p.elements(i) == 1 || p.elements(i) == channels), "input ", i, " has the shape ", ToString(p.shape(i)));
   std::vector<float> each(values, values + p.elements(i));
   each.resize(static_cast<size_t>(channels), each[0]);
+  while (each.size() < static_cast<size_t>(period)) each.push_back(each[each.size() - static_cast<size_t>(channels)]);
   return each;
 }
 
@@ -179,11 +223,11 @@ void PrepareGroupNorm(Prepare& p) {
   const std::vector<int32_t> end = Integers(p, kChannelEnd);
   p.Check(numbers != nullptr && p.elements(kNumbers) == 3 && end.size() == 1, "weights, epsilon and the channels' end must be constants");
   const int64_t channels = std::max(p.elements(kScale), p.elements(kShift));
-  GroupNorm norm{};
-  norm.layout = *layout;
-  norm.scale = OneEach(p, kScale, channels);
-  norm.shift = OneEach(p, kShift, channels);
+  GroupNorm norm(p.kernels(), *layout, channels);
   for (size_t d = static_cast<size_t>(end[0]); d < output.size(); ++d) norm.inner *= output[d];
+  const int64_t period = norm.inner > 1 ? channels : (Runs::kColumns + channels - 1) / channels * channels;
+  norm.scale = OneEach(p, kScale, channels, period);
+  norm.shift = OneEach(p, kShift, channels, period);
   const float one_of = 1.0f / static_cast<float>(layout->positions * layout->depth);
   norm.mean_weight = numbers[0] != 0.0f ? numbers[0] : one_of;
   norm.variance_weight = numbers[1] != 0.0f ? numbers[1] : one_of;

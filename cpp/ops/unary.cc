@@ -218,13 +218,13 @@ void EmitNegativeCheck(Prepare& p) {
 void PrepareSqrt(Prepare& p) {
   CheckUnary(p);
   if (p.type(0) == TensorType::kFloat32) return EmitUnaryF32(p, Unary::kSqrt);
-  if (p.type(0) != TensorType::kInt8) RefuseType(p);
-  const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
-  EmitNegativeCheck<int8_t>(p);
-  EmitLookup8(p, MakeTable8(p.type(0), [&](int32_t x) {
-                const float root = std::sqrt(static_cast<float>(std::max(x - in.zero_point, 0)) * in.scale);
-                return std::clamp(kernels::WrapAdd(RoundToInt(std::trunc(root / out.scale)), out.zero_point), -128, 127);
-              }));
+  const bool bytes = p.type(0) == TensorType::kInt8;
+  if (!bytes && p.type(0) != TensorType::kInt16) RefuseType(p);
+  bytes ? EmitNegativeCheck<int8_t>(p) : EmitNegativeCheck<int16_t>(p);
+  EmitQuantized(p, [in = InputAffine(p, 0), out = OutputAffine(p, 0), range = TypeRange(p.type(0))](int32_t x) {
+    const float root = std::sqrt(static_cast<float>(std::max(x - in.zero_point, 0)) * in.scale);
+    return std::clamp(kernels::WrapAdd(RoundToInt(std::trunc(root / out.scale)), out.zero_point), range.min, range.max);
+  });
 }
 
 void PrepareRsqrt(Prepare& p) {

@@ -225,6 +225,28 @@ CASES = [
         )
         for p, s in ((mm.SAME, (2, 4, 3, 3, 4)), (mm.VALID, (2, 3, 2, 3, 4)))
     ],
+    # Planes of several blocks of pixels, a filter that comes with every call, and planes that no tap of the filter reaches.
+    *[
+        case(
+            "CONV_3D",
+            [real(1, 2, *plane, 5), filters, const(real(6), F32)],
+            (F32, (1, 2, *plane, 6)),
+            options="Conv3DOptions",
+            padding=mm.SAME,
+            strideD=1,
+            strideH=1,
+            strideW=1,
+            dilationDFactor=dilation,
+            dilationHFactor=1,
+            dilationWFactor=2,
+            fusedActivationFunction=mm.RELU,
+        )
+        for plane, filters, dilation in [
+            ((17, 30), const(real(3, 3, 3, 5, 6), F32), 1),
+            ((4, 5), real(3, 3, 2, 5, 6), 1),
+            ((4, 5), const(real(2, 1, 1, 5, 6), F32), 3),
+        ]
+    ],
     case(
         "CONV_3D",
         [real(1, 2, 2, 2, 3), const(real(1, 1, 1, 3, 4), F32)],

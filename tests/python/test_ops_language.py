@@ -197,6 +197,9 @@ GROUPS = {  # shapes of what is normalised, axes, and shapes of what comes of it
     "scaled-in-groups": ((2, 3, 4, 30), (2, 3), None, (1, 3, 4, 1)),
     "positions-of-single-channels": ((2, 3, 1, 30), (-2, -1), (2, 3, 5, 6), (1, 3, 1, 1)),
     "unlike": ((2, 3, 40), (2,), (2, 5, 24), (24,)),
+    "long": ((2, 150, 70), (1, 2), None, (70,)),
+    "many-columns": ((2, 70, 40, 8), (1, 3), (2, 70, 320), (320,)),
+    "many-channels": ((2, 3, 2, 600), (2, 3), None, (600,)),
 }
 
 

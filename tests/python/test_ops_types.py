@@ -46,9 +46,17 @@ CASES = [
     ],
     case("SOFTMAX", [real(5, 19).astype("float16")], ("float16", (5, 19)), options="SoftmaxOptions", beta=1.0),
     *[
-        case("SOFTMAX", [ints("int16", 2000, 3)], ("int16", (2000, 3)), options="SoftmaxOptions", beta=beta, quant=[(2e-4, 0), (1 / 32768, 0)])
+        case(
+            "SOFTMAX",
+            [ints("int16", 2000, 3)],
+            ("int16", (2000, 3)),
+            options="SoftmaxOptions",
+            beta=beta,
+            quant=[(2e-4, 0), (1 / 32768, 0)],
+        )
         for beta in (0.5, 2.0)
     ],
+    case("SQRT", [ints("int16", 2000, low=0)], ("int16", (2000,)), quant=[(3e-4, 0), (1e-4, 0)]),
     case("MUL", [PHASES, PHASES.reshape(2, 3, 1)], ("complex64", (2, 3, 3)), options="MulOptions"),
     case("ATAN2", [real(3, 4).astype("float16"), real(3, 4).astype("float16")], ("float16", (3, 4))),
 ]
