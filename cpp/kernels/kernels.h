@@ -133,10 +133,17 @@ struct LowBitShape {
   int32_t bits, n, k, block;
 };
 
-/// Two columns of a line and the distance from the first of them, 2^10 being the second.
+/// Two columns of a line and the distance from the first of them, 1 being the second.
+struct ColumnsF32 {
+  int32_t first, second;
+  float weight;
+};
+/// The same, 2^10 being the second.
 struct ColumnsI32 {
   int32_t first, second, weight;
 };
+/// Kernels may write so many elements behind a line between two lines.
+inline constexpr int32_t kMixLanes = 16;
 
 /// Rows of activations, each block completed by zeros to whole kLowBitUnits, and its sum times -2^(bits - 1). zero_point null: all 0.
 inline constexpr int32_t kLowBitUnit = 16;
@@ -359,10 +366,11 @@ struct Kernels {
   void (*masked_softmax_f32)(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows);
   /// Rows [rows.begin, rows.end) of [*, depth]: (x - mean) / sqrt(variance + epsilon) * scale + shift, scale and shift of depth values.
   void (*layer_norm_f32)(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows);
-  /// y[i] = a[i] * weights[0] + b[i] * weights[1] + c[i] * weights[2] + d[i] * weights[3], summed in the order a, c, b, d: the four
-  /// neighbours top left, top right, bottom left and bottom right of a resized pixel.
-  void (*mix_f32)(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n);
-  /// A line between two others, in units of 2^-10: y[i] = a[i] * (1024 - weight) + b[i] * weight. 16 more are written.
+  /// Pixels of `depth` channels between columns, the next never left of the last, of two lines of in_width pixels, `weight` being the
+  /// distance from the top one. The order of the sums is top left, bottom left, top right, bottom right.
+  void (*mix_columns_f32)(const float* top, const float* bottom, int32_t in_width, float weight, const ColumnsF32* columns, int32_t count,
+                          int32_t depth, float* y);
+  /// A line between two others, in units of 2^-10: y[i] = a[i] * (1024 - weight) + b[i] * weight. kMixLanes more are written.
   void (*mix_lines_i8)(const int8_t* a, const int8_t* b, int32_t weight, int32_t* y, size_t n);
   /// Pixels of `depth` channels between columns of such a line, over 2^20, rounded half away from zero.
   void (*mix_columns_i32)(const int32_t* line, const ColumnsI32* columns, int32_t count, int32_t depth, int8_t* y);

@@ -48,12 +48,7 @@ Geometry ReadGeometry(Prepare& p, Options options) {
   return g;
 }
 
-/// Two lines or columns of the input and the distance from the first of them, 1 being the second.
-struct ColumnsF32 {
-  int32_t first, second;
-  float weight;
-};
-using kernels::ColumnsI32;
+using kernels::ColumnsF32, kernels::ColumnsI32;
 
 std::vector<ColumnsF32> FloatNeighbours(int32_t in, int32_t out, Options options) {
   float scale = static_cast<float>(in) / static_cast<float>(out);
@@ -133,8 +128,9 @@ void MixLine(const kernels::Kernels&, const Geometry& g, const uint8_t* top, con
 
 template <class T, class Columns>
 void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Columns> ys, std::vector<Columns> xs) {
-  // Of bytes: a line of int32 and 16 more, or two of floats.
-  const auto scratch = WorkerScratch(p, sizeof(T) == 1 ? (static_cast<size_t>(g.in_width) * g.depth * 2 + 16) * sizeof(float) : 0);
+  // Of bytes: a line of int32 and kMixLanes more, or two of floats.
+  const auto scratch =
+      WorkerScratch(p, sizeof(T) == 1 ? (static_cast<size_t>(g.in_width) * g.depth * 2 + kernels::kMixLanes) * sizeof(float) : 0);
   p.Emit([g, scratch, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
           out = p.out(0)](RunContext& run) noexcept {
     run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int worker) {
@@ -150,20 +146,12 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Columns> ys, std::v
 
 void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
   p.Emit(
-      [g, mix = p.kernels().mix_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+      [g, mix = p.kernels().mix_columns_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
         run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
           for (int32_t line = lines.begin; line < lines.end; ++line) {
             const auto& y = ys[static_cast<size_t>(line % g.out_height)];
-            const float* top = g.Line(run.get<float>(in), line, y.first);
-            const float* bottom = g.Line(run.get<float>(in), line, y.second);
-            float* to = g.Output(run.get<float>(out), line);
-            for (const auto& x : xs) {
-              const ptrdiff_t left = ptrdiff_t{x.first} * g.depth, right = ptrdiff_t{x.second} * g.depth;
-              const float vy = 1 - y.weight, vx = 1 - x.weight;
-              const float weights[4] = {vy * vx, vy * x.weight, y.weight * vx, y.weight * x.weight};
-              mix(top + left, top + right, bottom + left, bottom + right, weights, to, static_cast<size_t>(g.depth));
-              to += g.depth;
-            }
+            mix(g.Line(run.get<float>(in), line, y.first), g.Line(run.get<float>(in), line, y.second), g.in_width, y.weight, xs.data(),
+                g.out_width, g.depth, g.Output(run.get<float>(out), line));
           }
         });
       });

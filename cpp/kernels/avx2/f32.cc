@@ -7,6 +7,7 @@
 #include "kernels/common/gemm_f32.h"
 #include "kernels/common/pool_f32.h"
 #include "kernels/common/reduce_f32.h"
+#include "kernels/common/resize_f32.h"
 #include "kernels/common/winograd_f32.h"
 #include "kernels/common/winograd_line_f32.h"
 
@@ -18,6 +19,7 @@ void OverlayF32(Kernels& table) {
   OverlayDepthwise(table);
   OverlayPool(table);
   OverlayElementwise(table);
+  OverlayResize(table);
   OverlayReduce(table);
   OverlayWinograd(table);
   OverlayWinogradLine(table);

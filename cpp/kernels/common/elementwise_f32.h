@@ -169,18 +169,6 @@ void AccumulateF32(const float* x, float* y, size_t n) {
   if (rest > 0) StorePartial(y + i, LoadPartial(y + i, rest) + LoadPartial(x + i, rest), rest);
 }
 
-void MixF32(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n) {
-  const F32 wa = Set1(weights[0]), wb = Set1(weights[1]), wc = Set1(weights[2]), wd = Set1(weights[3]);
-  size_t i = 0;
-  for (; i + F32::lanes <= n; i += F32::lanes) {
-    Store(y + i, Load(a + i) * wa + Load(c + i) * wc + Load(b + i) * wb + Load(d + i) * wd);
-  }
-  const int rest = static_cast<int>(n - i);
-  if (rest == 0) return;
-  const F32 left = LoadPartial(a + i, rest) * wa + LoadPartial(c + i, rest) * wc;
-  StorePartial(y + i, left + LoadPartial(b + i, rest) * wb + LoadPartial(d + i, rest) * wd, rest);
-}
-
 void F16ToF32(const uint16_t* x, float* y, size_t n) {
   size_t i = 0;
   for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, LoadF16(x + i));
@@ -239,7 +227,6 @@ void OverlayElementwise(Kernels& t) {
   SetBinary<PreluOp>(t, Binary::kPrelu);
   SetBinary<PowOp>(t, Binary::kPow);
   t.accumulate_f32 = AccumulateF32;
-  t.mix_f32 = MixF32;
   t.f16_to_f32 = F16ToF32;
 }
 

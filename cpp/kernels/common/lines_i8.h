@@ -12,8 +12,6 @@
 namespace sigrun::kernels {
 namespace {
 
-constexpr int32_t kMixLanes = 16;
-
 void MixLines(const int8_t* __restrict a, const int8_t* __restrict b, int32_t weight, int32_t* __restrict y, size_t n) {
   const int32_t wa = 1024 - weight;
   for (size_t i = 0; i < n; ++i) y[i] = a[i] * wa + b[i] * weight;

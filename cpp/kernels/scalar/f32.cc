@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include <cstring>
+#include <span>
 
 #include "kernels/common/bf16.h"
 #include "kernels/common/inline.h"
@@ -625,8 +626,15 @@ void LayerNormF32(const float* x, const float* scale, const float* shift, float*
   }
 }
 
-void MixF32(const float* a, const float* b, const float* c, const float* d, const float* weights, float* y, size_t n) {
-  for (size_t i = 0; i < n; ++i) y[i] = a[i] * weights[0] + c[i] * weights[2] + b[i] * weights[1] + d[i] * weights[3];
+void MixColumnsF32(const float* top, const float* bottom, int32_t, float weight, const ColumnsF32* columns, int32_t count, int32_t depth,
+                   float* y) {
+  for (const ColumnsF32& c : std::span(columns, static_cast<size_t>(count))) {
+    const ptrdiff_t left = ptrdiff_t{c.first} * depth, right = ptrdiff_t{c.second} * depth;
+    const float wb = weight, wt = 1 - wb, wr = c.weight, wl = 1 - wr;
+    for (ptrdiff_t i = 0; i < depth; ++i) {
+      *y++ = top[left + i] * (wt * wl) + bottom[left + i] * (wb * wl) + top[right + i] * (wt * wr) + bottom[right + i] * (wb * wr);
+    }
+  }
 }
 
 template <float (*kFunction)(float)>
@@ -720,7 +728,7 @@ void OverlayF32(Kernels& t) {
   t.softmax_f32 = SoftmaxF32;
   t.masked_softmax_f32 = MaskedSoftmaxF32;
   t.layer_norm_f32 = LayerNormF32;
-  t.mix_f32 = MixF32;
+  t.mix_columns_f32 = MixColumnsF32;
   SetElementwise(t);
 }
 

@@ -874,15 +874,21 @@ TEST(RowsF32, LayerNorm) {
   }
 }
 
-TEST(RowsF32, Mix) {
-  const float weights[] = {0.1f, 0.2f, 0.3f, 0.4f};
-  for (size_t n : {1u, 3u, 8u, 17u, 40u}) {
-    const std::vector<float> x = RandomFloats(4 * n, 1);
-    std::vector<float> expected(n), y(n);
-    Scalar().mix_f32(x.data(), x.data() + n, x.data() + 2 * n, x.data() + 3 * n, weights, expected.data(), n);
-    for (const Kernels* t : TiersToTest()) {
-      t->mix_f32(x.data(), x.data() + n, x.data() + 2 * n, x.data() + 3 * n, weights, y.data(), n);
-      ExpectSameBits(expected, y);
+TEST(RowsF32, MixColumns) {
+  constexpr int32_t kWidth = 5;
+  const std::vector<kernels::ColumnsF32> columns = {{0, 0, -0.25f}, {0, 1, 0.5f}, {1, 2, 0.0f}, {3, 4, 0.75f}, {4, 4, 0.25f}};
+  for (const int32_t depth : {1, 3, 8, 17, 21, 40}) {
+    const size_t n = static_cast<size_t>(kWidth * depth);
+    const std::vector<float> top = RandomFloats(n, 1), bottom = RandomFloats(n, 2);
+    for (const int32_t count : {1, 3, 5}) {
+      std::vector<float> expected(n, 7.0f), y(n);
+      Scalar().mix_columns_f32(top.data(), bottom.data(), kWidth, 0.3f, columns.data(), count, depth, expected.data());
+      for (const Kernels* t : TiersToTest()) {
+        SCOPED_TRACE(std::string(t->tier) + " depth " + std::to_string(depth));
+        std::fill(y.begin(), y.end(), 7.0f);
+        t->mix_columns_f32(top.data(), bottom.data(), kWidth, 0.3f, columns.data(), count, depth, y.data());
+        ExpectSameBits(expected, y);
+      }
     }
   }
 }
