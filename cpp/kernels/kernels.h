@@ -204,6 +204,9 @@ struct Kernels {
   // --- float32 GEMM and convolution: out[row, n] = epilogue(bias[n] + sum_k in[row, k] * w[n, k]) --------------------------------------
   /// Groups with so many input and so many output channels may be packed as one, see ConvShape: a vector then has channels of them all.
   int32_t f32_group_channels;
+  /// If not 0: from output channel c on, a multiple of this, packed weights are those of the channels from c on alone, and stand behind as many
+  /// bytes as the c channels before take by themselves. So are those of depthwise_f32 whose depth multiplier is 1.
+  int32_t f32_block_channels;
   /// Bytes of one group's packed weights with their bias.
   size_t (*pack_f32_bytes)(int32_t k, int32_t n);
   /// Packs group `group` of the view; `bias` points at the group's first bias, or is null for zeros.

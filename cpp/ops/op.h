@@ -200,6 +200,15 @@ class Prepare {
     auto owned = std::make_shared<const F>(std::move(step));
     AddLineStep(i, MakeLineStep(geometry, owned.get()), owned);
   }
+  /// The same by blocks of channels: what AddBlocks takes. A step may have either form or both.
+  template <class F>
+  void AlsoByChannels(int i, const LineGeometry& geometry, const ChannelGeometry& channels, F step) {
+    auto owned = std::make_shared<const F>(std::move(step));
+    LineStep blocks;
+    blocks.geometry = geometry;
+    AddBlocks(channels, owned.get(), &blocks);
+    AddLineStep(i, blocks, owned);
+  }
 
  private:
   void AddStep(Step step, std::shared_ptr<const void> owner);

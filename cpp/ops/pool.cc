@@ -38,6 +38,10 @@ void EmitF32(Prepare& p, const ConvShape& s, Kernel kernel) {
   p.Emit([=, clamp = ActivationClamp(p), in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
     ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(in), run.get<float>(out), clamp, lines); });
   });
+  p.AlsoByLines(0, LinesOf(s, sizeof(float), sizeof(float), 0, int64_t{s.taps()} * s.out_channels),
+                [=, clamp = ActivationClamp(p)](const RunContext&, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+                  kernel(s, reinterpret_cast<const float*>(from), reinterpret_cast<float*>(to), clamp, lines);
+                });
 }
 
 template <class T>
@@ -48,6 +52,10 @@ void EmitQuantized(Prepare& p, const ConvShape& s, void (*kernel)(const ConvShap
   p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
     ForLines(run, s, [&](Range lines) { kernel(s, run.get<T>(in), run.get<T>(out), range.min, range.max, lines); });
   });
+  p.AlsoByLines(0, LinesOf(s, sizeof(T), sizeof(T), 0, int64_t{s.taps()} * s.out_channels),
+                [=](const RunContext&, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+                  kernel(s, reinterpret_cast<const T*>(from), reinterpret_cast<T*>(to), range.min, range.max, lines);
+                });
 }
 
 // Windows that no kernel has: Op takes the elements of one, finish(op, how many) gives the result.

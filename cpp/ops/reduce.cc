@@ -130,13 +130,43 @@ void FinishAll(const Finish& finish, Sum* sums, Y* y, int64_t n) {
   }
 }
 
+/// In how many parts threads take the rows of a matrix that is reduced to one. It follows from the shape, and so does the order of the sums.
+int64_t RowParts(const Reduction& r) {
+  constexpr int64_t kElements = 1 << 15, kMostParts = 16;
+  if (r.run != 1 || !r.outer.empty() || r.inner.size() != 1 || r.inner[0].stride != r.columns || r.columns > kWide) return 1;
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(r.count * r.columns / kElements, 1, kMostParts))));
+}
+
+/// The same for EmitReduction where there are several parts.
+template <class T, class Y, class Op, class Finish>
+void EmitRowParts(Prepare& p, const Reduction& r, int64_t parts, Op op, Finish finish) {
+  using Sum = decltype(op.Initial());
+  const Slot all = p.Scratch(static_cast<size_t>(parts * r.columns) * sizeof(Sum));
+  p.Emit([=, in = p.in(0), out = p.out(0), rows = r.count, columns = r.columns](RunContext& run) noexcept {
+    Sum* sums = run.get<Sum>(all);
+    run.Parallel(static_cast<int32_t>(parts), rows * columns / parts, [&](kernels::Range range, int) {
+      Sum wide[kWide];
+      for (int64_t part = range.begin; part < range.end; ++part) {
+        const int64_t first = rows * part / parts, end = rows * (part + 1) / parts;
+        ReduceMatrix(op, run.get<T>(in) + first * columns, end - first, columns, wide);
+        std::copy_n(wide, columns, sums + part * columns);
+      }
+    });
+    for (int64_t part = 1; part < parts; ++part) op.Columns(sums, sums + part * columns, columns);
+    FinishAll(finish, sums, run.get<Y>(out), columns);
+  });
+}
+
 /// Runs a reduction of at least one element: accumulators begin at op.Initial(); op.Run(sum, x, n) takes n elements into one of them,
 /// op.Columns(sums, x, n) one element into each; finish(sum) is the output.
 template <class T, class Y, class Op, class Finish>
 void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
   if (p.output_elements(0) == 0) return;
+  using Sum = decltype(op.Initial());
+  if constexpr (std::is_same_v<T, Sum> || std::is_same_v<Op, SumBytes<T>>) {
+    if (const int64_t parts = RowParts(r); parts > 1) return EmitRowParts<T, Y>(p, r, parts, op, finish);
+  }
   p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
-    using Sum = decltype(op.Initial());
     const T* x = run.get<T>(in);
     Y* y = run.get<Y>(out);
     const int64_t steps = r.inner_steps();

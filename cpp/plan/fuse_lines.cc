@@ -10,6 +10,12 @@ void PlanBuilder::TruncateSteps(size_t count) {
   while (!line_forms_.empty() && line_forms_.back().step >= count) line_forms_.pop_back();
 }
 
+// Whether a form reads what the one before it computes, and nobody else does.
+bool PlanBuilder::Follows(size_t form, const std::vector<int32_t>& readers) const {
+  const LineForm &before = line_forms_[form - 1], &after = line_forms_[form];
+  return after.lines.input == before.lines.output && after.step == before.step + 1 && readers[Index(after.lines.input)] == 1;
+}
+
 // From `first_form` on. Where the cache sets the end, the chain ends with the smallest of the results that it could end with.
 LineChain PlanBuilder::LongestChain(size_t first_form, const std::vector<int32_t>& readers) const {
   const auto bytes = [&](size_t form) {
@@ -17,10 +23,13 @@ LineChain PlanBuilder::LongestChain(size_t first_form, const std::vector<int32_t
     return static_cast<size_t>(g.images) * static_cast<size_t>(g.out_lines) * g.out_bytes;
   };
   const auto continues = [&](size_t form) {
-    const LineForm& before = line_forms_[form - 1];
-    const LineStep& step = line_forms_[form].lines;
-    return step.input == before.lines.output && line_forms_[form].step == before.step + 1 && readers[Index(step.input)] == 1 &&
-           bytes(form - 1) >= context_.lines.least_bytes;
+    const LineGeometry &before = line_forms_[form - 1].lines.geometry, &g = line_forms_[form].lines.geometry;
+    // Few lines are no work for many threads.
+    if (!Follows(form, readers) || g.images * g.out_lines < std::min(context_.workers, g.images * g.in_lines)) return false;
+    if (bytes(form - 1) >= context_.lines.least_bytes) return true;
+    // What is small, and needs no line twice: each thread goes on with what it has computed, and waits for nobody.
+    const bool is_small = bytes(form - 1) + before.weight_bytes + g.weight_bytes <= context_.lines.least_bytes;
+    return context_.workers > 1 && is_small && before.extent > 1 && g.extent == 1 && g.stride == 1;
   };
   LineChain chain;
   size_t end = first_form;
@@ -36,6 +45,13 @@ LineChain PlanBuilder::LongestChain(size_t first_form, const std::vector<int32_t
   return shorter;
 }
 
+LineChain PlanBuilder::ChainAt(size_t first_form, const std::vector<int32_t>& readers) const {
+  const LineChain chain = LongestChain(first_form, readers);
+  if (chain.size() != 2) return chain;
+  const LineChain channels = LineChain::OfChannels(line_forms_[first_form].lines, line_forms_[first_form + 1].lines, context_.lines.block_bytes);
+  return channels.size() > 0 ? channels : chain;
+}
+
 void PlanBuilder::FuseLines() {
   if (line_forms_.size() < 2) return;
   const std::vector<int32_t> readers = UseCounts(graph_);
@@ -44,7 +60,7 @@ void PlanBuilder::FuseLines() {
   for (size_t i = 0; i < steps_.size();) {
     while (form < line_forms_.size() && line_forms_[form].step < i) ++form;
     const bool has_form = form < line_forms_.size() && line_forms_[form].step == i;
-    const LineChain chain = has_form ? LongestChain(form, readers) : LineChain();
+    const LineChain chain = has_form ? ChainAt(form, readers) : LineChain();
     if (chain.size() < 2 || !FuseChain(chain, form)) {
       steps.push_back(steps_[i++]);
       continue;

@@ -14,6 +14,7 @@ using kernels::Range;
 
 constexpr size_t kMostLinks = 16;
 constexpr int32_t kLeastBand = 2, kMostBand = 16;
+constexpr int32_t kMostBlock = 96;  // channels
 constexpr size_t kAlignment = 64;
 
 size_t RoundUp(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -53,6 +54,7 @@ void LineChain::Place(int32_t band) {
 }
 
 size_t LineChain::buffer_bytes() const {
+  if (block_ > 0) return links_[0].buffer_offset;
   if (links_.size() < 2) return 0;
   const Link& last = links_[links_.size() - 2];
   return last.buffer_offset + RoundUp(static_cast<size_t>(last.most_lines) * last.step.geometry.out_bytes);
@@ -67,7 +69,7 @@ size_t LineChain::Footprint() const {
 }
 
 bool LineChain::Append(const LineStep& step, size_t cache_bytes) {
-  if (links_.size() == kMostLinks) return false;
+  if (links_.size() == kMostLinks || step.run == nullptr) return false;
   const int32_t before = band_;
   links_.push_back({step});
   for (int32_t band = std::min(kMostBand, step.geometry.out_lines); band >= std::min(kLeastBand, step.geometry.out_lines); --band) {
@@ -116,12 +118,62 @@ void LineChain::RunBands(const RunContext& context, std::byte* buffer, Range lin
   }
 }
 
+LineChain LineChain::OfChannels(const LineStep& first, const LineStep& second, size_t block_bytes) {
+  const ChannelGeometry &from = first.channels, &to = second.channels;
+  LineChain chain;
+  if (from.channels == 0 || from.channels != to.channels || !to.alone) return chain;
+  const LineGeometry& g = first.geometry;
+  const size_t channel_bytes = static_cast<size_t>(g.out_lines) * g.out_bytes / static_cast<size_t>(from.channels);
+  const int32_t grain = std::max(from.grain, to.grain);  // one is a multiple of the other
+  const int32_t grains = static_cast<int32_t>(std::min(block_bytes / channel_bytes, size_t{kMostBlock})) / grain;
+  if (grains == 0 || int64_t{to.channels} * second.geometry.images * second.geometry.out_lines > INT32_MAX) return chain;
+  chain.block_ = grains * grain;
+  chain.links_ = {{first}, {second}};
+  chain.links_[0].buffer_offset = RoundUp(channel_bytes * static_cast<size_t>(chain.block_));
+  return chain;
+}
+
+// Lines of one image.
+void LineChain::RunBlock(const RunContext& context, std::byte* buffer, Range lines, Range channels, int worker) const noexcept {
+  const LineStep &first = links_[0].step, &second = links_[1].step;
+  const int32_t image = lines.begin / second.geometry.out_lines, top = image * second.geometry.out_lines;
+  Range between = Needed(second.geometry, {lines.begin - top, lines.end - top});
+  between = {between.begin + image * first.geometry.out_lines, between.end + image * first.geometry.out_lines};
+  const size_t line_bytes = first.geometry.out_bytes / static_cast<size_t>(first.channels.channels) * static_cast<size_t>(channels.end - channels.begin);
+  // Where the first line of the first image would be.
+  std::byte* from = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(buffer) - static_cast<size_t>(between.begin) * line_bytes);
+  first.run_block(first.block_self, context, context.get<std::byte>(first.input_slot), from, between, {channels, channels.end - channels.begin}, worker);
+  std::byte* to = context.get<std::byte>(second.output_slot) + static_cast<size_t>(channels.begin) * second.channels.bytes;
+  second.run_block(second.block_self, context, from, to, lines, {channels, second.channels.channels}, worker);
+}
+
+// A unit is a channel of a line; a range begins and ends within blocks, whose lines it shares.
+void LineChain::RunBlocks(const RunContext& context, std::byte* buffer, Range units, int worker) const noexcept {
+  const LineGeometry& g = links_[1].step.geometry;
+  const int32_t lines = g.images * g.out_lines, channels = links_[1].step.channels.channels;
+  for (int32_t channel = units.begin / lines / block_ * block_; channel < channels && channel * lines < units.end; channel += block_) {
+    const int32_t width = std::min(block_, channels - channel);
+    const auto line_of = [&](int32_t unit) { return std::clamp((unit - channel * lines + width - 1) / width, 0, lines); };
+    for (int32_t line = line_of(units.begin), end = line_of(units.end), next = 0; line < end; line = next) {
+      next = std::min(end, (line / g.out_lines + 1) * g.out_lines);
+      RunBlock(context, buffer, {line, next}, {channel, channel + width}, worker);
+    }
+  }
+}
+
 void LineChain::Run(const RunContext& context, Slot buffers, int workers) const noexcept {
   const LineGeometry& last = links_.back().step.geometry;
   const int32_t lines = last.images * last.out_lines;
   int64_t cost = 0;
   for (const Link& link : links_) cost += link.step.geometry.cost * link.step.geometry.out_lines;
   const size_t bytes = buffer_bytes();
+  if (block_ > 0) {
+    const int32_t channels = links_.back().step.channels.channels;
+    return context.Parallel(
+        channels * lines, cost / last.out_lines / channels + 1,
+        [&](Range range, int worker) { RunBlocks(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, range, worker); },
+        1, 1);
+  }
   // Few pieces: at each cut, the lines that both sides need are computed twice.
   constexpr int32_t kTallPiece = 16;
   context.Parallel(

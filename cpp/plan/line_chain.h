@@ -22,6 +22,20 @@ struct LineGeometry {
   int64_t cost = 1;  // of a line of output, for RunContext::Parallel
 };
 
+/// Some channels of all pixels of a step's output.
+struct ChannelBlock {
+  kernels::Range channels;
+  int32_t pixel;  // channels from one pixel of the output to the next
+};
+
+/// What a step can do beside lines: blocks of its output's channels.
+struct ChannelGeometry {
+  int32_t channels = 0;  // of the output; 0: it can not
+  int32_t grain = 1;     // blocks begin at its multiples
+  size_t bytes = 0;      // of an element of the output
+  bool alone = false;    // a channel needs no others of the input, which then stands there without them
+};
+
 /// Another form of a step: it computes any lines, and touches no other lines of its input and output than those it must. The pointers are
 /// those of the first line of the first image.
 struct LineStep {
@@ -30,6 +44,11 @@ struct LineStep {
   Slot input_slot = {}, output_slot = {};
   void (*run)(const void* self, const RunContext& context, const std::byte* input, std::byte* output, kernels::Range lines, int worker) noexcept = nullptr;
   const void* self = nullptr;
+  /// The same for a block of channels; `output` is where its first channel stands.
+  ChannelGeometry channels = {};
+  void (*run_block)(const void* self, const RunContext& context, const std::byte* input, std::byte* output, kernels::Range lines, ChannelBlock block,
+                    int worker) noexcept = nullptr;
+  const void* block_self = nullptr;
 };
 
 /// `step` is a callable `void(const RunContext&, const std::byte* input, std::byte* output, kernels::Range lines, int worker) const noexcept`.
@@ -43,6 +62,16 @@ LineStep MakeLineStep(const LineGeometry& geometry, const F* step) {
   return lines;
 }
 
+/// `step` is a callable `void(const RunContext&, const std::byte* input, std::byte* output, kernels::Range lines, ChannelBlock block, int
+/// worker) const noexcept`.
+template <class F>
+void AddBlocks(const ChannelGeometry& geometry, const F* step, LineStep* to) {
+  to->channels = geometry;
+  to->block_self = step;
+  to->run_block = [](const void* self, const RunContext& run, const std::byte* input, std::byte* output, kernels::Range lines, ChannelBlock block,
+                     int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, lines, block, worker); };
+}
+
 /// Line steps that run as one, a band of lines of the last one's output at a time. What the others compute stands in a buffer of each worker.
 class LineChain {
  public:
@@ -51,6 +80,9 @@ class LineChain {
 
   /// Takes one more step if the whole still fits into `cache_bytes`.
   bool Append(const LineStep& step, size_t cache_bytes);
+  /// Two steps that run a block of channels at a time instead, all lines of it: threads share the channels, and compute no line twice.
+  /// Empty if the steps do not allow it, or a block takes more than `block_bytes`.
+  static LineChain OfChannels(const LineStep& first, const LineStep& second, size_t block_bytes);
   size_t size() const { return links_.size(); }
   const LineStep& step(size_t i) const { return links_[i].step; }
   size_t buffer_bytes() const;  // of one worker
@@ -65,11 +97,14 @@ class LineChain {
   };
   void Place(int32_t band);
   size_t Footprint() const;
+  void RunBlock(const RunContext& context, std::byte* buffer, kernels::Range lines, kernels::Range channels, int worker) const noexcept;
+  void RunBlocks(const RunContext& context, std::byte* buffer, kernels::Range units, int worker) const noexcept;
   void RunBands(const RunContext& context, std::byte* buffer, kernels::Range lines, int worker) const noexcept;
   kernels::Range Needed(const LineGeometry& g, kernels::Range lines) const;
 
   std::vector<Link> links_;
   int32_t band_ = 0;
+  int32_t block_ = 0;  // channels; 0: bands of lines
 };
 
 }  // namespace sigrun

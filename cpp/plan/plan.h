@@ -86,9 +86,11 @@ std::vector<const Node*> NodesOf(const Plan& plan, const Step& step);
 std::string OpsOf(const Plan& plan, const Step& step);
 
 /// Which steps over lines run in bands: those whose results take at least `least_bytes`, in chains that fit into `cache_bytes`.
+/// Others run by blocks of channels that take no more than `block_bytes`.
 struct LineFusion {
   size_t cache_bytes = LineChain::CacheBytes();
   size_t least_bytes = cache_bytes / 3;
+  size_t block_bytes = cache_bytes / 6;
 };
 
 /// An input whose next value is an output: both are values of the graph.

@@ -61,7 +61,9 @@ class PlanBuilder {
   bool RunNow(const Node& node, size_t first_step);
   void TruncateSteps(size_t count);
   void FuseLines();
+  bool Follows(size_t form, const std::vector<int32_t>& readers) const;
   LineChain LongestChain(size_t first_form, const std::vector<int32_t>& readers) const;
+  LineChain ChainAt(size_t first_form, const std::vector<int32_t>& readers) const;
   bool FuseChain(const LineChain& chain, size_t first_form);
   bool SeparateOutput(const LineChain& chain, size_t first_form);
   int32_t NewStorage(Storage storage);

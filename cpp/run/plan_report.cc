@@ -14,7 +14,7 @@ PlannedStep Describe(const Plan& plan, const Step& step) {
   row.index = node.index;
   row.op = OpsOf(plan, step);
   const std::string& kernel = plan.kernels[static_cast<size_t>(&node - plan.graph->nodes.data())];
-  row.kernel = step.first == nullptr ? kernel : "bands of lines that stay in the cache";
+  row.kernel = step.first == nullptr ? kernel : "bands of lines, or blocks of channels, that stay in the cache";
   if (node.outputs.empty() || node.outputs[0] < 0) return row;
   const size_t output = static_cast<size_t>(node.outputs[0]);
   row.name = plan.graph->values[output].name;

@@ -38,10 +38,6 @@ inline int CurrentCore() {
 // A scheduler may leave two busy threads on one core for seconds while another core idles; one that wakes from sleep is given an idle core.
 constexpr std::chrono::microseconds kRest{100};
 
-constexpr uint64_t kActive = 0xffff, kOpen = 1 << 16, kNextJob = 1 << 17;
-
-uint64_t NumberOf(uint64_t job) { return job / kNextJob; }
-
 uint64_t PackShare(uint32_t first, uint32_t end) { return uint64_t{end} << 32 | first; }
 
 std::atomic<int> forks{0};  // that this process is the child of
@@ -68,16 +64,16 @@ ThreadPool::~ThreadPool() {
   {
     const std::lock_guard lock(sleep_);
     stop_.store(true);
-    job_.fetch_add(kNextJob);
+    for (int i = 0; i < threads(); ++i) shares_[static_cast<size_t>(i)].jobs.fetch_add(1);
   }
   wake_->notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
-// The first piece of one's own share, or the last of another's.
+// The first piece of one's own share, or the last of another's. That of a later job than the caller has seen is as good.
 bool ThreadPool::TakePiece(int worker, int owner, int32_t& piece) {
   std::atomic<uint64_t>& share = shares_[static_cast<size_t>(owner)].pieces;
-  for (uint64_t left = share.load();;) {
+  for (uint64_t left = share.load(std::memory_order_relaxed);;) {
     const uint32_t first = static_cast<uint32_t>(left), end = static_cast<uint32_t>(left >> 32);
     if (first == end) return false;
     piece = static_cast<int32_t>(worker == owner ? first : end - 1);
@@ -85,36 +81,60 @@ bool ThreadPool::TakePiece(int worker, int owner, int32_t& piece) {
   }
 }
 
-void ThreadPool::TakePieces(int worker) {
-  int32_t piece;
+// How many it has run. What a piece is may be read once it is taken: its job does not end before it is done.
+int32_t ThreadPool::TakePieces(int worker) {
+  int32_t piece, taken = 0;
+  std::atomic<uint64_t>& done = shares_[static_cast<size_t>(worker)].done;
   for (int i = 0; i < threads(); ++i) {
-    while (TakePiece(worker, (worker + i) % threads(), piece)) call_(task_, piece, worker);
+    const int owner = (worker + i) % threads();
+    const Share& share = shares_[static_cast<size_t>(owner)];
+    for (; TakePiece(worker, owner, piece); ++taken) {
+      share.call(share.task, piece, worker);
+      done.store(done.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
   }
+  return taken;
+}
+
+uint64_t ThreadPool::PiecesDone() const {
+  uint64_t done = 0;
+  for (int i = 1; i < threads(); ++i) done += shares_[static_cast<size_t>(i)].done.load(std::memory_order_acquire);
+  return done;
 }
 
 void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
-  std::unique_lock lock(in_use_, std::try_to_lock);
-  if (!lock.owns_lock() || workers_.empty() || count <= 1 || forks.load(std::memory_order_relaxed) != forks_at_birth_) {
+  const bool alone = workers_.empty() || count <= 1 || forks.load(std::memory_order_relaxed) != forks_at_birth_;
+  if (alone || in_use_.test_and_set(std::memory_order_acquire)) {
     for (int32_t i = 0; i < count; ++i) call(task, i, 0);
     return;
   }
-  call_ = call;
-  task_ = task;
-  for (int64_t i = 0, begin = 0; i < threads(); ++i) {
-    const int64_t end = count * (i + 1) / threads();
-    shares_[static_cast<size_t>(i)].pieces.store(PackShare(static_cast<uint32_t>(begin), static_cast<uint32_t>(end)));
-    begin = end;
+  RunShared(count, call, task);
+  in_use_.clear(std::memory_order_release);
+}
+
+void ThreadPool::RunShared(int32_t count, Call call, const void* task) {
+  const int core = CurrentCore();
+  const auto border = [&](int64_t i) { return static_cast<uint32_t>((count * i + threads() - 1) / threads()); };
+  for (int i = threads() - 1; i >= 0; --i) {
+    // The asking thread's first piece is nobody else's.
+    const uint32_t first = i == 0 ? 1 : border(i), end = border(i + 1);
+    if (first == end) continue;
+    Share& share = shares_[static_cast<size_t>(i)];
+    share.call = call;
+    share.task = task;
+    share.core.store(core, std::memory_order_relaxed);
+    share.pieces.store(PackShare(first, end), std::memory_order_release);
+    if (i > 0) share.jobs.store(share.jobs.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
-  core_.store(CurrentCore(), std::memory_order_relaxed);
-  job_.store((NumberOf(job_.load()) + 1) * kNextJob | kOpen);
-  if (sleepers_.load() > 0) {
+  // A worker that falls asleep just now may be missed, until the next job: what it would have done is taken by others.
+  if (sleepers_.load(std::memory_order_relaxed) > 0) {
     { const std::lock_guard sleepers(sleep_); }  // a worker that has just decided to sleep is waiting by now
     wake_->notify_all();
   }
-  TakePieces(0);
-  job_.fetch_and(~kOpen);
-  // The pieces still under way are short; a worker that wakes now finds the job closed.
-  for (int i = 0; (job_.load() & kActive) != 0; ++i) {
+  call(task, 0, 0);
+  helped_ += static_cast<uint64_t>(count - 1 - TakePieces(0));
+  // The pieces still under way are short.
+  for (int i = 0; PiecesDone() != helped_; ++i) {
     if (i < kSpins) {
       Pause();
     } else {
@@ -124,12 +144,13 @@ void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
 }
 
 void ThreadPool::Work(int worker) {
+  const Share& own = shares_[static_cast<size_t>(worker)];
   uint64_t seen = 0;
   for (;;) {
-    const auto is_new = [&] { return NumberOf(job_.load()) != seen; };
+    const auto is_new = [&] { return own.jobs.load(std::memory_order_acquire) != seen; };
     const auto shares_core = [&] {
       const int core = CurrentCore();
-      return core >= 0 && core == core_.load(std::memory_order_relaxed);
+      return core >= 0 && core == own.core.load(std::memory_order_relaxed);
     };
     for (int i = 0; i < kSpins && !is_new() && !shares_core(); ++i) Pause();
     if (shares_core()) std::this_thread::sleep_for(kRest);  // rather than take the asking thread's time
@@ -139,15 +160,9 @@ void ThreadPool::Work(int worker) {
       wake_->wait(lock, is_new);
       sleepers_.fetch_sub(1);
     }
-    uint64_t job = job_.load();
-    seen = NumberOf(job);
+    seen = own.jobs.load(std::memory_order_acquire);
     if (stop_.load()) return;  // it was set before the number that is seen by now
-    while ((job & kOpen) != 0 && NumberOf(job) == seen) {
-      if (!job_.compare_exchange_weak(job, job + 1)) continue;
-      TakePieces(worker);
-      job_.fetch_sub(1);
-      break;
-    }
+    TakePieces(worker);
   }
 }
 

@@ -68,6 +68,72 @@ TEST(LineChain, BandsEqualWholeSteps) {
   }
 }
 
+// Lines of one pixel of kChannels integers: Spread makes them of a line of one, PerChannel adds lines up channel by channel.
+constexpr int32_t kChannels = 21;
+struct Spread {
+  void operator()(const RunContext&, const std::byte* input, std::byte* output, Range lines, ChannelBlock block, int) const noexcept {
+    for (int32_t line = lines.begin; line < lines.end; ++line) {
+      const int32_t x = reinterpret_cast<const int32_t*>(input)[line];
+      int32_t* to = reinterpret_cast<int32_t*>(output) + ptrdiff_t{line} * block.pixel;
+      for (int32_t c = block.channels.begin; c < block.channels.end; ++c) *to++ = x * (c + 1) + line;
+    }
+  }
+};
+struct PerChannel {
+  LineGeometry g;
+  void operator()(const RunContext&, const std::byte* input, std::byte* output, Range lines, ChannelBlock block, int) const noexcept {
+    const int32_t width = block.channels.end - block.channels.begin;
+    for (int32_t line = lines.begin; line < lines.end; ++line) {
+      const int32_t image = line / g.out_lines, first = line % g.out_lines * g.stride - g.before;
+      for (int32_t c = 0; c < width; ++c) {
+        int32_t sum = block.channels.begin + c;
+        for (int32_t y = std::max(first, 0); y < std::min(first + g.extent, g.in_lines); ++y) {
+          sum += reinterpret_cast<const int32_t*>(input)[ptrdiff_t{image * g.in_lines + y} * width + c];
+        }
+        reinterpret_cast<int32_t*>(output)[ptrdiff_t{line} * block.pixel + c] = sum;
+      }
+    }
+  }
+};
+
+TEST(LineChain, BlocksOfChannelsEqualWholeSteps) {
+  constexpr int32_t kLines = 11;
+  constexpr size_t kPixel = kChannels * sizeof(int32_t);
+  for (const int32_t images : {1, 3}) {
+    const LineGeometry spread_lines = {images, kLines, kLines, sizeof(int32_t), kPixel, 1, 0, 1, 0, 1 << 20};
+    LineGeometry sum_lines = Window(images, kLines, 5, 2, 2, 2, 1).geometry;
+    sum_lines.in_bytes = sum_lines.out_bytes = kPixel;
+    const Spread spread;
+    const PerChannel sum = {sum_lines};
+    std::vector<int32_t> input(static_cast<size_t>(images * kLines)), between(input.size() * kChannels);
+    for (size_t i = 0; i < input.size(); ++i) input[i] = static_cast<int32_t>(i * i % 31);
+    std::vector<int32_t> output(static_cast<size_t>(images * sum_lines.out_lines) * kChannels);
+    std::byte* slots[3] = {reinterpret_cast<std::byte*>(input.data()), reinterpret_cast<std::byte*>(output.data()), nullptr};
+    const RunContext alone(slots, nullptr);
+    const ChannelBlock all = {{0, kChannels}, kChannels};
+    spread(alone, slots[0], reinterpret_cast<std::byte*>(between.data()), {0, images * kLines}, all, 0);
+    sum(alone, reinterpret_cast<std::byte*>(between.data()), slots[1], {0, images * sum_lines.out_lines}, all, 0);
+    const std::vector<int32_t> expected = output;
+    LineStep first = {.geometry = spread_lines, .input_slot = Slot{0}}, second = {.geometry = sum_lines, .output_slot = Slot{1}};
+    AddBlocks({kChannels, 2, sizeof(int32_t), false}, &spread, &first);
+    EXPECT_EQ(LineChain::OfChannels(first, second, SIZE_MAX).size(), 0u);
+    AddBlocks({kChannels, 4, sizeof(int32_t), true}, &sum, &second);
+    EXPECT_EQ(LineChain::OfChannels(first, second, 4 * kLines).size(), 0u);
+    for (const size_t block_bytes : {size_t{4 * 4 * kLines}, size_t{9 * 4 * kLines}, size_t{1} << 20}) {
+      const LineChain chain = LineChain::OfChannels(first, second, block_bytes);
+      ASSERT_EQ(chain.size(), 2u);
+      for (const int threads : {1, 2, 3, 7}) {
+        ThreadPool pool(threads);
+        std::vector<std::byte> buffers(chain.buffer_bytes() * static_cast<size_t>(threads));
+        slots[2] = buffers.data();
+        std::fill(output.begin(), output.end(), 0);
+        chain.Run(RunContext(slots, &pool), Slot{2}, threads);
+        EXPECT_EQ(output, expected) << block_bytes << " bytes, " << images << " images, " << threads << " threads";
+      }
+    }
+  }
+}
+
 TEST(LineChain, TakesNoMoreThanFits) {
   LineChain chain;
   Sums sums = Window(1, 40, 3, 1, 1, 1, 1);

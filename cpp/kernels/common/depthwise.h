@@ -471,8 +471,8 @@ void DepthwiseTileRows(const ConvShape& s, const DepthwiseChunk& chunk, const De
   const DepthwiseRows d = {chunk.packed,
                            s.dilation_h * s.in_width * channels,
                            s.dilation_w * channels,
-                           across.phases * channels,
-                           s.out_width * channels,
+                           across.phases * s.output_stride(),
+                           s.out_width * s.output_stride(),
                            s.kernel_height,
                            chunk.channels,
                            chunk.end};
@@ -481,7 +481,7 @@ void DepthwiseTileRows(const ConvShape& s, const DepthwiseChunk& chunk, const De
   for (int32_t phase = 0; phase < across.phases && phase < s.out_width; ++phase) {
     const int32_t left = phase * s.stride_w - s.pad_left;
     const DepthwisePhase p = {chunk.input + ((static_cast<ptrdiff_t>(image) * s.in_height + top) * s.in_width + left) * channels,
-                              chunk.output + (static_cast<ptrdiff_t>(row) * s.out_width + phase) * channels,
+                              chunk.output + (static_cast<ptrdiff_t>(row) * s.out_width + phase) * s.output_stride(),
                               left,
                               (s.out_width - phase + across.phases - 1) / across.phases,
                               across.step,
@@ -521,8 +521,8 @@ SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, El
 }
 
 template <int kCount>
-void DepthwiseAnyChannels(DepthwiseTaps t, const float* packed, ptrdiff_t packed_stride, int32_t channels, Element* out, const DepthwiseEnd& end) {
-  const ptrdiff_t out_stride = channels;
+void DepthwiseAnyChannels(DepthwiseTaps t, const float* packed, ptrdiff_t packed_stride, int32_t channels, Element* out, ptrdiff_t out_stride,
+                          const DepthwiseEnd& end) {
   for (int32_t c = 0; c < channels; c += F32::lanes) {
     const int32_t rest = channels - c;
     if (rest >= F32::lanes) {
@@ -547,7 +547,7 @@ DepthwiseLine LineAt(const ConvShape& s, const Element* input, Element* output, 
   const int32_t image = row / s.out_height, top = (row % s.out_height) * s.stride_h - s.pad_top;
   const Range ky = TapsInside(top, s.dilation_h, s.kernel_height, s.in_height);
   const ptrdiff_t first_line = static_cast<ptrdiff_t>(image) * s.in_height + top + ky.begin * s.dilation_h;
-  return {input + first_line * s.in_width * s.in_channels, output + static_cast<ptrdiff_t>(row) * s.out_width * s.out_channels, ky.begin,
+  return {input + first_line * s.in_width * s.in_channels, output + static_cast<ptrdiff_t>(row) * s.out_width * s.output_stride(), ky.begin,
           ky.end - ky.begin};
 }
 
@@ -561,10 +561,10 @@ void DepthwiseAnyLine(const ConvShape& s, const DepthwiseLine& line, const float
   const Range whole = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
   for (int32_t ox = 0; ox < s.out_width;) {
     const int32_t left = ox * s.stride_w - s.pad_left;
-    Element* out = line.output + ox * channels;
+    Element* out = line.output + ox * s.output_stride();
     if (ox >= whole.begin && ox + kAnyPixels <= whole.end) {
       t.input = line.input + left * channels;
-      DepthwiseAnyChannels<kAnyPixels>(t, packed, packed_stride, s.in_channels, out, end);
+      DepthwiseAnyChannels<kAnyPixels>(t, packed, packed_stride, s.in_channels, out, s.output_stride(), end);
       ox += kAnyPixels;
       continue;
     }
@@ -573,7 +573,7 @@ void DepthwiseAnyLine(const ConvShape& s, const DepthwiseLine& line, const float
     one.input = line.input + left * channels + kx.begin * tap_stride;
     one.weights = weights + kx.begin * F32::lanes;
     one.width = kx.end - kx.begin;
-    DepthwiseAnyChannels<1>(one, packed, packed_stride, s.in_channels, out, end);
+    DepthwiseAnyChannels<1>(one, packed, packed_stride, s.in_channels, out, s.output_stride(), end);
     ++ox;
   }
 }
@@ -609,7 +609,7 @@ void DepthwiseMultiplierLine(const ConvShape& s, const DepthwiseLine& line, cons
                        width,
                        line.height,
                        kx.end - kx.begin};
-    Element* out = line.output + static_cast<ptrdiff_t>(ox) * s.out_channels;
+    Element* out = line.output + ox * s.output_stride();
     for (int32_t c = 0; c < s.in_channels; ++c, ++t.input, t.weights += multiplier) {
       MultiplyChannel(t, packed + c * multiplier, out + c * multiplier, multiplier, end);
     }
@@ -646,7 +646,7 @@ void Depthwise(const ConvShape& s, const Element* input, const std::byte* packed
       DepthwiseMultiplierLine(s, line, weights, end);
     } else {
       DepthwiseAnyLine(s, line, weights, end);
-      end.Activate(line.output, s.out_channels, s.out_width, s.out_channels, 0);
+      end.Activate(line.output, s.output_stride(), s.out_width, s.out_channels, 0);
     }
   }
 }

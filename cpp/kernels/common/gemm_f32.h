@@ -769,6 +769,7 @@ void Conv(const ConvShape& s, const float* input, const std::byte* packed, float
 
 void OverlayGemm(Kernels& t) {
   t.f32_group_channels = F32::lanes;
+  t.f32_block_channels = kPanel < 16 ? 16 : kPanel;  // whole lines of cache
   t.pack_f32_bytes = PackF32Bytes;
   t.pack_f32 = Pack<float>;
   t.conv_f32 = Conv<float>;

@@ -260,7 +260,7 @@ void Depthwise(const ConvShape& s, const T* input, const std::byte* packed, T* o
   for (int32_t line = lines.begin; line < lines.end; ++line) {
     for (int32_t x = 0; x < s.out_width; ++x) {
       const Pixel at = {line / s.out_height, line % s.out_height, x};
-      const ptrdiff_t pixel = (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.out_channels;
+      const ptrdiff_t pixel = (static_cast<ptrdiff_t>(line) * s.out_width + x) * s.output_stride();
       for (int32_t c = 0; c < s.out_channels; ++c) {
         Store(output + pixel + c, Finish(epilogue, DepthwiseSum(s, input, at, c, bias + s.out_channels, bias[c]), pixel + c, c));
       }
@@ -692,6 +692,7 @@ namespace scalar {
 
 void OverlayF32(Kernels& t) {
   t.f32_group_channels = 1;
+  t.f32_block_channels = 0;
   t.pack_f32_bytes = PackF32Bytes;
   t.pack_f32 = PackF32;
   t.conv_f32 = ConvF32;

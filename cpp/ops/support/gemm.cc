@@ -444,6 +444,16 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   p.AlsoByLines(g.input, geometry, [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
     product.Conv(s, operands, in, packed.get(run), out, epilogue.at(run), scratch.of(run, worker), RowsOf(s, lines));
   });
+  const int32_t grain = p.kernels().f32_block_channels;
+  if (grain == 0 || s.groups > 1 || !product.is_float32() || p.node().residual >= 0) return;
+  p.AlsoByChannels(g.input, geometry, {s.out_channels, grain, sizeof(float), false},
+                   [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, ChannelBlock block, int worker) noexcept {
+                     ConvShape part = s;
+                     part.out_channels = block.channels.end - block.channels.begin;
+                     part.pixel_channels = block.pixel;
+                     const std::byte* w = packed.get(run) + product.PackBytes(depth, block.channels.begin);
+                     product.Conv(part, operands, in, w, out, epilogue.at(run, block.channels.begin), scratch.of(run, worker), RowsOf(s, lines));
+                   });
 }
 
 namespace {

@@ -58,6 +58,68 @@ TEST(Channels, Float32) {
   }
 }
 
+TEST(Channels, BlocksOfPackedWeights) {
+  const FloatData data;
+  for (const Kernels* t : AllTiers()) {
+    const int32_t grain = t->f32_block_channels;
+    if (grain == 0) continue;
+    SCOPED_TRACE(t->tier);
+    const AlignedBytes packed(t->pack_f32_bytes(kDepth, kChannels));
+    t->pack_f32(kDepth, kChannels, data.Weights(0), data.bias.data(), packed.data());
+    std::vector<float> whole(kOutputs), pieces(kOutputs);
+    t->conv_f32(kWhole, data.input.data(), packed.data(), whole.data(), data.Epilogue(0), {0, kRows});
+    for (int32_t first = 0, count = grain; first < kChannels; first += count, count += grain) {
+      ConvShape piece = ConvShape::MatMul(kRows, kDepth, std::min(count, kChannels - first));
+      piece.pixel_channels = kChannels;
+      t->conv_f32(piece, data.input.data(), packed.data() + t->pack_f32_bytes(kDepth, first), pieces.data() + first, data.Epilogue(first), {0, kRows});
+    }
+    ASSERT_NO_FATAL_FAILURE(ExpectSameBytes(whole, pieces));
+  }
+}
+
+// Windows with tile functions and others, over blocks of channels that the input has side by side.
+TEST(Channels, Depthwise) {
+  constexpr int32_t kSide = 9;
+  constexpr size_t kPixels = size_t{kSide} * kSide;
+  for (const int32_t window : {3, 4, 5}) {
+    ConvShape s;
+    s.in_height = s.in_width = s.out_height = s.out_width = kSide;
+    s.in_channels = s.out_channels = kChannels;
+    s.kernel_height = s.kernel_width = window;
+    s.pad_top = s.pad_left = window / 2;
+    const auto input = RandomFloats(kPixels * kChannels, 1), filter = RandomFloats(size_t{kChannels} * static_cast<size_t>(s.taps()), 2),
+               bias = RandomFloats(kChannels, 3), slope = RandomFloats(kChannels, 4);
+    const auto epilogue = [&](int32_t first) {
+      EpilogueF32 e;
+      e.activation = ActivationF32::kPrelu;
+      e.slope = slope.data() + first;
+      return e;
+    };
+    for (const Kernels* t : AllTiers()) {
+      const int32_t grain = t->f32_block_channels;
+      if (grain == 0) continue;
+      SCOPED_TRACE(t->tier);
+      const AlignedBytes packed(t->pack_depthwise_f32_bytes(s));
+      t->pack_depthwise_f32(s, filter.data(), bias.data(), packed.data());
+      std::vector<float> whole(input.size()), pieces(input.size());
+      t->depthwise_f32(s, input.data(), packed.data(), whole.data(), epilogue(0), {0, kSide});
+      for (int32_t first = 0, count = grain; first < kChannels; first += count, count += grain) {
+        ConvShape piece = s;
+        piece.out_channels = first;
+        const std::byte* weights = packed.data() + t->pack_depthwise_f32_bytes(piece);
+        piece.in_channels = piece.out_channels = std::min(count, kChannels - first);
+        piece.pixel_channels = kChannels;
+        std::vector<float> block(kPixels * static_cast<size_t>(piece.in_channels));
+        for (size_t i = 0; i < kPixels; ++i) {
+          std::copy_n(input.data() + i * kChannels + first, piece.in_channels, block.data() + i * static_cast<size_t>(piece.in_channels));
+        }
+        t->depthwise_f32(piece, block.data(), weights, pieces.data() + first, epilogue(first), {0, kSide});
+      }
+      ASSERT_NO_FATAL_FAILURE(ExpectSameBytes(whole, pieces));
+    }
+  }
+}
+
 TEST(Channels, Bfloat16) {
   const FloatData data;
   for (const Kernels* t : AllTiers()) {
