@@ -385,10 +385,51 @@ SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, in
   return FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width - inside.end) * s.in_channels, zero_point);
 }
 
+// Windows whose lines are a few bytes, as in a first layer over one channel: what completes a row is written first, so that a line takes a
+// few instructions.
+constexpr int32_t kNarrowLine = 16;
+SIGRUN_INLINE bool IsNarrow(const ConvShape& s, const Depth& depth) {
+  return !kWide && depth.segments == 1 && s.dilation_w == 1 && s.groups == 1 && s.kernel_width * s.in_channels <= kNarrowLine;
+}
+
+// n bytes, at most kNarrowLine.
+SIGRUN_INLINE void CopyNarrow(uint8_t* to, const uint8_t* from, ptrdiff_t n, uint64_t flip) {
+  if (n >= 8) {
+    const uint64_t head = LoadAs<uint64_t>(from) ^ flip, tail = LoadAs<uint64_t>(from + n - 8) ^ flip;
+    std::memcpy(to, &head, sizeof(head));
+    std::memcpy(to + n - 8, &tail, sizeof(tail));
+  } else if (n >= 4) {
+    const uint32_t half = static_cast<uint32_t>(flip);
+    const uint32_t head = LoadAs<uint32_t>(from) ^ half, tail = LoadAs<uint32_t>(from + n - 4) ^ half;
+    std::memcpy(to, &head, sizeof(head));
+    std::memcpy(to + n - 4, &tail, sizeof(tail));
+  } else {
+    for (ptrdiff_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(from[i] ^ flip);
+  }
+}
+
+void GatherNarrowRow(const ConvShape& s, const Source& source, OutputPixel p, const Depth& depth, int32_t zero_point, uint8_t* dst) {
+  const ptrdiff_t pixel = s.in_channels, line = s.kernel_width * pixel, input_line = s.in_width * pixel;
+  const int32_t left = p.x * s.stride_w - s.pad_left, top = p.y * s.stride_h - s.pad_top;
+  const Range across = TapsInside(left, 1, s.kernel_width, s.in_width), down = TapsInside(top, s.dilation_h, s.kernel_height, s.in_height);
+  const ptrdiff_t n = (across.end - across.begin) * pixel, whole = static_cast<ptrdiff_t>(depth.segment_groups) * kGroup;
+  if (n < line || down.end - down.begin < s.kernel_height) {
+    std::memset(dst, static_cast<uint8_t>(zero_point + kActivationOffset), static_cast<size_t>(depth.segment_k));
+  }
+  std::memset(dst + depth.segment_k, 0, static_cast<size_t>(whole - depth.segment_k));
+  if (n == 0 || down.begin == down.end) return;
+  const ptrdiff_t first = static_cast<ptrdiff_t>(p.batch) * s.in_height + top + down.begin * s.dilation_h;
+  const uint8_t* from = source.data + first * input_line + (left + across.begin) * pixel;
+  const uint64_t flip = source.mask * 0x0101010101010101u;
+  uint8_t* to = dst + down.begin * line + across.begin * pixel;
+  for (int32_t y = down.begin; y < down.end; ++y, to += line, from += s.dilation_h * input_line) CopyNarrow(to, from, n, flip);
+}
+
 void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t group, int32_t zero_point, Activation* dst) {
+  const Depth depth(s);
+  if (IsNarrow(s, depth)) return GatherNarrowRow(s, source, p, depth, zero_point, reinterpret_cast<uint8_t*>(dst));
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
   const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
-  const Depth depth(s);
   const bool by_lines = depth.segments == s.kernel_height;
   Activation* end = dst + depth.segment_groups * kGroup;
   const auto complete = [&] {

@@ -4,7 +4,10 @@
 #include "kernels/kernels.h"
 
 // Elementwise kernels: one operation a struct, one loop for all unary and one for all binary ones. An element's result does not depend
-// on its neighbours or its place in a vector, and y may be x, a or b itself.
+// on its neighbours or its place in a vector, and y may be x, a or b itself. Trick: where vectors are short, cheap operations take four of
+// them at a time, all loads before all stores: the loop itself would be half of the instructions, and cores that run in order would wait
+// for every load. NEON, by llvm-mca: a sum of four vectors takes 8 cycles on Neoverse N1, its bound, instead of 14, and 26 on Cortex-A55
+// instead of 112.
 namespace sigrun::kernels {
 namespace {
 
@@ -54,7 +57,7 @@ struct Relu0To1Op {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Clamp(x, Set1(0.0f), Set1(1.0f)); }
 };
 struct HardSwishOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return x * Clamp(x + Set1(3.0f), Set1(0.0f), Set1(6.0f)) / Set1(6.0f); }
+  static SIGRUN_INLINE F32 Apply(F32 x) { return HardSwish(x); }
 };
 struct FloorOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Floor(x); }
@@ -100,10 +103,32 @@ void GeluLoop(const float* x, float* y, size_t n) {
   }
 }
 
-template <class Op>
-void UnaryLoop(const float* x, float* y, size_t n) {
+constexpr int kVectorsTogether = F32::lanes == 4 ? 4 : 1;
+
+/// Stores what at(i) gives for `kVectors` vectors from y + i on.
+template <int kVectors, class At>
+SIGRUN_INLINE void StoreVectors(float* y, size_t i, const At& at) {
+  F32 v[kVectors];
+  SIGRUN_UNROLL
+  for (size_t k = 0; k < kVectors; ++k) v[k] = at(i + k * F32::lanes);
+  SIGRUN_UNROLL
+  for (size_t k = 0; k < kVectors; ++k) Store(y + i + k * F32::lanes, v[k]);
+}
+
+/// The same for all whole vectors of n elements, kVectors at a time; returns where they end.
+template <int kVectors, class At>
+SIGRUN_INLINE size_t StoreWholeVectors(float* y, size_t n, const At& at) {
   size_t i = 0;
-  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Op::Apply(Load(x + i)));
+  if constexpr (kVectors > 1) {
+    for (; i + kVectors * F32::lanes <= n; i += kVectors * F32::lanes) StoreVectors<kVectors>(y, i, at);
+  }
+  for (; i + F32::lanes <= n; i += F32::lanes) StoreVectors<1>(y, i, at);
+  return i;
+}
+
+template <class Op, int kVectors>
+void UnaryLoop(const float* x, float* y, size_t n) {
+  const size_t i = StoreWholeVectors<kVectors>(y, n, [=](size_t at) SIGRUN_INLINE_LAMBDA { return Op::Apply(Load(x + at)); });
   const int rest = static_cast<int>(n - i);
   if (rest > 0) StorePartial(y + i, Op::Apply(LoadPartial(x + i, rest)), rest);
 }
@@ -150,21 +175,23 @@ struct ScalarOperand {
   SIGRUN_INLINE F32 PartAt(size_t, int) const { return value; }
 };
 
-template <class Op, class A, class B>
+template <class Op, int kVectors, class A, class B>
 void BinaryLoop(const float* a, const float* b, float* y, size_t n, ClampF32 clamp) {
   if (n == 0) return;
   const A left(a);
   const B right(b);
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
-  size_t i = 0;
-  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Clamp(Op::Apply(left.At(i), right.At(i)), low, high));
+  const bool clamps = clamp.min != -kInfinity || clamp.max != kInfinity;
+  const auto apply = [&](size_t i) SIGRUN_INLINE_LAMBDA { return Op::Apply(left.At(i), right.At(i)); };
+  const auto clamped = [&](size_t i) SIGRUN_INLINE_LAMBDA { return Clamp(apply(i), low, high); };
+  const size_t i = clamps ? StoreWholeVectors<kVectors>(y, n, clamped) : StoreWholeVectors<kVectors>(y, n, apply);
   const int rest = static_cast<int>(n - i);
   if (rest > 0) StorePartial(y + i, Clamp(Op::Apply(left.PartAt(i, rest), right.PartAt(i, rest)), low, high), rest);
 }
 
 void AccumulateF32(const float* x, float* y, size_t n) {
-  size_t i = 0;
-  for (; i + F32::lanes <= n; i += F32::lanes) Store(y + i, Load(y + i) + Load(x + i));
+  const auto sum = [=](size_t i) SIGRUN_INLINE_LAMBDA { return Load(y + i) + Load(x + i); };
+  const size_t i = StoreWholeVectors<kVectorsTogether>(y, n, sum);
   const int rest = static_cast<int>(n - i);
   if (rest > 0) StorePartial(y + i, LoadPartial(y + i, rest) + LoadPartial(x + i, rest), rest);
 }
@@ -179,31 +206,31 @@ void F16ToF32(const uint16_t* x, float* y, size_t n) {
   StorePartial(y + i, LoadF16(last), rest);
 }
 
-template <class Op>
+template <class Op, int kVectors = kVectorsTogether>
 void SetBinary(Kernels& t, Binary op) {
   BinaryF32* row = t.binary_f32[static_cast<size_t>(op)];
-  row[static_cast<size_t>(Operands::kVectorVector)] = BinaryLoop<Op, VectorOperand, VectorOperand>;
-  row[static_cast<size_t>(Operands::kVectorScalar)] = BinaryLoop<Op, VectorOperand, ScalarOperand>;
-  row[static_cast<size_t>(Operands::kScalarVector)] = BinaryLoop<Op, ScalarOperand, VectorOperand>;
+  row[static_cast<size_t>(Operands::kVectorVector)] = BinaryLoop<Op, kVectors, VectorOperand, VectorOperand>;
+  row[static_cast<size_t>(Operands::kVectorScalar)] = BinaryLoop<Op, kVectors, VectorOperand, ScalarOperand>;
+  row[static_cast<size_t>(Operands::kScalarVector)] = BinaryLoop<Op, kVectors, ScalarOperand, VectorOperand>;
 }
 
-template <class Op>
+template <class Op, int kVectors = kVectorsTogether>
 void SetUnary(Kernels& t, Unary op) {
-  t.unary_f32[static_cast<size_t>(op)] = UnaryLoop<Op>;
+  t.unary_f32[static_cast<size_t>(op)] = UnaryLoop<Op, kVectors>;
 }
 
 void OverlayElementwise(Kernels& t) {
   SetUnary<AbsOp>(t, Unary::kAbs);
   SetUnary<NegOp>(t, Unary::kNeg);
   SetUnary<SquareOp>(t, Unary::kSquare);
-  SetUnary<SqrtOp>(t, Unary::kSqrt);
-  SetUnary<RsqrtOp>(t, Unary::kRsqrt);
-  SetUnary<ExpOp>(t, Unary::kExp);
-  SetUnary<LogOp>(t, Unary::kLog);
-  SetUnary<SinOp>(t, Unary::kSin);
-  SetUnary<CosOp>(t, Unary::kCos);
-  SetUnary<TanhOp>(t, Unary::kTanh);
-  SetUnary<LogisticOp>(t, Unary::kLogistic);
+  SetUnary<SqrtOp, 1>(t, Unary::kSqrt);
+  SetUnary<RsqrtOp, 1>(t, Unary::kRsqrt);
+  SetUnary<ExpOp, 1>(t, Unary::kExp);
+  SetUnary<LogOp, 1>(t, Unary::kLog);
+  SetUnary<SinOp, 1>(t, Unary::kSin);
+  SetUnary<CosOp, 1>(t, Unary::kCos);
+  SetUnary<TanhOp, 1>(t, Unary::kTanh);
+  SetUnary<LogisticOp, 1>(t, Unary::kLogistic);
   SetUnary<ReluOp>(t, Unary::kRelu);
   SetUnary<Relu6Op>(t, Unary::kRelu6);
   SetUnary<ReluN1To1Op>(t, Unary::kReluN1To1);
@@ -212,11 +239,11 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<FloorOp>(t, Unary::kFloor);
   SetUnary<CeilOp>(t, Unary::kCeil);
   SetUnary<RoundOp>(t, Unary::kRound);
-  SetUnary<EluOp>(t, Unary::kElu);
+  SetUnary<EluOp, 1>(t, Unary::kElu);
   SetUnary<SignOp>(t, Unary::kSign);
   t.unary_f32[static_cast<size_t>(Unary::kGelu)] = GeluLoop;
-  SetUnary<GeluTanhOp>(t, Unary::kGeluTanh);
-  SetUnary<SwishOp>(t, Unary::kSwish);
+  SetUnary<GeluTanhOp, 1>(t, Unary::kGeluTanh);
+  SetUnary<SwishOp, 1>(t, Unary::kSwish);
   SetBinary<AddOp>(t, Binary::kAdd);
   SetBinary<SubOp>(t, Binary::kSub);
   SetBinary<MulOp>(t, Binary::kMul);
@@ -225,7 +252,7 @@ void OverlayElementwise(Kernels& t) {
   SetBinary<MinimumOp>(t, Binary::kMinimum);
   SetBinary<SquaredDifferenceOp>(t, Binary::kSquaredDifference);
   SetBinary<PreluOp>(t, Binary::kPrelu);
-  SetBinary<PowOp>(t, Binary::kPow);
+  SetBinary<PowOp, 1>(t, Binary::kPow);
   t.accumulate_f32 = AccumulateF32;
   t.f16_to_f32 = F16ToF32;
 }

@@ -20,6 +20,9 @@ SIGRUN_INLINE F32 WithSignOf(F32 magnitude, F32 x) { return FromBits(Bits(magnit
 /// NaN passes.
 SIGRUN_INLINE F32 Clamp(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)); }
 
+/// Below -3 a zero with x's sign, from 3 on x.
+SIGRUN_INLINE F32 HardSwish(F32 x) { return x * Clamp((x + Set1(3.0f)) * Set1(1.0f / 6.0f), Set1(0.0f), Set1(1.0f)); }
+
 // e^r - 1 for |r| <= ln(2) / 2.
 constexpr float kExpm1[] = {0x1.6dbc64p-10f, 0x1.124148p-7f, 0x1.555454p-5f, 0x1.555486p-3f};
 SIGRUN_INLINE F32 Expm1OfReduced(F32 r) {

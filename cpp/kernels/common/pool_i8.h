@@ -67,29 +67,45 @@ SIGRUN_INLINE void ForEachWindow(const ConvShape& s, const uint8_t* input, uint8
   }
 }
 
-// Unsigned bytes are compared as signed ones with the top bit flipped.
+/// The bounds of a MaxPool. Unsigned bytes are compared as signed ones with the top bit flipped.
+struct MaxEnd {
+  Bytes flip, low, high;
+  SIGRUN_INLINE Bytes Bounded(Bytes x) const { return MinSigned(MaxSigned(x, low), high) ^ flip; }
+};
+
+// kVectors vectors of channels together: with one, the walk over the window would take longer than the bytes.
+template <int kVectors>
+SIGRUN_INLINE void MaxOfTaps(const Window& w, int32_t channel, uint8_t* out, const MaxEnd& end) {
+  Bytes best[kVectors];
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) best[v] = SetBytes(0x80);
+  ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) best[v] = MaxSigned(best[v], Load(p + channel + v * kBytes) ^ end.flip);
+  });
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) Store(out + channel + v * kBytes, end.Bounded(best[v]));
+}
+
 template <class T>
 void MaxPool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t max, Range lines) {
   constexpr uint8_t kFlip = static_cast<T>(-1) < 0 ? 0 : 0x80;
-  const Bytes flip = SetBytes(kFlip), lowest = SetBytes(0x80);
-  const Bytes low = SetBytes(static_cast<uint8_t>(min) ^ kFlip), high = SetBytes(static_cast<uint8_t>(max) ^ kFlip);
+  const MaxEnd end = {SetBytes(kFlip), SetBytes(static_cast<uint8_t>(min) ^ kFlip), SetBytes(static_cast<uint8_t>(max) ^ kFlip)};
   const int32_t channels = s.in_channels;
   ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
                 [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
                   if (channels < kBytes) {
                     uint8_t lanes[kBytes];
-                    Bytes best = lowest;
-                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, LoadFew(p, channels) ^ flip); });
-                    Store(lanes, MinSigned(MaxSigned(best, low), high) ^ flip);
+                    Bytes best = SetBytes(0x80);
+                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, LoadFew(p, channels) ^ end.flip); });
+                    Store(lanes, end.Bounded(best));
                     CopyFew(out, lanes, channels);
                     return;
                   }
-                  for (int32_t c = 0; c < channels; c += kBytes) {
-                    const int32_t at = c + kBytes <= channels ? c : channels - kBytes;
-                    Bytes best = lowest;
-                    ForEachTap(w, [&](const uint8_t* p) SIGRUN_INLINE_LAMBDA { best = MaxSigned(best, Load(p + at) ^ flip); });
-                    Store(out + at, MinSigned(MaxSigned(best, low), high) ^ flip);
-                  }
+                  int32_t c = 0;
+                  for (; c + 4 * kBytes <= channels; c += 4 * kBytes) MaxOfTaps<4>(w, c, out, end);
+                  for (; c + 2 * kBytes <= channels; c += 2 * kBytes) MaxOfTaps<2>(w, c, out, end);
+                  for (; c < channels; c += kBytes) MaxOfTaps<1>(w, c + kBytes <= channels ? c : channels - kBytes, out, end);
                 });
 }
 

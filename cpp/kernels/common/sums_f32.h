@@ -65,9 +65,35 @@ SIGRUN_INLINE void FetchOutput(const Sums& t) {
   }
 }
 
+// Where vectors are short, a call and a pass over memory take far longer than the few operations of these activations.
+template <int kRows, int kVectors>
+SIGRUN_INLINE void ActivateSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
+  const EpilogueF32& e = *t.epilogue;
+  const auto each = [&](const auto& activate) SIGRUN_INLINE_LAMBDA {
+    SIGRUN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      SIGRUN_UNROLL
+      for (int i = 0; i < kRows; ++i) sum[i][v] = activate(sum[i][v], v);
+    }
+  };
+  if (e.activation == ActivationF32::kHardSwish) return each([](F32 x, int) SIGRUN_INLINE_LAMBDA { return HardSwish(x); });
+  F32 slope[kVectors];
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    slope[v] = e.activation == ActivationF32::kPrelu ? Load(e.slope + t.first + v * F32::lanes) : Set1(e.alpha);
+  }
+  each([&](F32 x, int v) SIGRUN_INLINE_LAMBDA { return Sloped(x, slope[v]); });
+}
+
 template <int kRows, int kVectors>
 SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
-  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  bool activates = t.ends && t.epilogue->activation != ActivationF32::kNone;
+  if (F32::lanes == 4 && activates && IsCheap(t.epilogue->activation) && t.channels >= kVectors * F32::lanes) {
+    ActivateSums(t, sum);
+    clamp = t.epilogue->clamp;
+    activates = false;
+  }
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
   if (t.channels >= kVectors * F32::lanes) {
     float* to = t.output;
@@ -94,9 +120,7 @@ SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
       }
     }
   }
-  if (t.ends && t.epilogue->activation != ActivationF32::kNone) {
-    ActivateRows(*t.epilogue, t.output, t.output_stride, kRows, t.channels, t.first);
-  }
+  if (activates) ActivateRows(*t.epilogue, t.output, t.output_stride, kRows, t.channels, t.first);
 }
 
 }  // namespace

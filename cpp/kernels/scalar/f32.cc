@@ -28,7 +28,7 @@ SIGRUN_INLINE float Clamp(float x, float low, float high) {
   return high < y ? high : y;
 }
 
-float HardSwish(float x) { return x * Clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f; }
+float HardSwish(float x) { return x * Clamp((x + 3.0f) * (1.0f / 6.0f), 0.0f, 1.0f); }
 // By e^-|x|, so that large negative arguments give small results instead of 0.
 float Logistic(float x) {
   const float e = expf(-fabsf(x));
