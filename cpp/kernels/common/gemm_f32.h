@@ -15,7 +15,8 @@
 // of pointers, one a pixel and segment, with padded taps pointing at zeros, so that no im2col buffer is filled. Pixels are walked in
 // blocks that keep their inputs and one panel in L2, and the tiles of one panel fetch the next. Every sum runs over k in the same order
 // whatever tile its row falls into. On one core of a Zen 5, 268 GFLOP/s: 92 to 97 % of the FMA peak in the caches with AVX-512, 93 % of
-// half of that with AVX2; 85 to 90 % where the weights of 49 pixels come from memory; a single row takes weights at 39 GB/s from there.
+// half of that with AVX2; 85 to 90 % where the weights of 49 pixels come from memory; a single row takes weights at 39 GB/s from there, on
+// two cores at 64.
 namespace sigrun::kernels {
 namespace {
 
@@ -260,9 +261,9 @@ SIGRUN_INLINE const std::byte* FmaSegment(F32 (&sum)[kRows][kVectors], const flo
     Left4 left[kRows];
     SIGRUN_UNROLL
     for (int i = 0; i < kRows; ++i) left[i] = LoadLeft4(row[i] + k);
-    if constexpr (kTileAhead > 0) {
+    if constexpr (kTileAhead > 0) {  // to L1 as well: a Zen 5 serves requests for L2 alone a quarter slower
       SIGRUN_UNROLL
-      for (int i = 0; i < kTileAhead; ++i) __builtin_prefetch(ahead + i * kLine, 0, 2);
+      for (int i = 0; i < kTileAhead; ++i) __builtin_prefetch(ahead + i * kLine, 0, 3);
       ahead += ahead_bytes;
     }
     FmaStep<0>(sum, left, weights, k);
@@ -470,9 +471,11 @@ struct Group {
   const Lanes* lanes;
 };
 
-// Panels that one or two pixels take side by side: enough independent sums to hide the latency of the FMA, and several streams of weights.
-SIGRUN_INLINE int32_t PanelsAtOnce(const Block& block, int32_t channels) {
-  const int32_t panels = block.rows == 1 ? 4 : block.rows == 2 ? 2 : 1;
+// Panels that one or two pixels take side by side: enough independent sums to hide the latency of the FMA. A single pixel reads `bytes` of
+// weights as fast as they come: from memory, a core fetches two streams by itself at twice the speed of four.
+constexpr ptrdiff_t kCachedBytes = ptrdiff_t{1} << 19;
+SIGRUN_INLINE int32_t PanelsAtOnce(const Block& block, int32_t channels, ptrdiff_t bytes) {
+  const int32_t panels = block.rows > 2 ? 1 : block.rows == 2 || bytes > kCachedBytes ? 2 : 4;
   return channels >= panels * kPanel ? panels : 1;
 }
 
@@ -481,7 +484,7 @@ TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels, bool shar
   constexpr TileFunctions kShared = MakeSharedFunctions<W>(std::make_integer_sequence<int, kTileRows>{});
   if (shared) return kShared.of_rows[height - 1];
   if (panels == 4) return RunTile<1, 4 * kTileVectors, W>;
-  if (panels == 2) return RunTile<2, 2 * kTileVectors, W>;
+  if (panels == 2) return height == 1 ? RunTile<1, 2 * kTileVectors, W> : RunTile<2, 2 * kTileVectors, W>;
   return (width == kPanel ? kTileFunctions<kTileVectors, W> : kTileFunctions<1, W>).of_rows[height - 1];
 }
 
@@ -654,12 +657,12 @@ void RunSet(const Group& g, int32_t set, const Pass& pass, int32_t row, const Bl
     }
   }
   for (int32_t n = 0; n < g.out_channels;) {
-    const int32_t width = PanelWidth(g.out_channels - n), panels = PanelsAtOnce(block, g.out_channels - n);
+    const int32_t width = PanelWidth(g.out_channels - n), panels = PanelsAtOnce(block, g.out_channels - n, g.out_channels * PanelBytes<W>(k));
     const int32_t channels = g.out_channels - n < width * panels ? g.out_channels - n : width * panels;
     const ptrdiff_t panel_bytes = width * PanelBytes<W>(k);
     Tile t = tile_of(n, width, channels);
     const ptrdiff_t steps = static_cast<ptrdiff_t>(pass.count) * (pass.length / 4);
-    if (n + channels < g.out_channels) LookAhead(t, block, t.weights + panel_bytes * panels, width * static_cast<ptrdiff_t>(sizeof(W)));
+    if (block.rows > 1 && n + channels < g.out_channels) LookAhead(t, block, t.weights + panel_bytes * panels, width * static_cast<ptrdiff_t>(sizeof(W)));
     for (int32_t tile = 0; tile < block.tiles; ++tile) {
       const int32_t height = block.Height(tile);
       ChooseTile<W>(height, width, panels, g.lanes != nullptr)(t);
