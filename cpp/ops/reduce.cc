@@ -112,7 +112,8 @@ struct SumBytes {
 /// Reduces rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums; they are folded last.
 template <class T, class Op, class Sum>
 void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, Sum (&sums)[kWide]) {
-  const int64_t side_by_side = std::clamp<int64_t>(kWide / columns, 1, std::max<int64_t>(rows, 1)), wide = side_by_side * columns;
+  // Few rows are not worth the sums that are folded last.
+  const int64_t side_by_side = std::clamp<int64_t>(kWide / columns, 1, std::max<int64_t>(rows / 4, 1)), wide = side_by_side * columns;
   std::fill_n(sums, wide, op.Initial());
   int64_t row = 0;
   for (; row + side_by_side <= rows; row += side_by_side) op.Columns(sums, x + row * columns, wide);
@@ -399,6 +400,34 @@ void WithNumber(const Prepare& p, const F& f) {
   }
 }
 
+template <bool kMax, class T>
+T Better(T a, T b) {
+  return kMax ? (b > a ? b : a) : (b < a ? b : a);
+}
+
+// Of float32, through the kernel of MAXIMUM or MINIMUM. Like the comparison, it never takes a NaN for better.
+template <bool kMax>
+struct ExtremumF32 {
+  kernels::BinaryF32 better;
+  float initial;
+
+  float Initial() const { return initial; }
+  void Run(float& sum, const float* x, int64_t n) const {
+    constexpr int64_t kLanes = 64;
+    float lanes[kLanes], s = sum;
+    if (n >= 2 * kLanes) {
+      std::fill_n(lanes, kLanes, initial);
+      for (; n >= kLanes; n -= kLanes, x += kLanes) Columns(lanes, x, kLanes);
+      for (const float lane : lanes) s = Better<kMax>(s, lane);
+    }
+    for (int64_t i = 0; i < n; ++i) s = Better<kMax>(s, x[i]);
+    sum = s;
+  }
+  void Columns(float* sums, const float* x, int64_t n) const {
+    better(x, sums, sums, static_cast<size_t>(n), kernels::EpilogueF32{}.clamp);
+  }
+};
+
 template <bool kMax>
 void PrepareExtremum(Prepare& p) {
   const Reduction r = Plan(p);
@@ -407,8 +436,14 @@ void PrepareExtremum(Prepare& p) {
   WithNumber(p, [&]<class T>(T) {
     const T initial = kMax ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
     if (r.count == 0) return EmitFill(p, initial);
-    const auto better = MakeFold(initial, [](T a, T b) { return kMax ? (b > a ? b : a) : (b < a ? b : a); });
-    EmitReduction<T, T>(p, r, better, [](T y) { return y; });
+    const auto as_it_is = [](T y) { return y; };
+    if constexpr (std::is_same_v<T, float>) {
+      constexpr auto kRow = static_cast<size_t>(kMax ? kernels::Binary::kMaximum : kernels::Binary::kMinimum);
+      const kernels::BinaryF32 better = p.kernels().binary_f32[kRow][static_cast<size_t>(kernels::Operands::kVectorVector)];
+      EmitReduction<T, T>(p, r, ExtremumF32<kMax>{better, initial}, as_it_is);
+    } else {
+      EmitReduction<T, T>(p, r, MakeFold(initial, Better<kMax, T>), as_it_is);
+    }
   });
 }
 

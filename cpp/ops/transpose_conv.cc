@@ -140,17 +140,15 @@ int64_t KernelTap(const PhasesAlong& phases, const PhaseAlong& phase, int32_t j,
 }
 
 // The taps of a group as dense weights [phase y, phase x, out, y, x, in]; `zero` stands for those beyond the kernel.
-// convert(weight, output channel)
-template <class From, class To, class Convert>
-void GatherTaps(const Geometry& g, const Group& group, const From* weights, To zero, To* to, Convert convert) {
+template <class T>
+void GatherTaps(const Geometry& g, const Group& group, const T* weights, T zero, T* to) {
   const int32_t depth = group.shape.in_channels;
   const auto gather = [&](const PhaseAlong& y, const PhaseAlong& x, int32_t n, int32_t jy, int32_t jx) {
     const int64_t ky = KernelTap(group.y, y, jy, g.stride_h, g.kernel_h), kx = KernelTap(group.x, x, jx, g.stride_w, g.kernel_w);
     if (ky < 0 || kx < 0) {
       std::fill_n(to, depth, zero);
     } else {
-      const From* from = weights + ((int64_t{n} * g.kernel_h + ky) * g.kernel_w + kx) * depth;
-      for (int32_t c = 0; c < depth; ++c) to[c] = convert(from[c], n);
+      std::copy_n(weights + ((int64_t{n} * g.kernel_h + ky) * g.kernel_w + kx) * depth, depth, to);
     }
     to += depth;
   };
@@ -281,43 +279,24 @@ void EmitGroup(Prepare& p, const Geometry& g, const Group& group, size_t pixel_b
   });
 }
 
-// Weights of a group through convert(weight, output channel) -> float.
-template <class From, class Convert>
-Packed PackGroupF32(Prepare& p, const Geometry& g, const Group& group, const std::string& key, Convert convert) {
+Packed PackGroupF32(Prepare& p, const Geometry& g, const Group& group) {
   const int32_t depth = group.shape.taps() * group.shape.in_channels, channels = group.shape.out_channels;
   const size_t tap_bytes = Aligned(TapElements(group) * sizeof(float));
-  return PackWeights(p, kWeights, kBias, key, p.kernels().pack_f32_bytes(depth, channels), tap_bytes + BiasBytes(group),
+  return PackWeights(p, kWeights, kBias, Key(g, group), p.kernels().pack_f32_bytes(depth, channels), tap_bytes + BiasBytes(group),
                      [=, pack = p.kernels().pack_f32](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
                        float* taps = reinterpret_cast<float*>(scratch);
-                       GatherTaps(g, group, static_cast<const From*>(weights), 0.0f, taps, convert);
+                       GatherTaps(g, group, static_cast<const float*>(weights), 0.0f, taps);
                        pack(depth, channels, {taps, depth, 1}, RepeatBias<float>(g, group, bias, scratch + tap_bytes), to);
                      });
 }
 
-void EmitGroupF32(Prepare& p, const Geometry& g, const Group& group, Slot input, const Packed& packed) {
-  EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
-            [=, s = group.shape, kernel = p.kernels().conv_f32, clamp = ActivationClamp(p)](const RunContext& run, std::byte* to,
-                                                                                            Range rows, int) {
-              kernel(s, run.get<float>(input), packed.get(run), reinterpret_cast<float*>(to), {clamp}, rows);
-            });
-}
-
 void EmitF32(Prepare& p, const Geometry& g) {
   for (const Group& group : g.groups) {
-    const Packed packed = PackGroupF32<float>(p, g, group, Key(g, group), [](float w, int32_t) { return w; });
-    EmitGroupF32(p, g, group, p.in(kInput), packed);
-  }
-}
-
-void EmitHybrid(Prepare& p, const Geometry& g) {
-  const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
-  if (p.output_elements(0) == 0) return;
-  const Slot rounded = EmitRoundedActivations(p, kInput, p.shape(kInput)[0]);
-  for (const Group& group : g.groups) {
-    const Packed packed = PackGroupF32<int8_t>(p, g, group, Key(g, group) + " dequantised", [scales](int8_t w, int32_t n) {
-      return static_cast<float>(w - scales.zero_point) * scales.at(static_cast<size_t>(n));
-    });
-    EmitGroupF32(p, g, group, rounded, packed);
+    EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
+              [=, s = group.shape, packed = PackGroupF32(p, g, group), input = p.in(kInput), kernel = p.kernels().conv_f32,
+               clamp = ActivationClamp(p)](const RunContext& run, std::byte* to, Range rows, int) {
+                kernel(s, run.get<float>(input), packed.get(run), reinterpret_cast<float*>(to), {clamp}, rows);
+              });
   }
 }
 
@@ -327,6 +306,49 @@ WeightScales RepeatScales(const WeightScales& scales, const Group& group) {
   if (scales.per_channel()) repeated.scale.resize(static_cast<size_t>(group.shape.out_channels));
   for (size_t i = 0; i < repeated.scale.size(); ++i) repeated.scale[i] = scales.scale[i % scales.scale.size()];
   return repeated;
+}
+
+// Biases as they may come with every call, one a channel of the group.
+Slot EmitRepeatedBias(Prepare& p, const Geometry& g, const Group& group) {
+  if (!p.has_input(kBias)) return {};
+  const Slot repeated = p.Scratch(BiasBytes(group));
+  p.Emit([=, n = group.shape.out_channels, own = g.out_channels, bias = p.in(kBias)](RunContext& run) noexcept {
+    for (int32_t i = 0; i < n; ++i) run.get<float>(repeated)[i] = run.get<float>(bias)[i % own];
+  });
+  return repeated;
+}
+
+void EmitGroupHybrid(Prepare& p, const Geometry& g, const Group& group, const WeightScales& scales, const RoundedRuns& rounded) {
+  const ConvShape s = group.shape;
+  const auto& k = p.kernels();
+  const Packed packed = PackWeights(
+      p, kWeights, -1, Concat(Key(g, group), " hybrid ", scales.zero_point), k.pack_i8_bytes(s), TapElements(group),
+      [=, pack = k.pack_i8, zero = scales.zero_point](const void* weights, const void*, std::byte* to, std::byte* scratch) {
+        int8_t* taps = reinterpret_cast<int8_t*>(scratch);
+        GatherTaps(g, group, static_cast<const int8_t*>(weights), static_cast<int8_t>(zero), taps);
+        pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, false, nullptr, 0, zero, to);
+      });
+  const WeightScales repeated = RepeatScales(scales, group);
+  std::vector<float> channel_scale;
+  for (int32_t c = 0; c < s.out_channels; ++c) channel_scale.push_back(repeated.at(static_cast<size_t>(c)));
+  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
+  const Slot bias = EmitRepeatedBias(p, g, group);
+  EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
+            [=, conv = k.conv_i8_f32, clamp = ActivationClamp(p), scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](
+                const RunContext& run, std::byte* to, Range rows, int worker) {
+              conv(s, rounded.values(run), packed.get(run), reinterpret_cast<float*>(to), rounded.scale(run), rounded.zero_point(run), true,
+                   channel_scale.data(), run.get<float>(bias), nullptr, clamp,
+                   run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+            });
+}
+
+// float32 with INT8 weights: images are rounded to 8 bits, each with a scale of its own.
+void EmitHybrid(Prepare& p, const Geometry& g) {
+  const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
+  if (p.output_elements(0) == 0) return;
+  const RoundedRuns rounded(p, kInput, p.shape(kInput)[0], true);
+  if (rounded.fresh()) p.Emit([rounded](RunContext& run) noexcept { rounded.Fill(run); });
+  for (const Group& group : g.groups) EmitGroupHybrid(p, g, group, scales, rounded);
 }
 
 void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requantization& requantize, int32_t zero_point,
@@ -341,7 +363,7 @@ void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requant
                   [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
                     int8_t* taps = reinterpret_cast<int8_t*>(scratch);
                     const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
-                    GatherTaps(g, group, static_cast<const int8_t*>(weights), zero, taps, [](int8_t w, int32_t) { return w; });
+                    GatherTaps(g, group, static_cast<const int8_t*>(weights), zero, taps);
                     pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
                          RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes), zero_point, weight_zero_point, to);
                   });
@@ -385,7 +407,7 @@ void Emit16(Prepare& p, const Geometry& g) {
         PackWeights(p, kWeights, kBias, Key(g, group) + " int16", weights.bytes(), tap_bytes + 2 * BiasBytes(group),
                     [=](const void* w, const void* bias, std::byte* to, std::byte* scratch) {
                       int8_t* taps = reinterpret_cast<int8_t*>(scratch);
-                      GatherTaps(g, group, static_cast<const int8_t*>(w), int8_t{0}, taps, [](int8_t x, int32_t) { return x; });
+                      GatherTaps(g, group, static_cast<const int8_t*>(w), int8_t{0}, taps);
                       const void* sums = bias_type == TensorType::kInt64
                                              ? static_cast<const void*>(RepeatBias<int64_t>(g, group, bias, scratch + tap_bytes))
                                              : RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes);

@@ -86,8 +86,8 @@ def dense(activations, dtype, dimension=0, rows=3, n=21, **kw):
     return product("FULLY_CONNECTED", activations, dtype, *shapes, dimension, "FullyConnectedOptions", **kw)
 
 
-def transposed(activations, dtype, **kw):
-    shapes = (1, 4, 5, 6), (7, 3, 3, 6), (1, 8, 10, 7)
+def transposed(activations, dtype, batch=1, inputs=6, outputs=7, **kw):
+    shapes = (batch, 4, 5, inputs), (outputs, 3, 3, inputs), (batch, 8, 10, outputs)
     return product("TRANSPOSE_CONV", activations, dtype, *shapes, 0, "TransposeConvOptions", strideH=2, strideW=2, **kw)
 
 
@@ -118,6 +118,8 @@ CASES = {
     "dense-int4-odd-row": dense("int8", "int4", bias="int32", rows=1),
     "conv-int4-hybrid": conv("float32", "int4"),
     "dense-int4-hybrid": dense("float32", "int4", dimension=None),
+    "transposed-hybrid": transposed("float32", "int8"),
+    "transposed-hybrid-images": transposed("float32", "int8", batch=2, inputs=40, outputs=33),
     "dense-int2": dense("int8", "int2", bias="int32"),
     "dense-int8-shared-by-channels": dense("int8", "int8", n=520, bias="int32"),
     "dense-hybrid-shared-by-channels": dense("float32", "int8", dimension=None, rows=5, n=520),

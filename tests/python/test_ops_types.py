@@ -31,6 +31,7 @@ def prelu(slopes, *shape):
 
 
 BOOLS = ints("uint8", 3, 4, 5, high=1).astype(bool)
+SOME_NAN = np.where(real(3, 70, 300) > 2, np.float32(np.nan), real(3, 70, 300)).astype("float32")
 PHASES = (real(2, 1, 3) + 1j * real(2, 1, 3)).astype("complex64")
 CASES = [
     *[comparison(name, halves(3, 40), halves(40)) for name in COMPARISONS],
@@ -43,6 +44,11 @@ CASES = [
         case(op, [BOOLS, const(axes)], ("bool", shape), options="ReducerOptions")
         for op in ("SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
         for axes, shape in (([1], (3, 5)), ([0, 2], (4,)))
+    ],
+    *[
+        case(op, [SOME_NAN, const([axis])], ("float32", shape), options="ReducerOptions")
+        for op in ("REDUCE_MAX", "REDUCE_MIN")
+        for axis, shape in ((1, (3, 300)), (2, (3, 70)))
     ],
     case("SOFTMAX", [real(5, 19).astype("float16")], ("float16", (5, 19)), options="SoftmaxOptions", beta=1.0),
     *[

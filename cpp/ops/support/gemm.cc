@@ -689,17 +689,4 @@ Slot EmitExtremes(Prepare& p, int input, int64_t images) {
   return found;
 }
 
-Slot EmitRoundedActivations(Prepare& p, int input, int64_t images) {
-  const size_t count = static_cast<size_t>(images), length = count == 0 ? 0 : static_cast<size_t>(p.elements(input)) / count;
-  const Slot rounded = p.Scratch(count * length * sizeof(float)), extremes = EmitExtremes(p, input, images);
-  p.Emit([=, round = p.kernels().round_asymmetric, in = p.in(input)](RunContext& run) noexcept {
-    for (size_t i = 0; i < count; ++i) {
-      const float* x = run.get<float>(in) + i * length;
-      float* y = run.get<float>(rounded) + i * length;
-      ForParts(run, length, [&](size_t first, size_t n, int32_t) { round(x + first, y + first, n, run.get<ExtremesF32>(extremes)[i]); });
-    }
-  });
-  return rounded;
-}
-
 }  // namespace sigrun::ops

@@ -219,10 +219,6 @@ class RoundedRuns {
 /// The extremes of each image of a float input: kernels::ExtremesF32, `images` of them.
 Slot EmitExtremes(Prepare& p, int input, int64_t images);
 
-/// Float activations quantised and at once dequantised, image by image, as hybrid convolutions without a kernel of their own see them.
-/// Returns where they stand.
-Slot EmitRoundedActivations(Prepare& p, int input, int64_t images);
-
 /// The rough cost of `macs` multiply-adds for RunContext::Parallel.
 inline int64_t MacCost(int64_t macs) { return macs / 8 + 1; }
 

@@ -73,8 +73,12 @@ void WeightsI16::Sum(const std::byte* packed, const int16_t* x, int32_t first, i
 
 int16_t RequantizationI16::Scale(int64_t sum, int32_t channel) const {
   if (!scales.scale.empty()) {
-    const double scaled = std::round(static_cast<double>(sum) * scales.scale[static_cast<size_t>(channel)]);
-    return static_cast<int16_t>(std::clamp<double>(scaled, scales.min, scales.max));
+    const double scaled = static_cast<double>(sum) * scales.scale[static_cast<size_t>(channel)];
+    // Rounded half away from zero: what is cut off is exact, and std::round would be a call an element.
+    const double bounded = std::clamp<double>(scaled, INT16_MIN - 1, INT16_MAX + 1);
+    const int32_t whole = static_cast<int32_t>(bounded);
+    const double rest = bounded - whole;
+    return static_cast<int16_t>(std::clamp(whole + (rest >= 0.5) - (rest <= -0.5), scales.min, scales.max));
   }
   const int32_t multiplier = scales.multiplier[static_cast<size_t>(channel)], shift = scales.shift[static_cast<size_t>(channel)];
   int64_t scaled = 0;
