@@ -139,10 +139,11 @@ void LineChain::RunBlock(const RunContext& context, std::byte* buffer, Range lin
   const int32_t image = lines.begin / second.geometry.out_lines, top = image * second.geometry.out_lines;
   Range between = Needed(second.geometry, {lines.begin - top, lines.end - top});
   between = {between.begin + image * first.geometry.out_lines, between.end + image * first.geometry.out_lines};
-  const size_t line_bytes = first.geometry.out_bytes / static_cast<size_t>(first.channels.channels) * static_cast<size_t>(channels.end - channels.begin);
+  const int32_t width = channels.end - channels.begin;
+  const size_t line_bytes = first.geometry.out_bytes / static_cast<size_t>(first.channels.channels) * static_cast<size_t>(width);
   // Where the first line of the first image would be.
   std::byte* from = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(buffer) - static_cast<size_t>(between.begin) * line_bytes);
-  first.run_block(first.block_self, context, context.get<std::byte>(first.input_slot), from, between, {channels, channels.end - channels.begin}, worker);
+  first.run_block(first.block_self, context, context.get<std::byte>(first.input_slot), from, between, {channels, width}, worker);
   std::byte* to = context.get<std::byte>(second.output_slot) + static_cast<size_t>(channels.begin) * second.channels.bytes;
   second.run_block(second.block_self, context, from, to, lines, {channels, second.channels.channels}, worker);
 }

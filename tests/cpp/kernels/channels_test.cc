@@ -71,7 +71,8 @@ TEST(Channels, BlocksOfPackedWeights) {
     for (int32_t first = 0, count = grain; first < kChannels; first += count, count += grain) {
       ConvShape piece = ConvShape::MatMul(kRows, kDepth, std::min(count, kChannels - first));
       piece.pixel_channels = kChannels;
-      t->conv_f32(piece, data.input.data(), packed.data() + t->pack_f32_bytes(kDepth, first), pieces.data() + first, data.Epilogue(first), {0, kRows});
+      const std::byte* weights = packed.data() + t->pack_f32_bytes(kDepth, first);
+      t->conv_f32(piece, data.input.data(), weights, pieces.data() + first, data.Epilogue(first), {0, kRows});
     }
     ASSERT_NO_FATAL_FAILURE(ExpectSameBytes(whole, pieces));
   }
