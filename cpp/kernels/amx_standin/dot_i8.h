@@ -24,8 +24,9 @@ void Tile(const TileRun& run, int32_t* sums) {
     const int row = i / kWidth, column = i % kWidth;
     const int8_t* w = run.weights + column * kGroup;
     uint32_t sum = static_cast<uint32_t>(run.bias[column]);
-    for (int32_t segment = 0; segment < run.segments; ++segment) {
-      const uint8_t* a = run.a + row * run.a_stride + segment * run.segment_step;
+    SegmentStart start(run);
+    for (int32_t segment = 0; segment < run.segments; ++segment, start.Next()) {
+      const uint8_t* a = run.a + row * run.a_stride + start.at();
       for (int32_t k = 0; k < run.k_groups; ++k, a += kGroup, w += kWidth * kGroup) {
         for (int j = 0; j < kGroup; ++j) sum += static_cast<uint32_t>(a[j] * w[j]);
       }

@@ -30,20 +30,20 @@ SIGRUN_INLINE void CopyRow(uint8_t* dst, const uint8_t* src, ptrdiff_t n, uint8_
 }
 SIGRUN_INLINE I32 Dot(I32 acc, Broadcasted a, Weights w) { return {_mm512_dpbusd_epi32(acc.v, a.v, w.v)}; }
 
-// Twice as many loads a cycle in 256 bits.
 template <>
-struct HalfVector<Weights> {
+struct GroupPairs<Activation> {
   static constexpr bool kUsed = true;
-  using Sums = __m256i;
-  SIGRUN_INLINE static Sums Start(const int32_t* bias) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bias)); }
-  SIGRUN_INLINE static Sums Zero() { return _mm256_setzero_si256(); }
-  SIGRUN_INLINE static Sums Add(Sums a, Sums b) { return _mm256_add_epi32(a, b); }
-  SIGRUN_INLINE static Sums Dot(Sums sums, const uint8_t* a, const int8_t* weights) {
-    int32_t group;
-    std::memcpy(&group, a, sizeof(group));
-    return _mm256_dpbusd_epi32(sums, _mm256_set1_epi32(group), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)));
+  SIGRUN_INLINE static Broadcasted Load(const uint8_t* a) {
+    int64_t groups;
+    std::memcpy(&groups, a, sizeof(groups));
+    return {_mm512_set1_epi64(groups)};
   }
-  SIGRUN_INLINE static I32 Widen(Sums sums) { return {_mm512_zextsi256_si512(sums)}; }
+  SIGRUN_INLINE static I32 Joined(I32 a, I32 b) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    asm("" : "+v"(a.v), "+v"(b.v));  // else the two permutations make the compiler copy the sums in the loop before
+    return {_mm512_add_epi32(_mm512_permutex2var_epi32(a.v, even, b.v), _mm512_permutex2var_epi32(a.v, odd, b.v))};
+  }
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace {
 
 constexpr bool kTilesEnd = true;
 constexpr bool kTilesEndLate = true;
+constexpr bool kPairs = false;
 constexpr int32_t kTileSide = 16;
 constexpr int32_t kMostRows = 2 * kTileSide;
 constexpr int32_t kRowUnit = kTileSide;
@@ -27,7 +28,7 @@ static_assert(kPanelVectors * kLanes == 2 * kTileSide && kGroup == 4);
 constexpr int32_t kLeastWindow = 48;
 SIGRUN_INLINE bool SuitsTiles(const ConvShape& s) { return s.taps() == 1 || s.taps() * s.in_channels >= kLeastWindow; }
 
-SIGRUN_INLINE int32_t NextTileRows(int32_t rows) { return rows < kMostRows ? rows : kMostRows; }
+SIGRUN_INLINE int32_t NextTileRows(int32_t rows, int32_t most) { return rows < most ? rows : most; }
 
 /// A few rows leave the unit as it is: setting it up takes as long as they do, and its state would have to be saved with the thread's.
 class TileSession {
@@ -56,8 +57,9 @@ void MultiplyTiles(const TileRun& run, int32_t* sums, End& before) {
   if constexpr (kRowTiles == 2 && kColumnTiles == 2) LoadTile<3>(run.bias + kTileSide, 0);
   const int8_t *weights = run.weights, *ahead = run.ahead;
   before.Cut(run.segments * ((run.k_groups + kTileSide - 1) / kTileSide));
-  for (int32_t segment = 0; segment < run.segments; ++segment) {
-    const uint8_t* a = run.a + segment * run.segment_step;
+  SegmentStart start(run);
+  for (int32_t segment = 0; segment < run.segments; ++segment, start.Next()) {
+    const uint8_t* a = run.a + start.at();
     for (int32_t k = 0; k < run.k_groups; k += kTileSide, a += kDepthUnit, weights += kTileSide * kWeightStride) {
       for (int32_t i = 0; i < kTileSide; ++i, ahead += run.ahead_step) __builtin_prefetch(ahead, 0, 2);
       LoadTile<4>(a, run.a_stride);

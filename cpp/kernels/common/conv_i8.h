@@ -28,11 +28,12 @@ namespace {
 constexpr bool kWide = sizeof(Activation) == 2;
 constexpr int32_t kActivationOffset = static_cast<Activation>(-1) < 0 ? 0 : 128;
 constexpr int32_t kPanel = kPanelVectors * kLanes;
+constexpr int32_t kPairColumns = kLanes / 2, kMostPaired = kPanel - kPairColumns;  // channels of a vector and of a panel of GroupPairs
 constexpr int32_t kMaxBlockRows = 512;
-constexpr int32_t kFewChannels = 32;  // of groups whose pixels are copied by words, without a vector's tail
+constexpr int32_t kFewChannels = 64;  // of groups that share pixels
 
 // Packed: a header, then panels of kPanel output channels, the last one as many vectors wide as it needs. A panel is int32 bias[width] with
-// the zero points folded in, int32 sum[width] of (w - weight_zero_point), int8 weights [k group][width][kGroup].
+// the zero points folded in, int32 sum[width] of (w - weight_zero_point), int8 weights [k group][width][kGroup], or as GroupPairs has them.
 struct WeightHeader {
   int32_t weight_zero_point;
   int32_t has_least;  // TileRun's, where kTellsLeast
@@ -40,36 +41,60 @@ struct WeightHeader {
 
 struct PanelLayout {
   int32_t width;
+  int32_t pairs;    // TileRun's
+  int32_t columns;  // that weights are packed for
   size_t sums, weights, bytes;
-  PanelLayout(int32_t k_groups, int32_t channels_left) {
+  PanelLayout(int32_t k_groups, int32_t channels_left, bool by_pairs) {
     const int32_t whole = (channels_left + kColumnUnit - 1) / kColumnUnit * kColumnUnit;
     width = whole < kPanel ? whole : kPanel;
+    pairs = by_pairs && channels_left <= kMostPaired ? (channels_left + kPairColumns - 1) / kPairColumns : 0;
+    columns = pairs > 0 ? pairs * kPairColumns : width;
     sums = static_cast<size_t>(width) * sizeof(int32_t);
     weights = 2 * sums;
-    bytes = (weights + static_cast<size_t>(k_groups) * width * kGroup + 63) / 64 * 64;
+    bytes = (weights + static_cast<size_t>(k_groups) * columns * kGroup + 63) / 64 * 64;
   }
+  // Where weights of a group of k begin, and how far from one channel to the next.
+  ptrdiff_t Group(int32_t k) const {
+    if (pairs == 0) return static_cast<ptrdiff_t>(k) * columns * kGroup;
+    return static_cast<ptrdiff_t>(k / 2) * columns * 2 * kGroup + k % 2 * kGroup;
+  }
+  int32_t step() const { return pairs == 0 ? kGroup : 2 * kGroup; }
 };
 
 // A row of k = (ky, kx, c): segments that zeros complete to whole units. A segment is a line of the window, if that costs little; then
 // lines of the input can be read in place.
 struct Depth {
   int32_t segments, segment_k, segment_groups;
-  explicit Depth(const ConvShape& s) {
+  bool pairs = false;         // a narrow last panel has pairs of groups
+  int32_t unit = kDepthUnit;  // what segments must be multiples of to need no zeros
+  SIGRUN_INLINE explicit Depth(const ConvShape& s) {
     const int64_t line = static_cast<int64_t>(s.kernel_width) * s.in_channels, whole = (line + kDepthUnit - 1) / kDepthUnit * kDepthUnit;
     // Zeros cost every panel, unless they are few or packed once.
     constexpr bool few = kGroup < 8 || RowPacker<Activation>::kUsed;
     const bool by_lines = 3 * whole <= 4 * line || (whole <= 2 * kGroup && (few || whole < 2 * line));
-    segments = by_lines ? s.kernel_height : 1;
-    segment_k = by_lines ? static_cast<int32_t>(line) : s.taps() * s.in_channels;
+    const bool by_taps = kPairs && s.groups > 1 && s.in_channels <= kFewChannels;  // SharesPixels
+    segments = by_taps ? s.taps() : by_lines ? s.kernel_height : 1;
+    segment_k = by_taps ? s.in_channels : by_lines ? static_cast<int32_t>(line) : s.taps() * s.in_channels;
     segment_groups = (segment_k + kDepthUnit - 1) / kDepthUnit * (kDepthUnit / kGroup);
+    const int32_t last = s.out_channels % kPanel;
+    if (!kPairs || last == 0 || last > kMostPaired) return;
+    // A group completes an odd number where that is cheaper than to take all one by one. Pieces of a product agree about k.
+    const bool completes = s.out_channels == last && s.pixel_channels == 0 && (segment_groups > 4 || last <= kPairColumns || by_taps);
+    pairs = segment_groups % 2 == 0 || completes;
+    if (!pairs) return;
+    segment_groups += segment_groups % 2;
+    unit = 2 * kGroup;
   }
   int32_t groups() const { return segments * segment_groups; }
+  // Rows need no zeros.
+  bool IsWhole(const ConvShape& s) const { return groups() * kGroup == s.taps() * s.in_channels; }
 };
 
 size_t PackBytes(const ConvShape& s) {
-  const int32_t k_groups = Depth(s).groups(), n = s.out_channels;
-  size_t bytes = 64 + static_cast<size_t>(n / kPanel) * PanelLayout(k_groups, kPanel).bytes;
-  if (n % kPanel != 0) bytes += PanelLayout(k_groups, n % kPanel).bytes;
+  const Depth depth(s);
+  const int32_t k_groups = depth.groups(), n = s.out_channels;
+  size_t bytes = 64 + static_cast<size_t>(n / kPanel) * PanelLayout(k_groups, kPanel, depth.pairs).bytes;
+  if (n % kPanel != 0) bytes += PanelLayout(k_groups, n % kPanel, depth.pairs).bytes;
   return bytes;
 }
 
@@ -109,29 +134,27 @@ WeightOffsets ChooseOffsets(const ConvShape& s, WeightView<int8_t> weights, bool
 // The channels of a panel whose k lie side by side, or lie side by side themselves, as the right sides of matrix products do: groups are
 // moved whole, and summed apart.
 void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t subtracted, int32_t channels, const PanelLayout& layout,
-                uint8_t* to, int32_t* sums) {
-  for (int32_t k = 0; k < depth.segment_k; k += kGroup, to += layout.width * kGroup) {
+                uint8_t* begin, int32_t* sums) {
+  const ptrdiff_t step = layout.step();
+  for (int32_t k = 0; k < depth.segment_k; k += kGroup) {
+    uint8_t* to = begin + layout.Group(k / kGroup);
     const int32_t count = depth.segment_k - k < kGroup ? depth.segment_k - k : kGroup;
     const int8_t* from = weights.data + k * weights.stride_k;
     if (count == kGroup && weights.stride_k == 1) {
-      for (int32_t n = 0; n < channels; ++n) std::memcpy(to + n * kGroup, from + n * weights.stride_n, kGroup);
+      for (int32_t n = 0; n < channels; ++n) std::memcpy(to + n * step, from + n * weights.stride_n, kGroup);
     } else if (count == kGroup) {
       for (int32_t n = 0; n < channels; ++n) {
-        for (int i = 0; i < kGroup; ++i) to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n]);
+        for (int i = 0; i < kGroup; ++i) to[n * step + i] = static_cast<uint8_t>(from[i * weights.stride_k + n]);
       }
     } else {
       for (int32_t i = 0; i < count; ++i) {
         for (int32_t n = 0; n < channels; ++n) {
-          to[n * kGroup + i] = static_cast<uint8_t>(from[i * weights.stride_k + n * weights.stride_n]);
+          to[n * step + i] = static_cast<uint8_t>(from[i * weights.stride_k + n * weights.stride_n]);
         }
       }
     }
-    if (subtracted != 0 && count == kGroup) {
-      for (int32_t i = 0; i < channels * kGroup; ++i) to[i] = static_cast<uint8_t>(to[i] - subtracted);
-    } else if (subtracted != 0) {
-      for (int32_t n = 0; n < channels; ++n) {
-        for (int32_t i = 0; i < count; ++i) to[n * kGroup + i] = static_cast<uint8_t>(to[n * kGroup + i] - subtracted);
-      }
+    for (int32_t n = 0; n < channels && subtracted != 0; ++n) {
+      for (int32_t i = 0; i < count; ++i) to[n * step + i] = static_cast<uint8_t>(to[n * step + i] - subtracted);
     }
     for (int32_t i = 0; i < count && weights.stride_k != 1; ++i) {
       for (int32_t n = 0; n < channels; ++n) sums[n] += from[i * weights.stride_k + n];
@@ -161,10 +184,11 @@ void PackBiases(int32_t k, const WeightOffsets& offsets, const int32_t* bias, in
 // One output channel of a panel.
 void PackChannel(const int8_t* weights, ptrdiff_t stride_k, const Depth& depth, const WeightOffsets& offsets, int32_t bias,
                  int32_t input_zero_point, const PanelLayout& layout, int32_t column, std::byte* panel) {
-  uint8_t* out = reinterpret_cast<uint8_t*>(panel + layout.weights) + column * kGroup;
+  uint8_t* begin = reinterpret_cast<uint8_t*>(panel + layout.weights) + column * layout.step();
   int32_t sum = 0;
   for (int32_t segment = 0; segment < depth.segments; ++segment) {
-    for (int32_t k = 0; k < depth.segment_groups * kGroup; k += kGroup, out += layout.width * kGroup) {
+    for (int32_t k = 0; k < depth.segment_groups * kGroup; k += kGroup) {
+      uint8_t* out = begin + layout.Group(segment * depth.segment_groups + k / kGroup);
       for (int32_t i = 0; i < kGroup && k + i < depth.segment_k; ++i, weights += stride_k) {
         out[i] = static_cast<uint8_t>((static_cast<uint8_t>(*weights) ^ offsets.mask) - offsets.subtracted);
         sum = WrapAdd(sum, static_cast<int8_t>(out[i]));
@@ -196,7 +220,7 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
     if (kTellsLeast<Activation> && has_least == 0) has_least = HasLeast(panel + layout.weights, panel + layout.bytes);
   };
   for (int32_t first = 0; first < n; first += kPanel) {
-    const PanelLayout layout(depth.groups(), n - first);
+    const PanelLayout layout(depth.groups(), n - first, depth.pairs);
     const int32_t channels = n - first < layout.width ? n - first : layout.width;
     if (PacksGroups(weights, depth, offsets)) {
       int32_t sums[kPanel] = {};
@@ -229,20 +253,20 @@ SIGRUN_INLINE bool IsSparsePointwise(const ConvShape& s) {
 }
 
 // True where the input is copied as it stands, without a gap between rows.
-SIGRUN_INLINE bool IsOneRun(const ConvShape& s) {
-  return IsPointwise(s) && s.groups == 1 && s.in_channels % kDepthUnit == 0 && s.in_channels * sizeof(Activation) % 512 != 0;
+SIGRUN_INLINE bool IsOneRun(const ConvShape& s, const Depth& depth) {
+  return IsPointwise(s) && s.groups == 1 && depth.IsWhole(s) && s.in_channels * sizeof(Activation) % 512 != 0;
 }
 
 // Bytes between gathered rows: whole cache lines, and never a multiple of 512, which would put all rows of a tile in the same cache sets.
-SIGRUN_INLINE size_t RowBytes(const ConvShape& s) {
-  const size_t k = static_cast<size_t>(Depth(s).groups()) * kGroup;
-  if (IsOneRun(s)) return k * sizeof(Activation);
+SIGRUN_INLINE size_t RowBytes(const ConvShape& s, const Depth& depth) {
+  const size_t k = static_cast<size_t>(depth.groups()) * kGroup;
+  if (IsOneRun(s, depth)) return k * sizeof(Activation);
   const size_t bytes = (k * sizeof(Activation) + 63) / 64 * 64;
   return bytes % 512 == 0 ? bytes + 64 : bytes;
 }
 
-SIGRUN_INLINE int32_t BlockRows(const ConvShape& s) {
-  const size_t fit = kBlockBytes / RowBytes(s) / kMostRows * kMostRows;
+SIGRUN_INLINE int32_t BlockRows(const ConvShape& s, const Depth& depth) {
+  const size_t fit = kBlockBytes / RowBytes(s, depth) / kMostRows * kMostRows;
   const int32_t rows = fit < kMostRows ? kMostRows : fit > kMaxBlockRows ? kMaxBlockRows : static_cast<int32_t>(fit);
   return rows < s.rows() ? rows : s.rows();
 }
@@ -262,7 +286,7 @@ struct LineBlocks {
     const int64_t depth = s.in_channels;
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
     // Nothing completes the taps of a single line that are whole groups, so that they can be taken from anywhere.
-    const bool apart = s.kernel_height == 1 && s.in_channels % kDepthUnit == 0;
+    const bool apart = s.kernel_height == 1 && s.in_channels % k.unit == 0;
     const bool side_by_side = k.segments == s.kernel_height && (apart || !by_taps);
     // To gather a few bytes takes as long as many, and every group is gathered anew.
     const int32_t least = k.segment_k < 32 || s.groups > 1 ? kLeastLine / 2 : kLeastLine;
@@ -277,17 +301,43 @@ struct LineBlocks {
   }
 };
 
+SIGRUN_INLINE ConvShape AllGroups(ConvShape s) {
+  s.in_channels *= s.groups;
+  s.groups = 1;
+  return s;
+}
+
+// Groups of few channels share the lines or rows of whole pixels, which are copied once: the taps of a group are segments of their own.
+// What completes a segment are channels of the next groups, by weights of 0.
+SIGRUN_INLINE bool SharesPixels(const ConvShape& s) {
+  if (s.groups == 1 || s.in_channels > kFewChannels) return false;
+  if (kPairs) return true;
+  if (s.in_channels % kDepthUnit != 0) return false;
+  if (s.taps() == 1 || s.out_width < kLeastLine) return true;
+  const ConvShape all = AllGroups(s);
+  return LineBlocks(s, Depth(s)).lines == 0 || LineBlocks(all, Depth(all)).lines > 0;
+}
+
+// What is gathered at a time.
+SIGRUN_INLINE ConvShape Gathered(const ConvShape& s) { return SharesPixels(s) ? AllGroups(s) : s; }
+
 // Gathered rows, as many as tiles read, or the lines of a block; vectors may be stored beyond them.
-size_t ActivationBytes(const ConvShape& s) {
-  const size_t rows = static_cast<size_t>((BlockRows(s) + kRowUnit - 1) / kRowUnit * kRowUnit), gathered = rows * RowBytes(s) + 64;
-  const LineBlocks blocks(s, Depth(s));
+size_t ActivationBytes(const ConvShape& shape) {
+  const ConvShape s = Gathered(shape);
+  const Depth depth(s);
+  const size_t rows = static_cast<size_t>((BlockRows(s, depth) + kRowUnit - 1) / kRowUnit * kRowUnit);
+  const size_t gathered = rows * RowBytes(s, depth) + 64;
+  const LineBlocks blocks(s, depth);
   const size_t beyond = static_cast<size_t>(kRowUnit - 1) * s.stride_w * s.in_channels * sizeof(Activation);
   const size_t lines = static_cast<size_t>(blocks.InputLines(s, blocks.lines)) * static_cast<size_t>(blocks.line_bytes) + beyond;
   return ((blocks.lines > 0 && lines > gathered ? lines : gathered) + 63) / 64 * 64;
 }
 // The sums of a block's rows.
-size_t SumBytes(const ConvShape& s) {
-  const int32_t line_rows = LineBlocks(s, Depth(s)).lines * s.out_width, rows = BlockRows(s) > line_rows ? BlockRows(s) : line_rows;
+size_t SumBytes(const ConvShape& shape) {
+  const ConvShape s = Gathered(shape);
+  const Depth depth(s);
+  const int32_t line_rows = LineBlocks(s, depth).lines * s.out_width, block_rows = BlockRows(s, depth);
+  const int32_t rows = block_rows > line_rows ? block_rows : line_rows;
   return (static_cast<size_t>(rows) * sizeof(int32_t) + 63) / 64 * 64;
 }
 
@@ -459,19 +509,35 @@ struct Block {
   int32_t line_rows, offset;
   int32_t k_groups, segments;
   ptrdiff_t segment_step;
+  int32_t line_segments = 0;  // as TileRun's
+  ptrdiff_t window_step = 0;
   bool has_least = false;
+  bool pairs = false;  // Depth's
+
+  TileRun Run() const {
+    TileRun run{};
+    run.a = data + offset * stride;
+    run.a_stride = stride;
+    run.k_groups = k_groups;
+    run.segments = segments;
+    run.segment_step = segment_step;
+    run.line_segments = line_segments;
+    run.line_step = window_step;
+    run.has_least = has_least;
+    return run;
+  }
 };
 
-void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
-  const size_t stride = RowBytes(s);
+void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_t group, Range rows, std::byte* scratch) {
+  const size_t stride = RowBytes(s, k);
   if (IsPointwise(s)) {
     const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     const uint8_t* src = source.data + rows.begin * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
-    if (IsOneRun(s)) {
+    if (IsOneRun(s, k)) {
       CopyRow(reinterpret_cast<Activation*>(scratch), src, (rows.end - rows.begin) * depth, source.mask);
       return;
     }
-    const ptrdiff_t padding = static_cast<ptrdiff_t>(Depth(s).groups()) * kGroup - s.in_channels;
+    const ptrdiff_t padding = static_cast<ptrdiff_t>(k.groups()) * kGroup - s.in_channels;
     for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) {
       Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
       if (padding > 0) std::memset(end, 0, static_cast<size_t>(padding) * sizeof(Activation));
@@ -480,7 +546,7 @@ void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range r
   }
   OutputPixel p = PixelOf(s, rows.begin);
   if (IsSparsePointwise(s)) {
-    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups, padding = Depth(s).groups() * kGroup - s.in_channels;
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups, padding = k.groups() * kGroup - s.in_channels;
     for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
       const ptrdiff_t line = static_cast<ptrdiff_t>(p.batch) * s.in_height + p.y * s.stride_h;
       const uint8_t* src = source.data + (line * s.in_width + p.x * s.stride_w) * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
@@ -496,23 +562,23 @@ void GatherRows(const ConvShape& s, const Source& source, int32_t group, Range r
   }
 }
 
-Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range rows, std::byte* scratch) {
+Block MakeBlock(const ConvShape& s, const Depth& depth, const Source& source, int32_t group, Range rows, bool in_place, std::byte* scratch) {
   const int32_t count = rows.end - rows.begin;
   Block block{reinterpret_cast<const uint8_t*>(scratch),
-              static_cast<ptrdiff_t>(RowBytes(s)),
+              static_cast<ptrdiff_t>(RowBytes(s, depth)),
               0,
               rows.begin,
               count,
               count,
               0,
-              Depth(s).groups(),
+              depth.groups(),
               1,
               0};
-  if (!kWide && source.mask == 0 && s.in_channels % kDepthUnit == 0 && count % kRowUnit == 0 && IsPointwise(s)) {
+  if (in_place && !kWide && source.mask == 0 && depth.IsWhole(s) && count % kRowUnit == 0 && IsPointwise(s)) {
     block.stride = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     block.data = source.data + rows.begin * block.stride + static_cast<ptrdiff_t>(group) * s.in_channels;
   } else {
-    GatherRows(s, source, group, rows, scratch);
+    GatherRows(s, depth, source, group, rows, scratch);
   }
   return block;
 }
@@ -521,18 +587,7 @@ Block MakeBlock(const ConvShape& s, const Source& source, int32_t group, Range r
 SIGRUN_INLINE Activation* CopyPixels(const ConvShape& s, Activation* dst, const uint8_t* src, int32_t count, uint8_t mask) {
   const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
   if (s.groups == 1) return CopyActivations(dst, src, count * depth, mask);
-  const int32_t n = s.in_channels;
-  if (!kWide && n % 8 == 0 && n <= kFewChannels) {
-    const uint64_t flip = 0x0101010101010101u * mask;
-    for (int32_t i = 0; i < count; ++i, src += depth, dst += n) {
-      for (int32_t c = 0; c < n; c += 8) {
-        const uint64_t few = LoadAs<uint64_t>(src + c) ^ flip;
-        std::memcpy(dst + c, &few, 8);
-      }
-    }
-    return dst;
-  }
-  for (int32_t i = 0; i < count; ++i, src += depth) dst = CopyActivations(dst, src, n, mask);
+  for (int32_t i = 0; i < count; ++i, src += depth) dst = CopyActivations(dst, src, s.in_channels, mask);
   return dst;
 }
 
@@ -556,8 +611,7 @@ void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& sourc
 }
 
 // The block of output lines from row `begin` on; ends with the rows, the image or the scratch.
-Block MakeLineBlock(const ConvShape& s, const LineBlocks& blocks, const Source& source, int32_t group, Range rows, std::byte* scratch) {
-  const Depth depth(s);
+Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& blocks, const Source& source, int32_t group, Range rows, std::byte* scratch) {
   const int32_t top = rows.begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
   const int32_t lines_left = (rows.end - 1) / s.out_width + 1 - top, image_left = s.out_height - y;
   int32_t lines = blocks.lines < image_left ? blocks.lines : image_left;
@@ -578,22 +632,31 @@ Block MakeLineBlock(const ConvShape& s, const LineBlocks& blocks, const Source& 
                          : s.dilation_h * blocks.line_bytes};
 }
 
+// The rows of one group, of a block of `gathered` pixels that all groups share; `lines` null: of gathered rows.
+Block OfGroup(const ConvShape& s, const Depth& depth, int32_t group, Block block, const Depth& all, const LineBlocks* lines) {
+  constexpr ptrdiff_t kBytes = sizeof(Activation);
+  const ptrdiff_t bytes = s.in_channels * kBytes, pixel = bytes * s.groups;
+  block.data += group * bytes;
+  block.k_groups = depth.groups() / s.taps();
+  block.segments = s.taps();
+  block.segment_step = lines != nullptr ? s.dilation_w * pixel : pixel;
+  block.line_segments = s.kernel_width;
+  const ptrdiff_t row_line = all.segments == s.kernel_height ? all.segment_groups * kGroup * kBytes : s.kernel_width * pixel;
+  block.window_step = (lines != nullptr ? s.dilation_h * lines->line_bytes : row_line) - s.kernel_width * block.segment_step;
+  return block;
+}
+
 // f(first row in the block, rows, what to multiply but the weights) for every tile.
 template <class F>
-SIGRUN_INLINE void ForTiles(const Block& block, F f) {
-  TileRun run{};
-  run.a_stride = block.stride;
-  run.k_groups = block.k_groups;
-  run.segments = block.segments;
-  run.segment_step = block.segment_step;
-  run.has_least = block.has_least;
+SIGRUN_INLINE void ForTiles(const Block& block, int32_t most, F f) {
+  TileRun run = block.Run();
   const uint8_t* line = block.data;
   int32_t x = block.offset;
   for (int32_t first = 0; first < block.rows; line += block.line_step, x = 0) {
     const int32_t left = block.line_rows - x < block.rows - first ? block.line_rows - x : block.rows - first, end = first + left;
     run.a = line + x * block.stride;
     for (int32_t rows = 0; first < end; first += rows, run.a += rows * block.stride) {
-      rows = NextTileRows(end - first);
+      rows = NextTileRows(end - first, most);
       f(first, rows, run);
     }
   }
@@ -631,7 +694,7 @@ void SumRows(const ConvShape& s, const Block& block, int32_t* row_sums, int8_t* 
     for (int32_t column = 0; column < kColumnUnit; ++column) group[column * kGroup] = 1;
   }
   for (int32_t i = 1; i < depth.segments; ++i) std::memcpy(ones + i * segment_bytes, ones, static_cast<size_t>(segment_bytes));
-  ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+  ForTiles(block, kMostRows, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
     run.weights = run.ahead = ones;
     run.bias = zeros;
     RunTile(run, rows, kColumnUnit, sums);
@@ -652,20 +715,15 @@ template <class Epilogue>
 void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::byte* panel, const Epilogue& epilogue) {
   constexpr int32_t kMost = 16 * kPanel;
   alignas(64) int32_t sums[kMost];
-  TileRun run{};
-  run.a = block.data + block.offset * block.stride;
-  run.a_stride = block.stride;
-  run.k_groups = block.k_groups;
-  run.segments = block.segments;
-  run.segment_step = block.segment_step;
-  run.has_least = block.has_least;
+  TileRun run = block.Run();
   const int32_t zero_point = epilogue.RowZeroPoint(block.first);
   for (int32_t n = 0; n < s.out_channels; n += kMost) {
     const int32_t end = s.out_channels - n < kMost ? s.out_channels : n + kMost;
     for (int32_t at = n; at < end; at += kPanel) {
-      const PanelLayout layout(block.k_groups * block.segments, s.out_channels - at);
+      const PanelLayout layout(block.k_groups * block.segments, s.out_channels - at, block.pairs);
       run.bias = reinterpret_cast<const int32_t*>(panel);
       run.weights = run.ahead = reinterpret_cast<const int8_t*>(panel + layout.weights);
+      run.pairs = layout.pairs;
       RunTile(run, 1, layout.width, sums + (at - n));
       const int32_t* weight_sums = reinterpret_cast<const int32_t*>(panel + layout.sums);
       for (int32_t i = 0; i < layout.width && zero_point != 0; i += kLanes) {
@@ -694,7 +752,7 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
     const std::byte* panel = panels;
     for (int32_t n = 0; n < s.out_channels; n += kPanel) {
       const int32_t left = s.out_channels - n;
-      const PanelLayout layout(block.k_groups * block.segments, left);
+      const PanelLayout layout(block.k_groups * block.segments, left, block.pairs);
       epilogue.Panel(group * s.out_channels + n, left < layout.width ? left : layout.width,
                      reinterpret_cast<const int32_t*>(panel + layout.sums));
       run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
@@ -715,7 +773,7 @@ void RunPacked(const ConvShape& s, const Block& block, int32_t group, const std:
     to = begin;
   };
   TileRun last{};
-  ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+  ForTiles(block, kMostRows, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
     last = run;
     tiles[count++] = {to, first, rows, 0};
     to = Packer::Pack(run, rows, to);
@@ -784,7 +842,7 @@ void RunPanelLate(const Block& block, const std::byte* panel, const PanelLayout&
     Store(bias + i, Load(reinterpret_cast<const int32_t*>(panel) + i) + Set1(offset ? INT32_MIN : 0));
   }
   LateEnd<Epilogue> late(epilogue, offset);
-  ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+  ForTiles(block, kMostRows, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
     run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
     run.bias = bias;
     ahead.Next(&run);
@@ -823,17 +881,17 @@ void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* w
   if (block.rows == 1 && weight_zero_point == 0 && epilogue.TakesRow()) return RunRow(s, block, group, panel, epilogue);
   for (int32_t n = 0; n < s.out_channels; n += kPanel) {
     const int32_t left = s.out_channels - n;
-    const PanelLayout layout(block.k_groups * block.segments, left);
+    const PanelLayout layout(block.k_groups * block.segments, left, block.pairs);
     epilogue.Panel(group * s.out_channels + n, left < layout.width ? left : layout.width,
                    reinterpret_cast<const int32_t*>(panel + layout.sums));
     LookAhead ahead(block, tiles, panel, layout.bytes, left <= kPanel);
     if constexpr (kTilesEndLate) {
       RunPanelLate(block, panel, layout, ahead, row_sums, weight_zero_point, epilogue);
     } else {
-      ForTiles(block, [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
+      ForTiles(block, PairRows(kMostRows, layout.pairs), [&](int32_t first, int32_t rows, TileRun& run) SIGRUN_INLINE_LAMBDA {
         run.weights = reinterpret_cast<const int8_t*>(panel + layout.weights);
         run.bias = reinterpret_cast<const int32_t*>(panel);
-        run.narrow = left <= kLanes / 2;
+        run.pairs = layout.pairs;
         ahead.Next(&run);
         if (kTilesEnd && weight_zero_point == 0 && epilogue.EndsInTile(block.first + first, layout.width, &run)) {
           return RunTile(run, rows, layout.width, sums);
@@ -851,24 +909,27 @@ void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* w
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
   [[maybe_unused]] const TileSession session(rows.end - rows.begin);
-  const LineBlocks lines(s, Depth(s));
+  const bool shared = SharesPixels(s);
+  const ConvShape all = shared ? AllGroups(s) : ConvShape{}, &gathered = shared ? all : s;
+  const Depth own(s), depth = shared ? Depth(all) : own;
+  const LineBlocks lines(gathered, depth);
+  const bool by_lines = lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch);
+  const bool in_place = !shared || s.in_channels % own.unit == 0;  // nothing is read beyond the input
+  const int32_t step = by_lines ? 0 : BlockRows(gathered, depth);
   const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
-  if (lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch)) {
-    for (int32_t done = 0; rows.begin < rows.end; rows.begin += done) {
-      for (int32_t group = 0; group < s.groups; ++group) {
-        const Block block = MakeLineBlock(s, lines, source, group, rows, scratch);
-        RunBlock(s, block, group, packed + group * group_bytes, scratch, epilogue);
-        done = block.rows;
-      }
-    }
-    return;
-  }
-  const int32_t step = BlockRows(s);
-  for (int32_t begin = rows.begin; begin < rows.end; begin += step) {
-    const Range range{begin, rows.end - begin < step ? rows.end : begin + step};
+  while (rows.begin < rows.end) {
+    const Range some{rows.begin, rows.end - rows.begin < step ? rows.end : rows.begin + step};
+    Block block;
     for (int32_t group = 0; group < s.groups; ++group) {
-      RunBlock(s, MakeBlock(s, source, group, range, scratch), group, packed + group * group_bytes, scratch, epilogue);
+      if (group == 0 || !shared) {
+        block = by_lines ? MakeLineBlock(gathered, depth, lines, source, group, rows, scratch)
+                         : MakeBlock(gathered, depth, source, group, some, in_place, scratch);
+        block.pairs = own.pairs;
+      }
+      const Block of_group = shared ? OfGroup(s, own, group, block, depth, by_lines ? &lines : nullptr) : block;
+      RunBlock(s, of_group, group, packed + group * group_bytes, scratch, epilogue);
     }
+    rows.begin += block.rows;
   }
 }
 

@@ -13,14 +13,18 @@ constexpr int32_t kRowUnit = 1;                // rows are read in units of it
 constexpr int32_t kDepthUnit = kGroup;         // and k
 constexpr int32_t kColumnUnit = kLanes;        // and channels
 constexpr int32_t kLeastLine = kTileRows / 2;  // shorter lines are better gathered into rows
+constexpr bool kPairs = GroupPairs<Activation>::kUsed;
 constexpr size_t kBlockBytes = size_t{192} << 10;  // of gathered rows or lines
 
-/// The rows of the next tile when `rows` are left: the last two share what is more than one tile and less than two.
-SIGRUN_INLINE int32_t NextTileRows(int32_t rows) {
-  if (rows <= kTileRows) return rows;
-  return rows >= 2 * kTileRows ? kTileRows : (rows + 1) / 2;
+/// The rows of the next tile, at most `most`, when `rows` are left: the last two share what is more than one tile and less than two.
+SIGRUN_INLINE int32_t NextTileRows(int32_t rows, int32_t most) {
+  if (rows <= most) return rows;
+  return rows >= 2 * most ? most : (rows + 1) / 2;
 }
 SIGRUN_INLINE void RunTile(const TileRun& run, int32_t rows, int32_t width, int32_t* sums) {
+  if constexpr (kPairs) {
+    if (run.pairs > 0) return RunPairTile<GroupPairs<Activation>, kTileRows>(run, rows, sums);
+  }
   RunRegisterTile<kTileRows>(run, rows, width, sums);
 }
 

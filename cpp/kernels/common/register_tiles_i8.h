@@ -29,5 +29,24 @@ SIGRUN_INLINE void RunRegisterTile(const TileRun& run, int32_t rows, int32_t wid
   }
 }
 
+/// The same of a panel of pairs of groups, which holds fewer rows if it is wide.
+constexpr int PairRows(int rows, int pairs) { return pairs > 2 ? rows * 2 / 3 : rows; }
+template <class Pairs, int kRows, int kPairs>
+SIGRUN_INLINE void RunPairRows(const TileRun& run, int32_t rows, int32_t* sums) {
+  if (rows == kRows) {
+    PairTile<Pairs, kRows, kPairs>(run, sums);
+  } else if constexpr (kRows > 1) {
+    RunPairRows<Pairs, kRows - 1, kPairs>(run, rows, sums);
+  }
+}
+template <class Pairs, int kMostRows, int kPairs = 3>
+SIGRUN_INLINE void RunPairTile(const TileRun& run, int32_t rows, int32_t* sums) {
+  if (run.pairs == kPairs) {
+    RunPairRows<Pairs, PairRows(kMostRows, kPairs), kPairs>(run, rows, sums);
+  } else if constexpr (kPairs > 1) {
+    RunPairTile<Pairs, kMostRows, kPairs - 1>(run, rows, sums);
+  }
+}
+
 }  // namespace
 }  // namespace sigrun::kernels

@@ -204,52 +204,80 @@ SIGRUN_INLINE void FinishTile(const TileRun& run, I32 (&acc)[kRows][kVectors], i
   }
 }
 
-// Tile over half a vector.
-template <class Half, int kRows>
-SIGRUN_INLINE void NarrowTile(const TileRun& run, int32_t* sums) {
-  constexpr int kSplit = kRows > 6 ? 1 : kRows > 2 ? 2 : 4;
-  constexpr ptrdiff_t kWeightStep = kLanes * kGroup;
+/// Tile over a panel of pairs of groups.
+template <class Pairs, int kRows, int kPairs>
+void PairTile(const TileRun& run, int32_t* sums) {
+  constexpr int kVectors = (kPairs + 1) / 2;
+  constexpr ptrdiff_t kPairBytes = kLanes * kGroup;
   const ptrdiff_t a_stride = run.a_stride;
-  const uint8_t* a = run.a;
   const int8_t* weights = run.weights;
-  const int32_t k_groups = run.k_groups;
-  typename Half::Sums acc[kSplit][kRows];
-  SIGRUN_UNROLL
-  for (int i = 0; i < kSplit; ++i) {
+  const int32_t steps = (run.k_groups + 1) / 2;
+  constexpr int kSplit = kRows * kPairs > 6 ? 1 : kRows * kPairs > 2 ? 2 : 4;  // as Tile's
+  constexpr ptrdiff_t kWeightStep = kPairs * kPairBytes;
+  I32 acc[kSplit][kRows][kPairs];
+  const auto each = [](const auto& f) SIGRUN_INLINE_LAMBDA {
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) acc[i][r] = i == 0 ? Half::Start(run.bias) : Half::Zero();
-  }
-  const auto step = [&](int i, const uint8_t* from, const int8_t* w) SIGRUN_INLINE_LAMBDA {
-    SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) acc[i][r] = Half::Dot(acc[i][r], from + r * a_stride, w);
-  };
-  for (int32_t segments = run.segments; segments > 0; --segments, a += run.segment_step) {
-    const uint8_t* from = a;
-    int32_t k = 0;
-    for (; k + kSplit <= k_groups; k += kSplit, from += kSplit * kGroup, weights += kSplit * kWeightStep) {
+    for (int r = 0; r < kRows; ++r) {
       SIGRUN_UNROLL
-      for (int i = 0; i < kSplit; ++i) step(i, from + i * kGroup, weights + i * kWeightStep);
+      for (int i = 0; i < kPairs; ++i) f(r, i);
     }
-    for (; k < k_groups; ++k, from += kGroup, weights += kWeightStep) step(0, from, weights);
-  }
-  const I32 offset = Set1(run.end != nullptr ? INT32_MIN : 0);
-  I32 wide[kRows][1];
+  };
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  for (int s = 0; s < kSplit; ++s) each([&](int r, int i) SIGRUN_INLINE_LAMBDA { acc[s][r][i] = Set1(0); });
+  const auto step = [&](I32(&to)[kRows][kPairs], const uint8_t* from, const int8_t* w) SIGRUN_INLINE_LAMBDA {
+    Weights panel[kPairs];
     SIGRUN_UNROLL
-    for (int i = 1; i < kSplit; ++i) acc[0][r] = Half::Add(acc[0][r], acc[i][r]);
-    wide[r][0] = Half::Widen(acc[0][r]) + offset;
+    for (int i = 0; i < kPairs; ++i) panel[i] = LoadWeights(w + i * kPairBytes);
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const Broadcasted x = Pairs::Load(from + r * a_stride);
+      SIGRUN_UNROLL
+      for (int i = 0; i < kPairs; ++i) to[r][i] = Dot(to[r][i], x, panel[i]);
+    }
+  };
+  SegmentStart start(run);
+  if constexpr (kSplit == 1) {
+    // One loop, since segments may be as short as a step.
+    const uint8_t* from = run.a;
+    for (int32_t left = steps, all = run.segments * steps; all > 0; --all, weights += kWeightStep) {
+      step(acc[0], from, weights);
+      from += 2 * kGroup;
+      if (--left > 0) continue;
+      start.Next();
+      from = run.a + start.at();
+      left = steps;
+    }
+  } else {
+    for (int32_t segments = run.segments; segments > 0; --segments, start.Next()) {
+      const uint8_t* from = run.a + start.at();
+      int32_t k = 0;
+      for (; k + kSplit <= steps; k += kSplit, from += kSplit * 2 * kGroup, weights += kSplit * kWeightStep) {
+        SIGRUN_UNROLL
+        for (int i = 0; i < kSplit; ++i) step(acc[i], from + i * 2 * kGroup, weights + i * kWeightStep);
+      }
+      for (; k < steps; ++k, from += 2 * kGroup, weights += kWeightStep) step(acc[0], from, weights);
+    }
   }
-  FinishTile(run, wide, sums);
+  SIGRUN_UNROLL
+  for (int s = 1; s < kSplit; ++s) each([&](int r, int i) SIGRUN_INLINE_LAMBDA { acc[0][r][i] = acc[0][r][i] + acc[s][r][i]; });
+  const I32 offset = Set1(run.end != nullptr ? INT32_MIN : 0);
+  I32 joined[kRows][kVectors];
+  SIGRUN_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const I32 bias = Load(run.bias + v * kLanes) + offset;
+    SIGRUN_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const I32 second = 2 * v + 1 < kPairs ? acc[0][r][(2 * v + 1) % kPairs] : Set1(0);
+      joined[r][v] = Pairs::Joined(acc[0][r][2 * v], second) + bias;
+    }
+  }
+  FinishTile(run, joined, sums);
 }
 
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
 template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {
-  if constexpr (kVectors == 1 && HalfVector<Weights>::kUsed) {
-    if (run.narrow) return NarrowTile<HalfVector<Weights>, kRows>(run, sums);
-  }
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
   const uint8_t* a = run.a;
@@ -280,8 +308,9 @@ void Tile(const TileRun& run, int32_t* sums) {
       for (int v = 0; v < kVectors; ++v) to[r][v] = Dot(to[r][v], x, panel[v]);
     }
   };
-  for (int32_t segments = run.segments; segments > 0; --segments, a += run.segment_step) {
-    const uint8_t* from = a;
+  SegmentStart start(run);
+  for (int32_t segments = run.segments; segments > 0; --segments, start.Next()) {
+    const uint8_t* from = a + start.at();
     int32_t k = 0;
     for (; k + kSplit <= k_groups; k += kSplit, from += kSplit * kActivationStep, weights += kSplit * kWeightStep) {
       SIGRUN_UNROLL

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/common/inline.h"
+
 namespace sigrun::kernels {
 namespace {
 
@@ -10,7 +12,7 @@ struct TileEnd;
 struct FloatEnd;
 
 /// What a tile multiplies: rows of activations `a_stride` bytes apart by a panel of weights [k group][width][kGroup]. k may lie in several
-/// segments of k_groups, `segment_step` bytes apart in a.
+/// segments of k_groups, `segment_step` bytes apart in a, and `line_step` more after each line_segments of them, if these are not 0.
 struct TileRun {
   const uint8_t* a;
   ptrdiff_t a_stride;
@@ -20,7 +22,9 @@ struct TileRun {
   int32_t segments = 1;
   bool has_least = false;  // a weight is -128, where kTellsLeast
   ptrdiff_t segment_step = 0;
-  bool narrow = false;  // the panel is one vector, of which the first half is used
+  int32_t line_segments = 0;
+  ptrdiff_t line_step = 0;
+  int32_t pairs = 0;  // if not 0, the panel is so many vectors of pairs of groups, see GroupPairs
   /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
   const int8_t* ahead = nullptr;
   ptrdiff_t ahead_step = 0;
@@ -29,6 +33,24 @@ struct TileRun {
   uint8_t* out = nullptr;
   const int8_t* residual = nullptr;  // what `end` adds to the bytes, laid out as `out`
   const FloatEnd* float_end = nullptr;  // the same for floats
+};
+
+/// Where the segments of a run begin, one after the other.
+class SegmentStart {
+ public:
+  SIGRUN_INLINE explicit SegmentStart(const TileRun& run) : run_(run), left_(run.line_segments) {}
+  SIGRUN_INLINE ptrdiff_t at() const { return at_; }
+  SIGRUN_INLINE void Next() {
+    at_ += run_.segment_step;
+    if (--left_ != 0) return;
+    at_ += run_.line_step;
+    left_ = run_.line_segments;
+  }
+
+ private:
+  const TileRun& run_;
+  ptrdiff_t at_ = 0;
+  int32_t left_;
 };
 
 /// Whether a tier's dot_i8.h asks for TileRun's has_least.
@@ -42,10 +64,11 @@ struct RowPacker {
   static constexpr bool kUsed = false;
 };
 
-/// Where a tier multiplies half a vector faster, its dot_i8.h says how for its Weights: Start(bias), Dot(sums, activations, weights) and
-/// Widen(sums), over Sums.
-template <class Weights>
-struct HalfVector {
+/// Where loads of activations limit tiles of one vector, a tier's dot_i8.h says for its Activation how two groups are loaded as one: a
+/// vector of a panel is half as many channels, each with two groups, [channel][2 * kGroup]. Load(a) repeats two groups, Joined(a, b) adds the
+/// two sums of each channel.
+template <class Activation>
+struct GroupPairs {
   static constexpr bool kUsed = false;
 };
 

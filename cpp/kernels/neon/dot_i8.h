@@ -84,9 +84,10 @@ SIGRUN_INLINE void SumRows(const TileRun& run, const uint8_t* line, int32_t* sum
   const int8_t* weights = run.weights;
   const uint8_t* a[kRows];
   int32x4_t acc[kRows][kLanes];
+  SegmentStart start(run);
   const auto begin_line = [&]() __attribute__((always_inline)) {
     SIGRUN_UNROLL
-    for (int r = 0; r < kRows; ++r) a[r] = line + r * run.a_stride;
+    for (int r = 0; r < kRows; ++r) a[r] = line + start.at() + r * run.a_stride;
   };
   begin_line();
   int32_t left = run.k_groups / 2;
@@ -113,7 +114,7 @@ SIGRUN_INLINE void SumRows(const TileRun& run, const uint8_t* line, int32_t* sum
       weights += kLanes * kGroup;
     }
     if (++segment == run.segments) break;
-    line += run.segment_step;
+    start.Next();
     begin_line();
     left = run.k_groups / 2;
   }

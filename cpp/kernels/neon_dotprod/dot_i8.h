@@ -43,8 +43,9 @@ void Tile(const TileRun& run, int32_t* sums) {
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) acc[r] = Load(run.bias);
   const int8_t* line = reinterpret_cast<const int8_t*>(run.a);
-  for (int32_t segment = 0; segment < run.segments; ++segment, line += run.segment_step) {
-    const int8_t* in = line;
+  SegmentStart start(run);
+  for (int32_t segment = 0; segment < run.segments; ++segment, start.Next()) {
+    const int8_t* in = line + start.at();
     int32_t k = 0;
     for (; k + 4 <= run.k_groups; k += 4, in += 16, weights += 4 * 32) {
       int8x16_t x[kRows];
@@ -125,8 +126,9 @@ template <int kHalves>
 SIGRUN_INLINE uint8_t* PackRows(const TileRun& run, int32_t rows, uint8_t* to) {
   const uint8_t* a[4 * kHalves];
   for (int32_t r = 0; r < 4 * kHalves; ++r) a[r] = run.a + (r < rows ? r : rows - 1) * run.a_stride;
-  ptrdiff_t at = 0;
-  for (int32_t segment = 0; segment < run.segments; ++segment, at = segment * run.segment_step) {
+  SegmentStart start(run);
+  for (int32_t segment = 0; segment < run.segments; ++segment, start.Next()) {
+    ptrdiff_t at = start.at();
     for (int32_t k = run.k_groups / 4; k > 0; --k, at += 16) {
       SIGRUN_UNROLL
       for (int h = 0; h < kHalves; ++h, to += 64) {

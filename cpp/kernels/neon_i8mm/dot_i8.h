@@ -56,8 +56,9 @@ void Tile(const TileRun& run, int32_t* sums) {
   PairSums<kRows> acc;
   BeginTile<kRows>(run.bias, acc);
   const int8_t* line = reinterpret_cast<const int8_t*>(run.a);
-  for (int32_t segment = 0; segment < run.segments; ++segment, line += run.segment_step) {
-    const int8_t* in = line;
+  SegmentStart start(run);
+  for (int32_t segment = 0; segment < run.segments; ++segment, start.Next()) {
+    const int8_t* in = line + start.at();
     for (int32_t k = 0; k < run.k_groups; ++k, in += 8, weights += 64) {
       const int8x16x4_t w = vld1q_s8_x4(weights);
       SIGRUN_UNROLL
@@ -128,8 +129,9 @@ template <int kPairs>
 SIGRUN_INLINE uint8_t* PackRows(const TileRun& run, int32_t rows, uint8_t* to) {
   const uint8_t* a[2 * kPairs];
   for (int32_t r = 0; r < 2 * kPairs; ++r) a[r] = run.a + (r < rows ? r : rows - 1) * run.a_stride;
-  ptrdiff_t at = 0;
-  for (int32_t segment = 0; segment < run.segments; ++segment, at = segment * run.segment_step) {
+  SegmentStart start(run);
+  for (int32_t segment = 0; segment < run.segments; ++segment, start.Next()) {
+    ptrdiff_t at = start.at();
     for (int32_t k = run.k_groups / 2; k > 0; --k, at += 16) {
       SIGRUN_UNROLL
       for (int p = 0; p < kPairs; ++p, to += 32) {
