@@ -562,7 +562,8 @@ void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_
   }
 }
 
-Block MakeBlock(const ConvShape& s, const Depth& depth, const Source& source, int32_t group, Range rows, bool in_place, std::byte* scratch) {
+Block MakeBlock(const ConvShape& s, const Depth& depth, const Source& source, int32_t group, Range rows, bool in_place,
+                std::byte* scratch) {
   const int32_t count = rows.end - rows.begin;
   Block block{reinterpret_cast<const uint8_t*>(scratch),
               static_cast<ptrdiff_t>(RowBytes(s, depth)),
@@ -611,7 +612,8 @@ void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& sourc
 }
 
 // The block of output lines from row `begin` on; ends with the rows, the image or the scratch.
-Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& blocks, const Source& source, int32_t group, Range rows, std::byte* scratch) {
+Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& blocks, const Source& source, int32_t group, Range rows,
+                    std::byte* scratch) {
   const int32_t top = rows.begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
   const int32_t lines_left = (rows.end - 1) / s.out_width + 1 - top, image_left = s.out_height - y;
   int32_t lines = blocks.lines < image_left ? blocks.lines : image_left;
@@ -632,7 +634,7 @@ Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& bl
                          : s.dilation_h * blocks.line_bytes};
 }
 
-// The rows of one group, of a block of `gathered` pixels that all groups share; `lines` null: of gathered rows.
+// The rows of one group, of a block of pixels that all share, whose depth is `all`; `lines` is null where they are gathered rows.
 Block OfGroup(const ConvShape& s, const Depth& depth, int32_t group, Block block, const Depth& all, const LineBlocks* lines) {
   constexpr ptrdiff_t kBytes = sizeof(Activation);
   const ptrdiff_t bytes = s.in_channels * kBytes, pixel = bytes * s.groups;
@@ -859,8 +861,7 @@ void RunPanelLate(const Block& block, const std::byte* panel, const PanelLayout&
 // epilogue.Tile(row of output, rows, panel width, sums) takes the sums of a tile, unless epilogue.EndsInTile(row, run) says that the tile
 // makes them bytes.
 template <class Epilogue>
-void RunBlock(const ConvShape& s, Block block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
-  block.has_least = reinterpret_cast<const WeightHeader*>(weights)->has_least != 0;
+void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::byte* weights, std::byte* scratch, Epilogue& epilogue) {
   static_assert(kPanelVectors <= kMostVectors);
   [[maybe_unused]] alignas(64) int32_t sums[kMostRows * kPanel];
   const int32_t weight_zero_point = reinterpret_cast<const WeightHeader*>(weights)->weight_zero_point;
@@ -919,17 +920,23 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
   while (rows.begin < rows.end) {
     const Range some{rows.begin, rows.end - rows.begin < step ? rows.end : rows.begin + step};
-    Block block;
-    for (int32_t group = 0; group < s.groups; ++group) {
-      if (group == 0 || !shared) {
-        block = by_lines ? MakeLineBlock(gathered, depth, lines, source, group, rows, scratch)
-                         : MakeBlock(gathered, depth, source, group, some, in_place, scratch);
-        block.pairs = own.pairs;
+    int32_t done = 0;
+    for (int32_t first = 0; first < s.groups; first += shared ? s.groups : 1) {
+      Block block = by_lines ? MakeLineBlock(gathered, depth, lines, source, first, rows, scratch)
+                             : MakeBlock(gathered, depth, source, first, some, in_place, scratch);
+      block.pairs = own.pairs;
+      done = block.rows;
+      for (int32_t group = first; group < (shared ? s.groups : first + 1); ++group) {
+        const std::byte* weights = packed + group * group_bytes;
+        block.has_least = reinterpret_cast<const WeightHeader*>(weights)->has_least != 0;
+        if (!shared) {
+          RunBlock(s, block, group, weights, scratch, epilogue);
+        } else {
+          RunBlock(s, OfGroup(s, own, group, block, depth, by_lines ? &lines : nullptr), group, weights, scratch, epilogue);
+        }
       }
-      const Block of_group = shared ? OfGroup(s, own, group, block, depth, by_lines ? &lines : nullptr) : block;
-      RunBlock(s, of_group, group, packed + group * group_bytes, scratch, epilogue);
     }
-    rows.begin += block.rows;
+    rows.begin += done;
   }
 }
 
