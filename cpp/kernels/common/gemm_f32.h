@@ -657,12 +657,15 @@ void RunSet(const Group& g, int32_t set, const Pass& pass, int32_t row, const Bl
     }
   }
   for (int32_t n = 0; n < g.out_channels;) {
-    const int32_t width = PanelWidth(g.out_channels - n), panels = PanelsAtOnce(block, g.out_channels - n, g.out_channels * PanelBytes<W>(k));
+    const int32_t width = PanelWidth(g.out_channels - n);
+    const int32_t panels = PanelsAtOnce(block, g.out_channels - n, g.out_channels * PanelBytes<W>(k));
     const int32_t channels = g.out_channels - n < width * panels ? g.out_channels - n : width * panels;
     const ptrdiff_t panel_bytes = width * PanelBytes<W>(k);
     Tile t = tile_of(n, width, channels);
     const ptrdiff_t steps = static_cast<ptrdiff_t>(pass.count) * (pass.length / 4);
-    if (block.rows > 1 && n + channels < g.out_channels) LookAhead(t, block, t.weights + panel_bytes * panels, width * static_cast<ptrdiff_t>(sizeof(W)));
+    if (block.rows > 1 && n + channels < g.out_channels) {
+      LookAhead(t, block, t.weights + panel_bytes * panels, width * static_cast<ptrdiff_t>(sizeof(W)));
+    }
     for (int32_t tile = 0; tile < block.tiles; ++tile) {
       const int32_t height = block.Height(tile);
       ChooseTile<W>(height, width, panels, g.lanes != nullptr)(t);
