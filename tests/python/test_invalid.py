@@ -455,6 +455,11 @@ def transposed_convolution_of_stride_zero(m):
     operator(m, "TRANSPOSE_CONV").builtinOptions.strideH = 0
 
 
+@hostile("convnet_float16", r"DEQUANTIZE #\d+ '.*its input 0 is missing")
+def half_weights_that_are_missing(m):
+    operator(m, "DEQUANTIZE").inputs = [-1]
+
+
 @hostile("transformer", r"TRANSPOSE #\d+ '")
 def permutation_out_of_range(m):
     set_constant(m, position(m, "TRANSPOSE"), 1, ints(0, 2, 1, 9))

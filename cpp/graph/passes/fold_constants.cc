@@ -30,6 +30,7 @@ std::vector<char> FindWeights(const Graph& graph) {
 // twice.
 bool KeepHalf(Graph& graph, const Node& node, const std::vector<char>& is_weights) {
   if (std::string_view(node.op->name) != "DEQUANTIZE" || node.inputs.size() != 1 || node.outputs.size() != 1) return false;
+  if (node.inputs[0] < 0 || node.outputs[0] < 0) return false;  // said when the node is planned
   const size_t from = static_cast<size_t>(node.inputs[0]), to = static_cast<size_t>(node.outputs[0]);
   const Value& half = graph.values[from];
   Value& wide = graph.values[to];
