@@ -26,7 +26,7 @@ import measure
 KERNELS = pathlib.Path(__file__).resolve().parent.parent / "cpp" / "kernels"
 FLAGS = ["-O3", "-DNDEBUG", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", f"-I{KERNELS.parent}"]
 FEATURES = {  # as in the tiers' tier.cmake
-    "neon": "-fno-schedule-insns -fira-region=all -fno-tree-ter",
+    "neon": "-fno-schedule-insns -fira-region=all -fno-tree-ter -frename-registers",
     "neon_dotprod": "-march=armv8.2-a+dotprod",
     "neon_i8mm": "-march=armv8.2-a+dotprod+i8mm",
     "neon_bf16": "-march=armv8.2-a+bf16 -fno-schedule-insns -fira-region=all -fno-tree-ter",
