@@ -102,13 +102,12 @@ void ScaleBytes(const uint8_t* __restrict from, float scale, float* __restrict t
   for (ptrdiff_t i = 0; i < n; ++i) to[i] = from[i] * scale;
 }
 // A store of bytes may change any memory, so that everything else is said to stand apart. In the order of LiteRT's sum, which decides what
-// is rounded up. Half up, as only what is not negative matters; the addend is the float below 0.5, so that the float below 0.5 does not
-// become 1.
+// is rounded up: half up, and the float below a half, as LiteRT does.
 void BetweenColumns(const float* __restrict a, const float* __restrict c, const float* __restrict b, const float* __restrict d, float vx,
                     float wx, uint8_t* __restrict to, ptrdiff_t n) {
   for (ptrdiff_t i = 0; i < n; ++i) {
     const float sum = a[i] * vx + c[i] * vx + b[i] * wx + d[i] * wx;
-    const int32_t rounded = static_cast<int32_t>(sum + 0x1.fffffep-2f);
+    const int32_t rounded = static_cast<int32_t>(sum + 0.5f);
     to[i] = static_cast<uint8_t>(std::clamp(rounded, 0, 255));
   }
 }

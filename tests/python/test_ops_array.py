@@ -285,6 +285,17 @@ CASES = [
             ((90, 17), (1, 0)),
         ]
     ],
+    *[  # small values, of which some sums are the float below a half
+        case(
+            "RESIZE_BILINEAR",
+            [ints("uint8", 8, 6, 9, 8, high=2), const([9, 10])],
+            ("uint8", (8, 9, 10, 8)),
+            options="ResizeBilinearOptions",
+            quant=[(0.1, 3), (1, 0), (0.1, 3)],
+            **how,
+        )
+        for how in ({}, {"halfPixelCenters": True}, {"alignCorners": True})
+    ],
     *[
         case(
             "RESIZE_BILINEAR",
