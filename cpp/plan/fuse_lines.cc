@@ -27,9 +27,9 @@ LineChain PlanBuilder::LongestChain(size_t first_form, const std::vector<int32_t
     // Few lines are no work for many threads.
     if (!Follows(form, readers) || g.images * g.out_lines < std::min(context_.workers, g.images * g.in_lines)) return false;
     if (bytes(form - 1) >= context_.lines.least_bytes) return true;
-    // What is small, and needs no line twice: each thread goes on with what it has computed, and waits for nobody.
+    // A pair that is small, and needs no line twice: each thread goes on with what it has computed, and waits for nobody.
     const bool is_small = bytes(form - 1) + before.weight_bytes + g.weight_bytes <= context_.lines.least_bytes;
-    return context_.workers > 1 && is_small && before.extent > 1 && g.extent == 1 && g.stride == 1;
+    return context_.workers > 1 && form == first_form + 1 && is_small && before.extent > 1 && g.extent == 1 && g.stride == 1;
   };
   LineChain chain;
   size_t end = first_form;
