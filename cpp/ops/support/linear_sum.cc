@@ -30,7 +30,8 @@ struct Bounds {
 // What the form lacks to the results of one a and all b, and how far it may fall short.
 struct Row {
   int32_t y[kBytes];
-  int64_t form, b_factor;  // the form of the first pair, and its growth from one b to the next
+  uint32_t growth[kBytes];  // of the form since the first pair, its low bits
+  int64_t form, b_factor;   // the form of the first pair, and its growth from one b to the next
   int bits;
   int64_t Least(int32_t j) const { return y[j] * (int64_t{1} << bits) - (form + b_factor * j); }
 };
@@ -38,20 +39,22 @@ struct Row {
 // Results grow or fall along a row. Where they are clamped, only the pair next to those that are not counts; the others' lack of the form
 // grows or falls along a run of equal results, and stays within 32 bits of what the row's first one lacks.
 void Narrow(const Row& row, int32_t min, int32_t max, Bounds* bounds) {
-  const int32_t mins = static_cast<int32_t>(std::count(row.y, row.y + kBytes, min));
-  const int32_t maxes = static_cast<int32_t>(std::count(row.y, row.y + kBytes, max));
   const bool grows = row.y[0] < row.y[kBytes - 1] || (row.y[0] == row.y[kBytes - 1] && row.b_factor >= 0);
-  const int32_t begin = grows ? mins : maxes, end = kBytes - (grows ? maxes : mins);
+  const int32_t first = grows ? min : max, last = grows ? max : min;
+  const auto* const inner = std::partition_point(row.y, row.y + kBytes, [=](int32_t y) { return y == first; });
+  const auto* const clamped = std::partition_point(inner, row.y + kBytes, [=](int32_t y) { return y != last; });
+  const int32_t begin = static_cast<int32_t>(inner - row.y), end = static_cast<int32_t>(clamped - row.y);
+  const int32_t mins = grows ? begin : kBytes - end, maxes = grows ? kBytes - end : begin;
   const int64_t room = (int64_t{1} << row.bits) - 1;
   const int32_t last_min = grows ? begin - 1 : end, first_max = grows ? end : begin - 1;
   if (mins > 0) bounds->greatest = std::min(bounds->greatest, row.Least(last_min) + room);
   if (maxes > 0) bounds->least = std::max(bounds->least, row.Least(first_max));
   if (begin >= end) return;
   const int64_t base = row.Least(begin);
-  const uint32_t factor = static_cast<uint32_t>(row.b_factor), offset = static_cast<uint32_t>(row.form + base);
+  const uint32_t offset = static_cast<uint32_t>(row.form + base);
   int32_t low = 0, high = 0;
   for (int32_t j = begin; j < end; ++j) {
-    const int32_t lack = static_cast<int32_t>((static_cast<uint32_t>(row.y[j]) << row.bits) - factor * static_cast<uint32_t>(j) - offset);
+    const int32_t lack = static_cast<int32_t>((static_cast<uint32_t>(row.y[j]) << row.bits) - row.growth[j] - offset);
     low = lack < low ? lack : low;
     high = lack > high ? lack : high;
   }
@@ -78,7 +81,8 @@ LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_uns
   uint8_t all[kBytes], results[kBytes];
   for (int32_t i = 0; i < kBytes; ++i) all[i] = static_cast<uint8_t>(first + i);
   const auto* bytes = reinterpret_cast<const int8_t*>(all);
-  Row row{.y = {}, .form = 0, .b_factor = b_factor, .bits = bits};
+  Row row{.y = {}, .growth = {}, .form = 0, .b_factor = b_factor, .bits = bits};
+  for (uint32_t j = 0; j < kBytes; ++j) row.growth[j] = static_cast<uint32_t>(b_factor) * j;
   Bounds bounds;
   for (int32_t i = 0; i < kBytes; ++i) {
     if (is_unsigned) {
