@@ -12,9 +12,11 @@
 namespace sigrun::kernels {
 
 /// Inclusive bounds of a fused activation; infinities where there is none.
+/// None by default.
 struct ClampF32 {
-  float min;
-  float max;
+  float min = -__builtin_inff();
+  float max = __builtin_inff();
+  bool is_none() const { return min == -__builtin_inff() && max == __builtin_inff(); }
 };
 
 /// A function of the sums of a convolution that is more than a clamp. Logistic(x) is 1 / (1 + e^-x).
@@ -30,7 +32,7 @@ enum class ActivationF32 : uint8_t {
 
 /// What becomes of a convolution's sums before they are stored: clamp(activation(sum + residual)).
 struct EpilogueF32 {
-  ClampF32 clamp = {-__builtin_inff(), __builtin_inff()};
+  ClampF32 clamp = {};
   ActivationF32 activation = ActivationF32::kNone;
   float alpha = 0.0f;               // of kLeakyRelu
   const float* slope = nullptr;     // of kPrelu, one an output channel of all groups
@@ -204,8 +206,8 @@ struct Kernels {
   // --- float32 GEMM and convolution: out[row, n] = epilogue(bias[n] + sum_k in[row, k] * w[n, k]) --------------------------------------
   /// Groups with so many input and so many output channels may be packed as one, see ConvShape: a vector then has channels of them all.
   int32_t f32_group_channels;
-  /// If not 0: from output channel c on, a multiple of this, packed weights are those of the channels from c on alone, and stand behind as many
-  /// bytes as the c channels before take by themselves. So are those of depthwise_f32 whose depth multiplier is 1.
+  /// If not 0: from output channel c on, a multiple of this, packed weights are those of the channels from c on alone, and stand behind as
+  /// many bytes as the c channels before take by themselves. So are those of depthwise_f32 whose depth multiplier is 1.
   int32_t f32_block_channels;
   /// Bytes of one group's packed weights with their bias.
   size_t (*pack_f32_bytes)(int32_t k, int32_t n);
@@ -328,6 +330,7 @@ struct Kernels {
   // --- elementwise -------------------------------------------------------------------------------------------------------------------------
   UnaryF32 unary_f32[static_cast<size_t>(Unary::kCount)];
   BinaryF32 binary_f32[static_cast<size_t>(Binary::kCount)][static_cast<size_t>(Operands::kCount)];
+  BinaryF32 binary(Binary op, Operands operands) const { return binary_f32[static_cast<size_t>(op)][static_cast<size_t>(operands)]; }
   /// The low 8 bits of clamp(MultiplyByQuantizedMultiplier(x[i], multiplier, -right) + offset, min, max).
   void (*requantize_8)(const int32_t* x, uint8_t* y, size_t n, int32_t multiplier, int32_t right, int32_t offset, int32_t min, int32_t max);
   /// y[i] = table[x[i]] over bytes; int8 data is indexed by its bit pattern.

@@ -10,6 +10,7 @@
 #include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
 #include "ops/support/quantization.h"
+#include "ops/support/worker_scratch.h"
 
 // softmax(scale * Q K^T + mask) V, which a pass makes of BATCH_MATMUL, MUL, ADD, SOFTMAX and BATCH_MATMUL, or a custom operator says at once.
 // A block of queries goes through all of it before the next, so that its scores stay in the cache; heads that lie side by side in a row are
@@ -216,7 +217,7 @@ void EmitFewQueries(Prepare& p, const Attention& a, const Matrices& keys, const 
   const Slot scratch = p.Scratch(scores_of_head * sizeof(float) * static_cast<size_t>(p.workers()));
   p.Explain(Concat("attention of ", a.queries, " queries, keys and values in place, ", p.kernels().tier));
   p.Emit([=, k = &p.kernels(), mask = a.has_mask ? p.in(kMask) : Slot{}, key = p.in(kKey), value = p.in(kValue),
-          none = kernels::EpilogueF32{}.clamp](RunContext& run) noexcept {
+          none = kernels::ClampF32{}](RunContext& run) noexcept {
     run.Parallel(a.batch * a.groups, MacCost(int64_t{a.queries} * a.keys * (a.depth + a.channels)), [&](Range range, int worker) {
       float* scores = run.get<float>(scratch) + static_cast<size_t>(worker) * scores_of_head;
       for (int32_t i = range.begin; i < range.end; ++i) {

@@ -9,6 +9,7 @@
 #include "ops/support/gemm.h"
 #include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
+#include "ops/support/worker_scratch.h"
 
 // BATCH_MATMUL: [..., m, k] x [..., k, n], either transposed, over batch dimensions that broadcast. The right side is packed matrix by
 // matrix, once where it is constant; rows of all batch entries are shared among the threads.
@@ -191,15 +192,15 @@ void EmitI8(Prepare& p, const Products& b) {
   const WeightScales right = RightScales(p, b);
   Requantization requantize = PrepareRequantization(p, left.scale, right, b.n, ScaleProduct::kFloatIfSingle);
   if (p.output_elements(0) == 0) return;
-  const size_t bytes = kernels.pack_i8_bytes(b.shape()), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
+  const size_t bytes = kernels.pack_i8_bytes(b.shape());
   const Packed packed = PackRightI8(p, b, left.zero_point, right.zero_point, bytes);
   p.Emit([=, conv = kernels.conv_i8, requantize = std::move(requantize), in = LeftRows<int8_t>(p, b), out = p.out(0),
-          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](RunContext& run) noexcept {
+          scratch = WorkerScratch(p, kernels.conv_i8_scratch_bytes(b.shape()))](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
     ForRows(run, b, [&](size_t e, Range rows, int worker) {
       const kernels::InputI8 x{run.get<int8_t>(in) + static_cast<size_t>(b.left[e]) * b.left_elements(), left.zero_point, false};
       conv(b.shape(), x, packed.get(run) + static_cast<size_t>(b.right[e]) * bytes, run.get<int8_t>(out) + e * output_elements,
-           requantize.params(), run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+           requantize.params(), scratch.of(run, worker), rows);
     });
   });
 }
@@ -208,17 +209,15 @@ void EmitHybrid(Prepare& p, const Products& b) {
   const auto& kernels = p.kernels();
   const WeightScales right = RightScales(p, b);
   if (p.output_elements(0) == 0) return;
-  const size_t bytes = kernels.pack_i8_bytes(b.shape()), scratch_bytes = kernels.conv_i8_scratch_bytes(b.shape());
+  const size_t bytes = kernels.pack_i8_bytes(b.shape());
   const Packed packed = PackRightI8(p, b, 0, right.zero_point, bytes);
-  std::vector<float> channel_scale;
-  for (int32_t n = 0; n < b.n; ++n) channel_scale.push_back(right.at(static_cast<size_t>(n)));
   const int32_t left_rows = static_cast<int32_t>(b.left_count) * b.m;
   const bool asymmetric = p.options().Bool(kAsymmetricQuantizeInputs);
   const RoundedRuns left = b.transposes_left
                                ? RoundedRuns(p, LeftRows<float>(p, b), static_cast<size_t>(b.k), left_rows, asymmetric)
                                : RoundedRuns(p, kLeft, left_rows, asymmetric);
-  p.Emit([=, conv = kernels.conv_i8_f32, clamp = ActivationClamp(p), out = p.out(0),
-          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](RunContext& run) noexcept {
+  p.Emit([=, conv = kernels.conv_i8_f32, channel_scale = right.Each(b.n), clamp = ActivationClamp(p), out = p.out(0),
+          scratch = WorkerScratch(p, kernels.conv_i8_scratch_bytes(b.shape()))](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
     if (left.fresh()) left.Fill(run);
     ForRows(run, b, [&](size_t e, Range rows, int worker) {
@@ -227,7 +226,7 @@ void EmitHybrid(Prepare& p, const Products& b) {
       conv(b.shape(), left.values(run) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
            run.get<float>(out) + e * output_elements, left.scale(run) + first_row,
            zero_point == nullptr ? nullptr : zero_point + first_row, false, channel_scale.data(), nullptr, nullptr, clamp,
-           run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+           scratch.of(run, worker), rows);
     });
   });
 }

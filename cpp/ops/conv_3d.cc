@@ -5,6 +5,7 @@
 #include "ops/support/gemm.h"
 #include "ops/support/numbers.h"
 #include "ops/support/quantization.h"
+#include "ops/support/worker_scratch.h"
 
 // CONV_3D and CONV_3D_TRANSPOSE of float32: NDHWC images, filters [depth, height, width, in, out] and [depth, height, width, out, in]. A
 // plane of CONV_3D's output is the sum of convolutions in two dimensions, one for each plane of the input that the filter reaches.

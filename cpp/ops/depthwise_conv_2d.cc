@@ -89,14 +89,14 @@ void EmitF32(Prepare& p, const ConvShape& s) {
     const std::byte* w = packed.get(run);
     ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
   });
-  const LineGeometry geometry = Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s));
-  p.AlsoByLines(kInput, geometry,
-                [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
-                  kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
-                });
+  p.AlsoByLines(
+      kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
+      [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+        kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+      });
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.in_channels != s.out_channels) return;
-  p.AlsoByChannels(kInput, geometry, {s.out_channels, grain, sizeof(float), true},
+  p.AlsoByChannels({s.out_channels, grain, sizeof(float), true},
                    [=, kernel = p.kernels().depthwise_f32, bytes = p.kernels().pack_depthwise_f32_bytes](
                        const RunContext& run, const std::byte* in, std::byte* to, Range lines, ChannelBlock block, int) noexcept {
                      ConvShape part = s;
@@ -104,7 +104,8 @@ void EmitF32(Prepare& p, const ConvShape& s) {
                      const std::byte* w = packed.get(run) + bytes(part);
                      part.in_channels = part.out_channels = block.channels.end - block.channels.begin;
                      part.pixel_channels = block.pixel;
-                     kernel(part, reinterpret_cast<const float*>(in), w, reinterpret_cast<float*>(to), epilogue.at(run, block.channels.begin), lines);
+                     kernel(part, reinterpret_cast<const float*>(in), w, reinterpret_cast<float*>(to),
+                            epilogue.at(run, block.channels.begin), lines);
                    });
 }
 

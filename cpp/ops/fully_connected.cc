@@ -6,6 +6,7 @@
 #include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
 #include "ops/support/shuffled_product.h"
+#include "ops/support/worker_scratch.h"
 
 // FULLY_CONNECTED: input [..., k] taken as rows of k, filter [n, k], bias [n]; output [rows, n], or the input's shape with its last
 // dimension replaced if keep_num_dims is set.
@@ -63,7 +64,7 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
   if (p.output_elements(0) == 0) return;
   const auto& kernels = p.kernels();
   const auto shape = [=](int32_t piece) { return kernels::ConvShape::MatMul(1, size, std::min(kPiece, n - piece * kPiece)); };
-  const size_t bytes = kernels.pack_i8_bytes(shape(0)), scratch_bytes = kernels.conv_i8_scratch_bytes(shape(0));
+  const size_t bytes = kernels.pack_i8_bytes(shape(0));
   const Packed packed = PackWeights(p, kFilter, -1, Concat("blocks of ", size, " ", n, "x", k), bytes * static_cast<size_t>(pieces * count),
                                     0, [=, pack = kernels.pack_i8](const void* w, const void*, std::byte* to, std::byte*) {
                                       for (int32_t i = 0; i < pieces * count; ++i, to += bytes) {
@@ -77,15 +78,14 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
   for (size_t i = 0; i < scale.size(); ++i)
     scale[i % static_cast<size_t>(count) * static_cast<size_t>(n) + i / static_cast<size_t>(count)] = blocks.scale[i];
   p.Emit([=, scale = std::move(scale), rounded = RoundedRuns(p, kInput, rows, true), conv = kernels.conv_i8_f32,
-          last_clamp = ActivationClamp(p), scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), bias = p.in(kBias),
+          last_clamp = ActivationClamp(p), scratch = WorkerScratch(p, kernels.conv_i8_scratch_bytes(shape(0))), bias = p.in(kBias),
           out = p.out(0)](RunContext& run) noexcept {
     if (rounded.fresh()) rounded.Fill(run);
     run.Parallel(pieces, MacCost(int64_t{kPiece} * k * rows), [&](kernels::Range range, int worker) {
-      std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
       for (int32_t i = range.begin * count; i < range.end * count; ++i) {
         const int32_t piece = i / count, block = i % count, first = piece * kPiece;
         const float* scales = scale.data() + static_cast<ptrdiff_t>(block) * n + first;
-        const kernels::ClampF32 clamp = block + 1 == count ? last_clamp : kernels::EpilogueF32{}.clamp;
+        const kernels::ClampF32 clamp = block + 1 == count ? last_clamp : kernels::ClampF32{};
         const float* biases = run.get<float>(bias);
         for (ptrdiff_t r = 0; r < rows; ++r) {
           float* y = run.get<float>(out) + r * n + first;
@@ -94,7 +94,7 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
                block > 0           ? y
                : biases == nullptr ? nullptr
                                    : biases + first,
-               nullptr, clamp, own, {0, 1});
+               nullptr, clamp, scratch.of(run, worker), {0, 1});
         }
       }
     });

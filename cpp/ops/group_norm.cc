@@ -40,22 +40,19 @@ struct Runs {
   static constexpr int64_t kColumns = 256;
   static constexpr int kMostAdded = 32;  // runs that are summed up in single precision before they join the sums in double
   using Binary = kernels::BinaryF32;
-  static constexpr kernels::ClampF32 kNone = kernels::EpilogueF32{}.clamp;
+  static constexpr kernels::ClampF32 kNone = {};
 
   Binary subtract, multiply, add, squared_difference, subtract_value, multiply_value, add_value, squared_difference_of_value;
   decltype(kernels::Kernels::accumulate_f32) accumulate;
   decltype(kernels::Kernels::sum_f32) sum;
 
   explicit Runs(const kernels::Kernels& k) : accumulate(k.accumulate_f32), sum(k.sum_f32) {
-    const auto one = [&](kernels::Binary op, kernels::Operands operands) {
-      return k.binary_f32[static_cast<size_t>(op)][static_cast<size_t>(operands)];
-    };
     using enum kernels::Binary;
     constexpr auto kVectors = kernels::Operands::kVectorVector, kValue = kernels::Operands::kVectorScalar;
-    subtract = one(kSub, kVectors), subtract_value = one(kSub, kValue);
-    multiply = one(kMul, kVectors), multiply_value = one(kMul, kValue);
-    add = one(kAdd, kVectors), add_value = one(kAdd, kValue);
-    squared_difference = one(kSquaredDifference, kVectors), squared_difference_of_value = one(kSquaredDifference, kValue);
+    subtract = k.binary(kSub, kVectors), subtract_value = k.binary(kSub, kValue);
+    multiply = k.binary(kMul, kVectors), multiply_value = k.binary(kMul, kValue);
+    add = k.binary(kAdd, kVectors), add_value = k.binary(kAdd, kValue);
+    squared_difference = k.binary(kSquaredDifference, kVectors), squared_difference_of_value = k.binary(kSquaredDifference, kValue);
   }
 };
 

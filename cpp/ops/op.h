@@ -200,20 +200,18 @@ class Prepare {
     auto owned = std::make_shared<const F>(std::move(step));
     AddLineStep(i, MakeLineStep(geometry, owned.get()), owned);
   }
-  /// The same by blocks of channels: what AddBlocks takes. A step may have either form or both.
+  /// The step that AlsoByLines was given last, by blocks of channels too: what AddBlocks takes.
   template <class F>
-  void AlsoByChannels(int i, const LineGeometry& geometry, const ChannelGeometry& channels, F step) {
+  void AlsoByChannels(const ChannelGeometry& channels, F step) {
     auto owned = std::make_shared<const F>(std::move(step));
-    LineStep blocks;
-    blocks.geometry = geometry;
-    AddBlocks(channels, owned.get(), &blocks);
-    AddLineStep(i, blocks, owned);
+    AddBlocks(channels, owned.get(), &LastLineStep(owned));
   }
 
  private:
   void AddStep(Step step, std::shared_ptr<const void> owner);
   bool Share(int o, int i, size_t offset);
   void AddLineStep(int i, LineStep step, std::shared_ptr<const void> owner);
+  LineStep& LastLineStep(std::shared_ptr<const void> owner);
 
   PlanBuilder& builder_;
   const Graph& graph_;

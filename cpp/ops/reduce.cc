@@ -131,7 +131,7 @@ void FinishAll(const Finish& finish, Sum* sums, Y* y, int64_t n) {
   }
 }
 
-/// In how many parts threads take the rows of a matrix that is reduced to one. It follows from the shape, and so does the order of the sums.
+/// In how many parts threads take the rows of a matrix that is reduced to one: it follows from the shape, as the order of the sums does.
 int64_t RowParts(const Reduction& r) {
   constexpr int64_t kElements = 1 << 15, kMostParts = 16;
   if (r.run != 1 || !r.outer.empty() || r.inner.size() != 1 || r.inner[0].stride != r.columns || r.columns > kWide) return 1;
@@ -424,7 +424,7 @@ struct ExtremumF32 {
     sum = s;
   }
   void Columns(float* sums, const float* x, int64_t n) const {
-    better(x, sums, sums, static_cast<size_t>(n), kernels::EpilogueF32{}.clamp);
+    better(x, sums, sums, static_cast<size_t>(n), {});
   }
 };
 
@@ -438,8 +438,8 @@ void PrepareExtremum(Prepare& p) {
     if (r.count == 0) return EmitFill(p, initial);
     const auto as_it_is = [](T y) { return y; };
     if constexpr (std::is_same_v<T, float>) {
-      constexpr auto kRow = static_cast<size_t>(kMax ? kernels::Binary::kMaximum : kernels::Binary::kMinimum);
-      const kernels::BinaryF32 better = p.kernels().binary_f32[kRow][static_cast<size_t>(kernels::Operands::kVectorVector)];
+      const kernels::BinaryF32 better =
+          p.kernels().binary(kMax ? kernels::Binary::kMaximum : kernels::Binary::kMinimum, kernels::Operands::kVectorVector);
       EmitReduction<T, T>(p, r, ExtremumF32<kMax>{better, initial}, as_it_is);
     } else {
       EmitReduction<T, T>(p, r, MakeFold(initial, Better<kMax, T>), as_it_is);

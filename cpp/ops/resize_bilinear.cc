@@ -5,8 +5,8 @@
 
 #include "ops/op.h"
 #include "ops/support/elements.h"
-#include "ops/support/float_product.h"
 #include "ops/support/gemm.h"
+#include "ops/support/worker_scratch.h"
 
 // RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR of NHWC images to a constant size. As in LiteRT, int8 and int16 are interpolated in fixed
 // point with 10 bits, uint8 in floats.
@@ -144,16 +144,16 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Columns> ys, std::v
 }
 
 void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
-  p.Emit(
-      [g, mix = p.kernels().mix_columns_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
-        run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
-          for (int32_t line = lines.begin; line < lines.end; ++line) {
-            const auto& y = ys[static_cast<size_t>(line % g.out_height)];
-            mix(g.Line(run.get<float>(in), line, y.first), g.Line(run.get<float>(in), line, y.second), g.in_width, y.weight, xs.data(),
-                g.out_width, g.depth, g.Output(run.get<float>(out), line));
-          }
-        });
-      });
+  p.Emit([g, mix = p.kernels().mix_columns_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
+          out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
+      for (int32_t line = lines.begin; line < lines.end; ++line) {
+        const auto& y = ys[static_cast<size_t>(line % g.out_height)];
+        mix(g.Line(run.get<float>(in), line, y.first), g.Line(run.get<float>(in), line, y.second), g.in_width, y.weight, xs.data(),
+            g.out_width, g.depth, g.Output(run.get<float>(out), line));
+      }
+    });
+  });
 }
 
 void PrepareResizeBilinear(Prepare& p) {

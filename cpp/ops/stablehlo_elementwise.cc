@@ -147,8 +147,7 @@ void PrepareArithmetic(Prepare& p) {
   if (p.type(0) == TensorType::kFloat32) {
     const kernels::BinaryF32* forms = p.kernels().binary_f32[static_cast<size_t>(kOp)];
     return EmitBinary<float, float>(p, 1, [forms](const float* a, const float* b, float* y, size_t n, kernels::Operands operands) {
-      constexpr float kInfinity = std::numeric_limits<float>::infinity();
-      forms[static_cast<size_t>(operands)](a, b, y, n, {-kInfinity, kInfinity});
+      forms[static_cast<size_t>(operands)](a, b, y, n, {});
     });
   }
   WithArithmetic(p, p.type(0), "operands", [&]<class T>(std::type_identity<T>) { EmitArithmetic<T>(p, 1, Op()); });

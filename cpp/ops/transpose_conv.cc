@@ -7,6 +7,7 @@
 #include "ops/support/gemm.h"
 #include "ops/support/gemm_i16.h"
 #include "ops/support/quantization.h"
+#include "ops/support/worker_scratch.h"
 
 // TRANSPOSE_CONV with weights [out, height, width, in]. Output pixels whose positions are equal modulo the strides (a phase) are a plain
 // convolution with stride 1 by every stride-th tap, mirrored. Phases are computed densely, and their pixels then dealt out: one convolution
@@ -328,17 +329,12 @@ void EmitGroupHybrid(Prepare& p, const Geometry& g, const Group& group, const We
         GatherTaps(g, group, static_cast<const int8_t*>(weights), static_cast<int8_t>(zero), taps);
         pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, false, nullptr, 0, zero, to);
       });
-  const WeightScales repeated = RepeatScales(scales, group);
-  std::vector<float> channel_scale;
-  for (int32_t c = 0; c < s.out_channels; ++c) channel_scale.push_back(repeated.at(static_cast<size_t>(c)));
-  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   const Slot bias = EmitRepeatedBias(p, g, group);
   EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
-            [=, conv = k.conv_i8_f32, clamp = ActivationClamp(p), scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()))](
-                const RunContext& run, std::byte* to, Range rows, int worker) {
+            [=, conv = k.conv_i8_f32, clamp = ActivationClamp(p), channel_scale = RepeatScales(scales, group).Each(s.out_channels),
+             scratch = WorkerScratch(p, k.conv_i8_scratch_bytes(s))](const RunContext& run, std::byte* to, Range rows, int worker) {
               conv(s, rounded.values(run), packed.get(run), reinterpret_cast<float*>(to), rounded.scale(run), rounded.zero_point(run), true,
-                   channel_scale.data(), run.get<float>(bias), nullptr, clamp,
-                   run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes, rows);
+                   channel_scale.data(), run.get<float>(bias), nullptr, clamp, scratch.of(run, worker), rows);
             });
 }
 
@@ -367,13 +363,11 @@ void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requant
                     pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
                          RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes), zero_point, weight_zero_point, to);
                   });
-  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   EmitGroup(p, g, group, static_cast<size_t>(g.out_channels),
-            [=, kernel = k.conv_i8, scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), in = p.in(kInput)](
+            [=, kernel = k.conv_i8, scratch = WorkerScratch(p, k.conv_i8_scratch_bytes(s)), in = p.in(kInput)](
                 const RunContext& run, std::byte* to, Range rows, int worker) {
               const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
-              std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
-              kernel(s, x, packed.get(run), to, requantize.params(), own, rows);
+              kernel(s, x, packed.get(run), to, requantize.params(), scratch.of(run, worker), rows);
             });
 }
 

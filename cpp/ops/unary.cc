@@ -280,15 +280,13 @@ void PrepareRelu(Prepare& p) {
 }
 
 void EmitLeakyReluF32(Prepare& p, float alpha) {
-  constexpr size_t kOperands = static_cast<size_t>(kernels::Operands::kVectorScalar);
   p.MayOverwrite(0, 0);
-  p.Emit([alpha, n = p.elements(0), kernel = p.kernels().binary_f32[static_cast<size_t>(kernels::Binary::kPrelu)][kOperands], x = p.in(0),
+  p.Emit([alpha, n = p.elements(0), kernel = p.kernels().binary(kernels::Binary::kPrelu, kernels::Operands::kVectorScalar), x = p.in(0),
           y = p.out(0)](RunContext& run) noexcept {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const float* from = run.get<float>(x);
     float* to = run.get<float>(y);
     ForElements(run, n, 1, [&](int64_t begin, int64_t count) {
-      kernel(from + begin, &alpha, to + begin, static_cast<size_t>(count), {-kInfinity, kInfinity});
+      kernel(from + begin, &alpha, to + begin, static_cast<size_t>(count), {});
     });
   });
 }

@@ -48,7 +48,8 @@ LineChain PlanBuilder::LongestChain(size_t first_form, const std::vector<int32_t
 LineChain PlanBuilder::ChainAt(size_t first_form, const std::vector<int32_t>& readers) const {
   const LineChain chain = LongestChain(first_form, readers);
   if (chain.size() != 2) return chain;
-  const LineChain channels = LineChain::OfChannels(line_forms_[first_form].lines, line_forms_[first_form + 1].lines, context_.lines.block_bytes);
+  const LineStep &first = line_forms_[first_form].lines, &second = line_forms_[first_form + 1].lines;
+  const LineChain channels = LineChain::OfChannels(first, second, context_.lines.block_bytes);
   return channels.size() > 0 ? channels : chain;
 }
 

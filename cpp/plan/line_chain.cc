@@ -69,7 +69,7 @@ size_t LineChain::Footprint() const {
 }
 
 bool LineChain::Append(const LineStep& step, size_t cache_bytes) {
-  if (links_.size() == kMostLinks || step.run == nullptr) return false;
+  if (links_.size() == kMostLinks) return false;
   const int32_t before = band_;
   links_.push_back({step});
   for (int32_t band = std::min(kMostBand, step.geometry.out_lines); band >= std::min(kLeastBand, step.geometry.out_lines); --band) {
@@ -172,7 +172,9 @@ void LineChain::Run(const RunContext& context, Slot buffers, int workers) const 
     const int32_t channels = links_.back().step.channels.channels;
     return context.Parallel(
         channels * lines, cost / last.out_lines / channels + 1,
-        [&](Range range, int worker) { RunBlocks(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, range, worker); },
+        [&](Range units, int worker) {
+          RunBlocks(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, units, worker);
+        },
         1, 1);
   }
   // Few pieces: at each cut, the lines that both sides need are computed twice.

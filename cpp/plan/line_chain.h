@@ -46,8 +46,8 @@ struct LineStep {
   const void* self = nullptr;
   /// The same for a block of channels; `output` is where its first channel stands.
   ChannelGeometry channels = {};
-  void (*run_block)(const void* self, const RunContext& context, const std::byte* input, std::byte* output, kernels::Range lines, ChannelBlock block,
-                    int worker) noexcept = nullptr;
+  void (*run_block)(const void* self, const RunContext& context, const std::byte* input, std::byte* output, kernels::Range lines,
+                    ChannelBlock block, int worker) noexcept = nullptr;
   const void* block_self = nullptr;
 };
 
@@ -68,8 +68,8 @@ template <class F>
 void AddBlocks(const ChannelGeometry& geometry, const F* step, LineStep* to) {
   to->channels = geometry;
   to->block_self = step;
-  to->run_block = [](const void* self, const RunContext& run, const std::byte* input, std::byte* output, kernels::Range lines, ChannelBlock block,
-                     int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, lines, block, worker); };
+  to->run_block = [](const void* self, const RunContext& run, const std::byte* input, std::byte* output, kernels::Range lines,
+                     ChannelBlock block, int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, lines, block, worker); };
 }
 
 /// Line steps that run as one, a band of lines of the last one's output at a time. What the others compute stands in a buffer of each worker.

@@ -787,21 +787,13 @@ void Prepare::AddLineStep(int i, LineStep step, std::shared_ptr<const void> owne
   step.output = node_.outputs[0];
   step.input_slot = in(i);
   step.output_slot = out(0);
-  builder_.owners_.push_back(std::move(owner));
-  if (!builder_.line_forms_.empty() && builder_.line_forms_.back().step == builder_.steps_.size() - 1) {
-    LineStep& form = builder_.line_forms_.back().lines;
-    if (step.run == nullptr) {
-      step.run = form.run;
-      step.self = form.self;
-    } else {
-      step.channels = form.channels;
-      step.run_block = form.run_block;
-      step.block_self = form.block_self;
-    }
-    form = step;
-    return;
-  }
   builder_.line_forms_.push_back({builder_.steps_.size() - 1, builder_.position_, step});
+  builder_.owners_.push_back(std::move(owner));
+}
+
+LineStep& Prepare::LastLineStep(std::shared_ptr<const void> owner) {
+  builder_.owners_.push_back(std::move(owner));
+  return builder_.line_forms_.back().lines;
 }
 
 void Prepare::AddStep(Step step, std::shared_ptr<const void> owner) {

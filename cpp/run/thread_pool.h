@@ -13,9 +13,9 @@ namespace sigrun {
 
 /// Threads that share the pieces of one job at a time with the thread that asks. A pool of one has no threads. Each has its share of the
 /// pieces, the same of every job of that many pieces, so that what one job wrote is in the cache of the core that reads it in the next; one
-/// that has finished takes from the others' ends. Workers spin for a bounded time after a job, then sleep; one that finds itself on the core of
-/// the thread that asks sleeps at once, for a moment. A job waits only for pieces that a worker has taken. If another thread's job holds the
-/// pool, the caller does its whole job alone: the result is the same. So it does in a forked child, which has no workers.
+/// that has finished takes from the others' ends. Workers spin for a bounded time after a job, then sleep; one that finds itself on the core
+/// of the thread that asks sleeps at once, for a moment. A job waits only for pieces that a worker has taken. If another thread's job holds
+/// the pool, the caller does its whole job alone: the result is the same. So it does in a forked child, which has no workers.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);

@@ -64,7 +64,8 @@ class LookupFuser {
     }
     const auto keeps_shape = [&](int32_t v) {
       const Value& value = graph_.values[Index(v)];
-      return value.constant == nullptr || (value.shape.size() <= rank && std::ranges::all_of(value.shape, [](int32_t d) { return d == 1; }));
+      const auto is_one = [](int32_t d) { return d == 1; };
+      return value.constant == nullptr || (value.shape.size() <= rank && std::ranges::all_of(value.shape, is_one));
     };
     if (f.root < 0 || !std::ranges::all_of(node.inputs, keeps_shape)) return;
     function_[Index(node.outputs[0])] = f;

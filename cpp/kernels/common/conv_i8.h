@@ -475,8 +475,8 @@ void GatherNarrowRow(const ConvShape& s, const Source& source, OutputPixel p, co
   for (int32_t y = down.begin; y < down.end; ++y, to += line, from += s.dilation_h * input_line) CopyNarrow(to, from, n, flip);
 }
 
-void GatherRow(const ConvShape& s, const Source& source, OutputPixel p, int32_t group, int32_t zero_point, Activation* dst) {
-  const Depth depth(s);
+void GatherRow(const ConvShape& s, const Depth& depth, const Source& source, OutputPixel p, int32_t group, int32_t zero_point,
+               Activation* dst) {
   if (IsNarrow(s, depth)) return GatherNarrowRow(s, source, p, depth, zero_point, reinterpret_cast<uint8_t*>(dst));
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
   const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
@@ -557,7 +557,7 @@ void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_
     return;
   }
   for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
-    GatherRow(s, source, p, group, source.ZeroPoint(row, p.batch), reinterpret_cast<Activation*>(scratch));
+    GatherRow(s, k, source, p, group, source.ZeroPoint(row, p.batch), reinterpret_cast<Activation*>(scratch));
     NextPixel(s, &p);
   }
 }

@@ -521,8 +521,8 @@ SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, El
 }
 
 template <int kCount>
-void DepthwiseAnyChannels(DepthwiseTaps t, const float* packed, ptrdiff_t packed_stride, int32_t channels, Element* out, ptrdiff_t out_stride,
-                          const DepthwiseEnd& end) {
+void DepthwiseAnyChannels(DepthwiseTaps t, const float* packed, ptrdiff_t packed_stride, int32_t channels, Element* out,
+                          ptrdiff_t out_stride, const DepthwiseEnd& end) {
   for (int32_t c = 0; c < channels; c += F32::lanes) {
     const int32_t rest = channels - c;
     if (rest >= F32::lanes) {

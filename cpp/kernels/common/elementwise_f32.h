@@ -181,10 +181,9 @@ void BinaryLoop(const float* a, const float* b, float* y, size_t n, ClampF32 cla
   const A left(a);
   const B right(b);
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
-  const bool clamps = clamp.min != -kInfinity || clamp.max != kInfinity;
   const auto apply = [&](size_t i) SIGRUN_INLINE_LAMBDA { return Op::Apply(left.At(i), right.At(i)); };
   const auto clamped = [&](size_t i) SIGRUN_INLINE_LAMBDA { return Clamp(apply(i), low, high); };
-  const size_t i = clamps ? StoreWholeVectors<kVectors>(y, n, clamped) : StoreWholeVectors<kVectors>(y, n, apply);
+  const size_t i = clamp.is_none() ? StoreWholeVectors<kVectors>(y, n, apply) : StoreWholeVectors<kVectors>(y, n, clamped);
   const int rest = static_cast<int>(n - i);
   if (rest > 0) StorePartial(y + i, Clamp(Op::Apply(left.PartAt(i, rest), right.PartAt(i, rest)), low, high), rest);
 }

@@ -92,9 +92,9 @@ SIGRUN_INLINE void ActivateRowsBy(const Activation& activation, const Bound& bou
 /// Activates and clamps sums in memory: rows of `channels` floats, `stride` apart, the first of which is channel `first`.
 [[gnu::noinline]] void ActivateRows(const EpilogueF32& e, float* y, ptrdiff_t stride, int32_t rows, int32_t channels, int32_t first) {
   const F32 low = Set1(e.clamp.min), high = Set1(e.clamp.max);
-  const bool clamps = e.clamp.min != -kInfinity || e.clamp.max != kInfinity;
+  const bool none = e.clamp.is_none();
   const auto by = [=](const auto& activation) SIGRUN_INLINE_LAMBDA {
-    if (activation.kCheap && !clamps) {
+    if (activation.kCheap && none) {
       return ActivateRowsBy(activation, [](F32 x) SIGRUN_INLINE_LAMBDA { return x; }, y, stride, rows, channels);
     }
     ActivateRowsBy(activation, [=](F32 x) SIGRUN_INLINE_LAMBDA { return Bounded(x, low, high); }, y, stride, rows, channels);
@@ -117,7 +117,7 @@ SIGRUN_INLINE bool IsCheap(ActivationF32 a) {
 
 /// The bounds that sums are clamped to as they are stored; none if ActivateRows is still to come.
 SIGRUN_INLINE ClampF32 StoreClamp(const EpilogueF32& e) {
-  return e.activation == ActivationF32::kNone ? e.clamp : ClampF32{-kInfinity, kInfinity};
+  return e.activation == ActivationF32::kNone ? e.clamp : ClampF32{};
 }
 
 }  // namespace

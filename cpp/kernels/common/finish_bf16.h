@@ -39,7 +39,7 @@ SIGRUN_INLINE void SumBf16Rows(const TileBf16& tile, const float* products, ptrd
 [[gnu::noinline]] void FinishBf16Rows(const TileBf16& t, const float* products, ptrdiff_t stride, int32_t rows) {
   constexpr int32_t kMostChannels = 64;
   const Sums& s = t.sums;
-  const ClampF32 clamp = s.ends ? StoreClamp(*s.epilogue) : ClampF32{-kInfinity, kInfinity};
+  const ClampF32 clamp = s.ends ? StoreClamp(*s.epilogue) : ClampF32{};
   const bool activates = s.ends && s.epilogue->activation != ActivationF32::kNone;
   if (t.output == nullptr) {
     SumBf16Rows(t, products, stride, rows, clamp, s.output, s.output_stride);

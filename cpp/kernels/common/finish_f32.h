@@ -61,7 +61,7 @@ SIGRUN_INLINE void FinishPartialRows(const Sums& t, const float* products, ptrdi
 
 /// Adds `rows` rows of products, `stride` floats apart, to the sums of one panel.
 SIGRUN_INLINE void FinishRows(const Sums& t, const float* products, ptrdiff_t stride, int32_t rows) {
-  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  const ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{};
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
   switch (t.channels) {
     case 2 * F32::lanes: FinishWholeRows<2>(t, products, stride, rows, low, high); break;

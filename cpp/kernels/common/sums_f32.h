@@ -87,7 +87,7 @@ SIGRUN_INLINE void ActivateSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
 
 template <int kRows, int kVectors>
 SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
-  ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{-kInfinity, kInfinity};
+  ClampF32 clamp = t.ends ? StoreClamp(*t.epilogue) : ClampF32{};
   bool activates = t.ends && t.epilogue->activation != ActivationF32::kNone;
   if (F32::lanes == 4 && activates && IsCheap(t.epilogue->activation) && t.channels >= kVectors * F32::lanes) {
     ActivateSums(t, sum);

@@ -65,8 +65,8 @@ struct RowPacker {
 };
 
 /// Where loads of activations limit tiles of one vector, a tier's dot_i8.h says for its Activation how two groups are loaded as one: a
-/// vector of a panel is half as many channels, each with two groups, [channel][2 * kGroup]. Load(a) repeats two groups, Joined(a, b) adds the
-/// two sums of each channel.
+/// vector of a panel is half as many channels, each with two groups, [channel][2 * kGroup]. Load(a) repeats two groups, Joined(a, b) adds
+/// the two sums of each channel.
 template <class Activation>
 struct GroupPairs {
   static constexpr bool kUsed = false;

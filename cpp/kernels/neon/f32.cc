@@ -1,28 +1,9 @@
-#include "kernels/kernels.h"
 #include "kernels/neon/simd.h"
 // The loops are written over the vocabulary above.
-#include "kernels/common/depthwise_f32.h"
-#include "kernels/common/elementwise_f32.h"
-#include "kernels/common/few_rows_f32.h"
-#include "kernels/common/gemm_f32.h"
-#include "kernels/common/pool_f32.h"
-#include "kernels/common/reduce_f32.h"
-#include "kernels/common/resize_f32.h"
-#include "kernels/common/winograd_f32.h"
-#include "kernels/common/winograd_line_f32.h"
+#include "kernels/common/all_f32.h"
 
 namespace sigrun::kernels::neon {
 
-void OverlayF32(Kernels& table) {
-  OverlayGemm(table);
-  OverlayFewRows(table);
-  OverlayDepthwise(table);
-  OverlayPool(table);
-  OverlayElementwise(table);
-  OverlayResize(table);
-  OverlayReduce(table);
-  OverlayWinograd(table);
-  OverlayWinogradLine(table);
-}
+void OverlayF32(Kernels& table) { OverlayAllF32(table); }
 
 }  // namespace sigrun::kernels::neon

@@ -65,12 +65,4 @@ bool AllowsBf16(const Prepare& p);
 /// Whether a 1x1 convolution with this filter [out, height, width, in] takes its input and its residual as bfloat16, for OpDef::takes_bf16.
 bool ProductTakesBf16(const Prepare& p, int filter);
 
-/// Scratch of its own for each worker of a step; none if there are no bytes.
-struct WorkerScratch {
-  Slot slot;
-  size_t bytes;
-  WorkerScratch(Prepare& p, size_t each) : slot(each == 0 ? Slot{} : p.Scratch(each * static_cast<size_t>(p.workers()))), bytes(each) {}
-  std::byte* of(const RunContext& run, int worker) const { return run.get<std::byte>(slot) + static_cast<size_t>(worker) * bytes; }
-};
-
 }  // namespace sigrun::ops

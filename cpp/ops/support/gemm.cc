@@ -11,6 +11,7 @@
 #include "ops/support/float_product.h"
 #include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
+#include "ops/support/worker_scratch.h"
 
 namespace sigrun::ops {
 namespace {
@@ -446,13 +447,14 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   });
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.groups > 1 || !product.is_float32() || p.node().residual >= 0) return;
-  p.AlsoByChannels(g.input, geometry, {s.out_channels, grain, sizeof(float), false},
+  p.AlsoByChannels({s.out_channels, grain, sizeof(float), false},
                    [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, ChannelBlock block, int worker) noexcept {
                      ConvShape part = s;
                      part.out_channels = block.channels.end - block.channels.begin;
                      part.pixel_channels = block.pixel;
                      const std::byte* w = packed.get(run) + product.PackBytes(depth, block.channels.begin);
-                     product.Conv(part, operands, in, w, out, epilogue.at(run, block.channels.begin), scratch.of(run, worker), RowsOf(s, lines));
+                     product.Conv(part, operands, in, w, out, epilogue.at(run, block.channels.begin), scratch.of(run, worker),
+                                  RowsOf(s, lines));
                    });
 }
 
@@ -528,27 +530,24 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const PackedI8 packed = PackGemmI8(p, g, g.bias, std::move(biases), zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
   const ConvShape s = packed.shape;
   p.Explain(Concat("implicit matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", 8-bit, ", k.tier));
-  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   const bool is_unsigned = type == TensorType::kUInt8;
-  const Slot scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers()));
+  const WorkerScratch scratch(p, k.conv_i8_scratch_bytes(s));
   const ResidualSum sum = PrepareResidualSum(p);
   p.Emit([=, conv = k.conv_i8, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
-                std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
                 kernels::RequantizeParams params = requantize.params(first);
                 sum.Attach(run, first, &params);
-                conv(piece, x, w, run.get<std::byte>(out) + first, params, own, rows);
+                conv(piece, x, w, run.get<std::byte>(out) + first, params, scratch.of(run, worker), rows);
               });
   });
   if (s.out_height == 1 || packed.pieces.count > 1) return;
   p.AlsoByLines(g.input, LinesOf(s, 1, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
-                  std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
-                  kernels::RequantizeParams params = requantize.params();
+                    kernels::RequantizeParams params = requantize.params();
                   sum.Attach(run, 0, &params);
-                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, own, RowsOf(s, lines));
+                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, scratch.of(run, worker), RowsOf(s, lines));
                 });
 }
 
@@ -600,7 +599,7 @@ RoundedRuns::RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric)
                             static_cast<size_t>(count) * sizeof(int32_t)})) {}
 
 RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric)
-    : RoundedRuns(p, in, length, count, asymmetric, kernels::EpilogueF32{}.clamp,
+    : RoundedRuns(p, in, length, count, asymmetric, kernels::ClampF32{},
                   {{p.Scratch(length * static_cast<size_t>(count)), p.Scratch(static_cast<size_t>(count) * sizeof(float)),
                     p.Scratch(static_cast<size_t>(count) * sizeof(int32_t))},
                    true}) {}
@@ -659,23 +658,19 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
   p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ",
                    s.out_channels * s.groups, ", ", k.tier));
   const RoundedRuns rounded(p, g.input, rounding.per_image ? s.batch : s.rows(), rounding.asymmetric);
-  std::vector<float> channel_scale;
-  for (int32_t c = 0; c < s.out_channels * s.groups; ++c) channel_scale.push_back(scales.at(static_cast<size_t>(c)));
-  const size_t scratch_bytes = k.conv_i8_scratch_bytes(s);
   // A thread that takes rows of its own rounds them itself.
   const bool rounds_own = rounded.fresh() && !rounding.per_image && packed.pieces.count == 1;
-  p.Emit([=, conv = k.conv_i8_f32, channel_scale = std::move(channel_scale), epilogue = PrepareEpilogue(p),
-          scratch = p.Scratch(scratch_bytes * static_cast<size_t>(p.workers())), out = p.out(0),
+  p.Emit([=, conv = k.conv_i8_f32, channel_scale = scales.Each(s.out_channels * s.groups), epilogue = PrepareEpilogue(p),
+          scratch = WorkerScratch(p, k.conv_i8_scratch_bytes(s)), out = p.out(0),
           bias = g.bias >= 0 ? p.in(g.bias) : Slot{}](RunContext& run) noexcept {
     const float* addend = run.get<float>(bias);
     if (rounded.fresh() && !rounds_own) rounded.Fill(run);
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
-                std::byte* own = run.get<std::byte>(scratch) + static_cast<size_t>(worker) * scratch_bytes;
                 if (rounds_own) rounded.Fill(run, rows);
                 conv(piece, rounded.values(run), w, run.get<float>(out) + first, rounded.scale(run), rounded.zero_point(run),
                      rounding.per_image, channel_scale.data() + first, addend == nullptr ? nullptr : addend + first,
-                     epilogue.at(run, first).residual, epilogue.clamp, own, rows);
+                     epilogue.at(run, first).residual, epilogue.clamp, scratch.of(run, worker), rows);
               });
   });
 }

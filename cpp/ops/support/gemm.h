@@ -61,6 +61,10 @@ struct WeightScales {
   int32_t zero_point = 0;  // in the weights' own domain; 0 where there is a scale for each channel
   bool per_channel() const { return scale.size() > 1; }
   float at(size_t channel) const { return scale[per_channel() ? channel : 0]; }
+  /// One of each channel.
+  std::vector<float> Each(int32_t channels) const {
+    return per_channel() ? scale : std::vector<float>(static_cast<size_t>(channels), scale[0]);
+  }
 };
 WeightScales ReadWeightScales(const Prepare& p, int i, int32_t dimension, int64_t channels);
 /// The same for operators in which LiteRT passes over the zero point of int8 weights.
@@ -131,8 +135,8 @@ using FillPacked = std::function<void(const void* weights, const void* bias, std
 bool IsPackedOnce(const Prepare& p, int weights, int bias);
 
 /// Packs weights and bias (an input that may be absent, or -1) once if both are constants, else emits a step that packs them. `key` names
-/// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch. Of weights that are float16
-/// in the file, it is given float32, or those if `as_halves`.
+/// all that the packed bytes depend on but the two inputs' contents. `fill` is given `scratch_bytes` of scratch. Of weights that are
+/// float16 in the file, it is given float32, or those if `as_halves`.
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill,
                    bool as_halves = false);
 

@@ -37,7 +37,7 @@ using Table16 = std::array<int16_t, 513>;
 /// The table of a real function float -> float, as LiteRT's reference fills its own.
 template <class F>
 Table16 MakeRealTable16(const Prepare& p, const F& f);
-/// The same of a function over [first, last] whose results are stored in units of 1 / per_unit: the reference computes some tables in double.
+/// The same of a function over [first, last] whose results are stored in units of 1 / per_unit: the reference has tables in double.
 template <class Real, class F>
 Table16 MakeRealTable16(Real first, Real last, Real per_unit, const F& f);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ops/support/float_product.h"
+#include "ops/support/worker_scratch.h"
 
 namespace sigrun::ops {
 namespace {
@@ -77,8 +78,9 @@ SumColumnsFunction ChooseSum(int32_t channels) {
 bool SuitsWindowColumns(const Prepare& p, const Gemm& g) {
   const ConvShape& s = g.shape;
   const ActivationF32 activation = p.node().function;
-  if (!IsPackedOnce(p, g.weights, g.bias) || s.groups != 1 || s.kernel_width < 2 || s.out_channels > kMostChannels || s.rows() == 0 || g.stride_k != 1 ||
-      g.stride_n != ptrdiff_t{s.taps()} * s.in_channels || (activation != ActivationF32::kNone && !HasFunction(activation))) {
+  if (!IsPackedOnce(p, g.weights, g.bias) || s.groups != 1 || s.kernel_width < 2 || s.out_channels > kMostChannels || s.rows() == 0 ||
+      g.stride_k != 1 || g.stride_n != ptrdiff_t{s.taps()} * s.in_channels ||
+      (activation != ActivationF32::kNone && !HasFunction(activation))) {
     return false;
   }
   const int64_t direct = int64_t{s.taps()} * s.in_channels * WholeChannels(p, s.out_channels) * s.out_width;
@@ -123,7 +125,7 @@ void EmitWindowColumnsF32(Prepare& p, const Gemm& g) {
   const ActivationF32 activation = p.node().function;
   const bool clamps = std::isfinite(epilogue.clamp.min) || std::isfinite(epilogue.clamp.max);
   p.Emit([=, in = p.in(g.input), out = p.out(0), sum = ChooseSum(s.out_channels), none = kernels::EpilogueF32{},
-          subtract = p.kernels().binary_f32[static_cast<size_t>(kernels::Binary::kSub)][static_cast<size_t>(Operands::kVectorScalar)],
+          subtract = p.kernels().binary(kernels::Binary::kSub, Operands::kVectorScalar),
           function = HasFunction(activation) ? p.kernels().unary_f32[static_cast<size_t>(FunctionOf(activation))]
                                              : kernels::UnaryF32{}](RunContext& run) noexcept {
     const kernels::EpilogueF32 end = epilogue.at(run);
