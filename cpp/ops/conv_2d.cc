@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "ops/op.h"
 #include "ops/support/float_product.h"
@@ -38,6 +39,18 @@ ConvShape Geometry(const Prepare& p) {
   return s;
 }
 
+// A column of pixels stands in memory as a line does, whose windows kernels read in place.
+ConvShape AsLine(ConvShape s) {
+  if (s.in_width != 1 || s.out_width != 1 || s.kernel_width != 1 || s.pad_left != 0) return s;
+  s.in_width = std::exchange(s.in_height, 1);
+  s.out_width = std::exchange(s.out_height, 1);
+  s.kernel_width = std::exchange(s.kernel_height, 1);
+  s.stride_w = std::exchange(s.stride_h, 1);
+  s.dilation_w = std::exchange(s.dilation_h, 1);
+  s.pad_left = std::exchange(s.pad_top, 0);
+  return s;
+}
+
 bool HasOneScale(const WeightScales& scales) {
   return std::all_of(scales.scale.begin(), scales.scale.end(), [&](float scale) { return scale == scales.scale[0]; });
 }
@@ -56,7 +69,7 @@ void PrepareConv2D(Prepare& p) {
   }
   p.SetShape(0, OutputShape(shape));
   const Gemm gemm{
-      .shape = shape, .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = ptrdiff_t{shape.taps()} * shape.in_channels};
+      .shape = AsLine(shape), .input = kInput, .weights = kFilter, .bias = kBias, .stride_n = ptrdiff_t{shape.taps()} * shape.in_channels};
   if (type == TensorType::kInt16) {
     p.CheckType(kFilter, {TensorType::kInt8, TensorType::kInt4, TensorType::kInt2, TensorType::kInt16});
     return EmitGemm16(p, gemm, ReadWeightScales(p, kFilter, 0, channels), ScaleProduct::kDouble, kBiasType, true);

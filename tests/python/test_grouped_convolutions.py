@@ -1,4 +1,4 @@
-"""Convolutions in groups give what LiteRT's reference kernels give, integers bit by bit, on any number of threads."""
+"""Convolutions in groups, or over a column of pixels, give what LiteRT's reference kernels give, integers bit by bit, on any number of threads."""
 
 import sys
 
@@ -29,15 +29,19 @@ SHAPES = {
     "3 to 1": (10, 3, 1, {"activation": 1}),
     "1 to 5": (9, 1, 5, {"activation": 3}),
     "1 of many": (70, 16, 2, {"kernel": 1}),
+    "a column": (1, 12, 40, {"width": 1}),
+    "a column, dilated": (1, 32, 24, {"width": 1, "dilation": 2}),
+    "a column of groups, valid": (3, 16, 16, {"width": 1, "stride": 2, "padding": mm.VALID}),
 }
 KINDS = ("float32", "int8", "uint8", "int16", "hybrid", "hybrid by channel")
 
 
-def grouped(kind, groups, inputs, outputs, kernel=3, stride=1, dilation=1, padding=mm.SAME, activation=0):
+def grouped(kind, groups, inputs, outputs, kernel=3, stride=1, dilation=1, padding=mm.SAME, activation=0, width=15):
     rng = np.random.default_rng(5)
     g = mm.Graph()
-    extent, size, channels = (kernel - 1) * dilation + 1, (2, 11, 15, groups * inputs), groups * outputs
-    sides = [-(-n // stride) if padding == mm.SAME else (n - extent) // stride + 1 for n in size[1:3]]
+    size, window, channels = (2, 11, width, groups * inputs), (kernel, min(kernel, width)), groups * outputs
+    extents = [(n - 1) * dilation + 1 for n in window]
+    sides = [-(-n // stride) if padding == mm.SAME else (n - e) // stride + 1 for n, e in zip(size[1:3], extents)]
     real, narrow = kind == "float32" or "hybrid" in kind, "uint8" if kind == "uint8" else "int8"
     scales = 0.01 * rng.uniform(0.5, 1.5, 1 if kind in ("uint8", "hybrid") else channels)
     if kind == "hybrid":
@@ -50,7 +54,7 @@ def grouped(kind, groups, inputs, outputs, kernel=3, stride=1, dilation=1, paddi
     def tensor(name, shape, dtype, data=None, q=None):
         return g.add(mm.Tensor(name, list(shape), dtype, data, q))
 
-    shape = (channels, kernel, kernel, inputs)
+    shape = (channels, *window, inputs)
     x = tensor("x", size, "float32" if real else kind, q=None if real else quant(0.02, zero))
     if kind == "float32":
         w = tensor("w", shape, "float32", rng.normal(0, 0.3, shape).astype("float32"))
@@ -63,7 +67,7 @@ def grouped(kind, groups, inputs, outputs, kernel=3, stride=1, dilation=1, paddi
     else:
         wide = "int64" if kind == "int16" else "int32"
         b = tensor("b", [channels], wide, rng.integers(-3000, 3000, channels).astype(wide), quant(scales * 0.02))
-    out_scale = 0.005 * np.sqrt(kernel * kernel * inputs) * (40 if kind == "int16" else 1)
+    out_scale = 0.005 * np.sqrt(window[0] * window[1] * inputs) * (40 if kind == "int16" else 1)
     y = tensor("y", (2, *sides, channels), "float32" if real else kind, q=None if real else quant(out_scale, zero))
     g.inputs = [x]
     fields = {"padding": padding, "strideH": stride, "strideW": stride, "dilationHFactor": dilation, "dilationWFactor": dilation}
