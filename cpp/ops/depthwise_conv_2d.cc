@@ -172,7 +172,8 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
                 weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
   p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, 8-bit, ", k.tier));
   const std::string key =
-      Concat(Key(s), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "", KeyOfBiases(biases));
+      Concat(Key(s), " stride ", s.stride_w, " dilation ", s.dilation_w, " zero points ", zero_point, " ", weight_zero_point,
+             is_unsigned ? " flipped" : "", KeyOfBiases(biases));
   const Packed packed = PackWeights(p, kFilter, kBias, key, k.pack_depthwise_i8_bytes(s), 0,
                                     [=, pack = k.pack_depthwise_i8](const void* filter, const void* bias, std::byte* to, std::byte*) {
                                       const int32_t* all = biases.empty() ? static_cast<const int32_t*>(bias) : biases.data();

@@ -712,25 +712,44 @@ void SubtractRows(const int32_t* row_sums, int32_t weight_zero_point, int32_t ro
   }
 }
 
+// sums[*] -= zero_point * the sums of weights of panels of a layout.
+void SubtractZeroPoint(int32_t zero_point, const std::byte* panel, const PanelLayout& layout, int32_t panels, int32_t* sums) {
+  if (zero_point == 0) return;
+  for (; panels > 0; --panels, panel += layout.bytes, sums += layout.width) {
+    const int32_t* weight_sums = reinterpret_cast<const int32_t*>(panel + layout.sums);
+    for (int32_t i = 0; i < layout.width; i += kLanes) Store(sums + i, Load(sums + i) - Set1(zero_point) * Load(weight_sums + i));
+  }
+}
+
 // The panels of a group over a single row, whose sums are taken many at once: epilogue.Row(row of output, channel, channels, sums).
-template <class Epilogue>
+template <class Epilogue, class Panels = RowPanels<Activation>>
 void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::byte* panel, const Epilogue& epilogue) {
   constexpr int32_t kMost = 16 * kPanel;
   alignas(64) int32_t sums[kMost];
   TileRun run = block.Run();
   const int32_t zero_point = epilogue.RowZeroPoint(block.first);
+  const auto begin = [&](const PanelLayout& layout) {
+    run.bias = reinterpret_cast<const int32_t*>(panel);
+    run.weights = run.ahead = reinterpret_cast<const int8_t*>(panel + layout.weights);
+    run.pairs = layout.pairs;
+  };
+  [[maybe_unused]] const PanelLayout whole(block.k_groups * block.segments, kPanel, block.pairs);
   for (int32_t n = 0; n < s.out_channels; n += kMost) {
     const int32_t end = s.out_channels - n < kMost ? s.out_channels : n + kMost;
-    for (int32_t at = n; at < end; at += kPanel) {
+    int32_t at = n;
+    if constexpr (Panels::kUsed) {
+      const int32_t count = (end - n) / kPanel;
+      begin(whole);
+      Panels::Run(run, count, static_cast<ptrdiff_t>(whole.bytes), sums);
+      SubtractZeroPoint(zero_point, panel, whole, count, sums);
+      at += count * kPanel;
+      panel += static_cast<ptrdiff_t>(count) * static_cast<ptrdiff_t>(whole.bytes);
+    }
+    for (; at < end; at += kPanel) {
       const PanelLayout layout(block.k_groups * block.segments, s.out_channels - at, block.pairs);
-      run.bias = reinterpret_cast<const int32_t*>(panel);
-      run.weights = run.ahead = reinterpret_cast<const int8_t*>(panel + layout.weights);
-      run.pairs = layout.pairs;
+      begin(layout);
       RunTile(run, 1, layout.width, sums + (at - n));
-      const int32_t* weight_sums = reinterpret_cast<const int32_t*>(panel + layout.sums);
-      for (int32_t i = 0; i < layout.width && zero_point != 0; i += kLanes) {
-        Store(sums + (at - n) + i, Load(sums + (at - n) + i) - Set1(zero_point) * Load(weight_sums + i));
-      }
+      SubtractZeroPoint(zero_point, panel, layout, 1, sums + (at - n));
       panel += layout.bytes;
     }
     epilogue.Row(block.first, group * s.out_channels + n, end - n, sums);
@@ -999,16 +1018,20 @@ struct RequantizeEpilogue {
   SIGRUN_INLINE bool TakesRow() const { return params.scale != nullptr && bytes.fits && params.add == nullptr; }
   SIGRUN_INLINE static int32_t RowZeroPoint(int32_t /*row*/) { return 0; }
   void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
-    const I32 zero_point = Set1(bytes.zero_point);
     const ByteOutput to = bytes;
     uint8_t* out = output + row * output_stride + first;
     const double* from = params.scale + first;
     int32_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, ToBytes(RoundScaled(Load(sums + i), from + i) + zero_point, to));
+    const auto scaled = [&](int32_t at) SIGRUN_INLINE_LAMBDA { return Rescaled(Load(sums + at), MakeRealScale(from + at, to.zero_point)); };
+    if (to.whole) {
+      for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, SaturateBytes(scaled(i)));
+    } else {
+      for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, ToBytes(scaled(i), to));
+    }
     if (i == n) return;
     double last[kLanes] = {};
     for (int32_t k = i; k < n; ++k) last[k - i] = from[k];
-    StoreLanes(out + i, ToBytes(RoundScaled(Load(sums + i), last) + zero_point, to), n - i);
+    StoreLanes(out + i, ToBytes(Rescaled(Load(sums + i), MakeRealScale(last, to.zero_point)), to), n - i);
   }
   template <class T>
   const T* Complete(const T* from, T (&to)[kPanel]) const {
@@ -1059,13 +1082,12 @@ struct RequantizeEpilogue {
     const ByteOutput to = bytes;  // in registers: a store of bytes may change any memory
     for (int32_t i = 0; i < channels; i += kLanes, out += kLanes, sums += kLanes) {
       if (params.scale != nullptr && bytes.fits) {
-        const I32 zero_point = Set1(to.zero_point);
+        const RealScale real = MakeRealScale(scale + i, to.zero_point);
         if (bounded && to.whole) {
           Column(out, stride, channels - i, rows, width, sums,
-                 [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(RoundScaled<true>(x, from) + zero_point); });
+                 [=](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(Rescaled<true>(x, real)); });
         } else {
-          Column(out, stride, channels - i, rows, width, sums,
-                 [=, from = scale + i](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(RoundScaled(x, from) + zero_point, to); });
+          Column(out, stride, channels - i, rows, width, sums, [=](I32 x) SIGRUN_INLINE_LAMBDA { return ToBytes(Rescaled(x, real), to); });
         }
       } else if (rescalable && params.scale == nullptr) {
         const Rescale rescale = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), to.zero_point);

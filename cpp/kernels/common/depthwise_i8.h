@@ -122,9 +122,10 @@ SIGRUN_INLINE void DepthwisePixel(const DepthwiseTask& t, const uint8_t* const* 
   if (c < t.channels) DepthwiseVectors<1, kFlip>(t, taps, t.channels - kLanes, out);
 }
 
-// Taps of a whole window lie at fixed offsets from its first one.
+// Taps of a whole window lie at fixed offsets from its first one. The pixels of `done` of every line are left alone.
 template <bool kFlip>
-void DepthwiseLines(const ConvShape& s, const DepthwiseTask& t, const uint8_t* input, const uint8_t* zeros, uint8_t* out, Range lines) {
+void DepthwiseLines(const ConvShape& s, const DepthwiseTask& t, const uint8_t* input, const uint8_t* zeros, uint8_t* out, Range lines,
+                    Range done) {
   const uint8_t* taps[kMaxTaps + kDepthwiseTaps];
   ptrdiff_t offsets[kMaxTaps];
   for (int32_t i = 0; i < t.groups * kDepthwiseTaps; ++i) taps[i] = zeros;  // also the one that completes the last group
@@ -141,6 +142,7 @@ void DepthwiseLines(const ConvShape& s, const DepthwiseTask& t, const uint8_t* i
     const int32_t y = line % s.out_height, origin_y = y * s.stride_h - s.pad_top;
     const bool inside_y = y >= whole_y.begin && y < whole_y.end;
     for (int32_t x = 0; x < s.out_width; ++x, out += t.channels) {
+      if (x >= done.begin && x < done.end) continue;
       const int32_t origin_x = x * s.stride_w - s.pad_left;
       if (inside_y && x >= whole_x.begin && x < whole_x.end) {
         const uint8_t* first = image + (static_cast<ptrdiff_t>(origin_y) * s.in_width + origin_x) * s.in_channels;
@@ -185,7 +187,9 @@ void DepthwiseAny(const ConvShape& s, const DepthwiseTask& t, const uint8_t* inp
   }
 }
 
-void Depthwise(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, Range lines) {
+// `done` is as for DepthwiseLines, where these are used.
+void DepthwiseRest(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, Range lines,
+                   Range done) {
   const DepthwiseLayout layout(s);
   DepthwiseTask task;
   task.bias = reinterpret_cast<const int32_t*>(packed);
@@ -208,10 +212,14 @@ void Depthwise(const ConvShape& s, InputI8 input, const std::byte* packed, void*
   if (s.in_channels != s.out_channels || s.taps() > kMaxTaps) {
     DepthwiseAny(s, task, in, input.is_unsigned, zeros, out, lines);
   } else if (input.is_unsigned) {
-    DepthwiseLines<true>(s, task, in, zeros, out, lines);
+    DepthwiseLines<true>(s, task, in, zeros, out, lines, done);
   } else {
-    DepthwiseLines<false>(s, task, in, zeros, out, lines);
+    DepthwiseLines<false>(s, task, in, zeros, out, lines, done);
   }
+}
+
+void Depthwise(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, Range lines) {
+  DepthwiseRest(s, input, packed, output, requantize, lines, {0, 0});
 }
 
 inline void OverlayDepthwiseI8(Kernels& table) {

@@ -49,11 +49,16 @@ SIGRUN_INLINE void BinaryBytes(const T* a, const T* b, T* y, size_t n, Operands 
   StoreResult(out + i, op(LoadWide(tail_a), LoadWide(tail_b)), few);
 }
 
+// Whether a zero point of type T is minus `offset`.
+template <class T>
+SIGRUN_INLINE bool IsSmallOffset(int32_t offset) {
+  constexpr int32_t kMost = static_cast<T>(-1) < 0 ? 128 : 0;
+  return offset >= kMost - 255 && offset <= kMost;
+}
 // Whether MakeSmallScale is for such an operand of type T.
 template <class T>
 SIGRUN_INLINE bool HasSmallScale(int32_t left_shift, int32_t shift, int32_t offset) {
-  constexpr int32_t kMost = static_cast<T>(-1) < 0 ? 128 : 0;
-  return left_shift >= 0 && left_shift <= 20 && shift <= 0 && shift >= -31 && offset >= kMost - 255 && offset <= kMost;
+  return left_shift >= 0 && left_shift <= 20 && shift <= 0 && shift >= -31 && IsSmallOffset<T>(offset);
 }
 
 template <class T>
@@ -133,6 +138,13 @@ void MulElements(const T* a, const T* b, T* y, size_t n, const MulI8Params& p, O
   if (bytes.fits && IsRescalable(p.output_multiplier, p.output_shift, bytes.zero_point)) {
     const Rescale rescale = MakeRescale(Set1(p.output_multiplier), Set1(-p.output_shift), bytes.zero_point);
     const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset);
+    if constexpr (requires { RescaledProducts(a, b, a_offset, b_offset, rescale); }) {
+      const bool is_small = IsSmallOffset<T>(p.a_offset) && IsSmallOffset<T>(p.b_offset) && operands == Operands::kVectorVector;
+      for (; is_small && n >= 4 * kLanes; a += 4 * kLanes, b += 4 * kLanes, y += 4 * kLanes, n -= 4 * kLanes) {
+        const auto products = RescaledProducts(a, b, a_offset, b_offset, rescale);
+        Store(reinterpret_cast<uint8_t*>(y), Limit(products, bytes.min, bytes.max, bytes.flip));
+      }
+    }
     return BinaryBytes(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
       return ToBytes(Rescaled((x0 + a_offset) * (x1 + b_offset), rescale), bytes);
     });

@@ -64,6 +64,13 @@ struct RowPacker {
   static constexpr bool kUsed = false;
 };
 
+/// Where a tier has a way of its own to multiply a single row, its dot_i8.h says so for its Activation: Run(run, count, bytes, sums) multiplies
+/// it by `count` whole panels, the first of which is the run's and each of which takes so many bytes.
+template <class Activation>
+struct RowPanels {
+  static constexpr bool kUsed = false;
+};
+
 /// Where loads of activations limit tiles of one vector, a tier's dot_i8.h says for its Activation how two groups are loaded as one: a
 /// vector of a panel is half as many channels, each with two groups, [channel][2 * kGroup]. Load(a) repeats two groups, Joined(a, b) adds
 /// the two sums of each channel.

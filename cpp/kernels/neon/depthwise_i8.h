@@ -8,7 +8,8 @@
 #include "kernels/common/rescale_i8.h"
 
 // 8-bit depthwise convolution over blocks of 16 channels: the products of two taps are summed in int16, which they fit if no weight is
-// -128, before they are widened. The weights of a 3x3 window stay in registers along a line: 70 instructions for 16 outputs.
+// -128, before they are widened. The weights of a 3x3 window stay in registers along a line: 70 instructions for 16 outputs. Pixels of less
+// than a block lie side by side as a wide pixel of whole blocks.
 namespace sigrun::kernels {
 namespace {
 
@@ -36,11 +37,35 @@ SIGRUN_INLINE bool HasPairs(const ConvShape& s) {
   return s.in_channels == s.out_channels && s.out_channels >= kPairChannels && s.taps() <= kMaxTaps;
 }
 
-size_t PackPairsBytes(const ConvShape& s) { return HasPairs(s) ? PairLayout(s).bytes : DepthwiseLayout(s).bytes; }
+constexpr int32_t kMostWideTaps = 49, kMostWide = 15 * kPairChannels;
+/// How many pixels make a wide one, 0 if none do.
+SIGRUN_INLINE int32_t WidePixels(const ConvShape& s) {
+  const bool few = s.in_channels == s.out_channels && s.out_channels < kPairChannels;
+  return few && s.stride_w == 1 && s.taps() <= kMostWideTaps ? kPairChannels / (s.out_channels & -s.out_channels) : 0;
+}
+SIGRUN_INLINE ConvShape Widened(ConvShape s) {
+  s.in_channels = s.out_channels *= WidePixels(s);
+  return s;
+}
+
+size_t PackPairsBytes(const ConvShape& s) {
+  if (WidePixels(s) > 0) return DepthwiseLayout(s).bytes + PairLayout(Widened(s)).bytes;
+  return HasPairs(s) ? PairLayout(s).bytes : DepthwiseLayout(s).bytes;
+}
 
 void PackPairs(const ConvShape& s, const int8_t* filter, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
                int32_t weight_zero_point, std::byte* packed) {
   PackDepthwise(s, filter, flip_weights, bias, input_zero_point, weight_zero_point, packed);
+  if (WidePixels(s) > 0) {
+    const ConvShape wide = Widened(s);
+    int8_t wide_filter[kMostWideTaps * kMostWide];
+    int32_t wide_bias[kMostWide];
+    for (int32_t i = 0; i < s.taps() * wide.out_channels; ++i) {
+      wide_filter[i] = filter[i / wide.out_channels * s.out_channels + i % s.out_channels];
+    }
+    for (int32_t i = 0; i < wide.out_channels; ++i) wide_bias[i] = bias != nullptr ? bias[i % s.out_channels] : 0;
+    return PackPairs(wide, wide_filter, flip_weights, wide_bias, input_zero_point, weight_zero_point, packed + DepthwiseLayout(s).bytes);
+  }
   if (!HasPairs(s)) return;
   const PairLayout layout(s);
   const int32_t* sums = reinterpret_cast<const int32_t*>(packed);
@@ -214,10 +239,9 @@ struct PairTask {
   }
 };
 
-// The pixels of `whole` of a line of output.
+// The pixels of `whole` of a line of output, `pixels` of which make a block of channels or several.
 template <bool kFlip>
-void PairLine3x3(PairTask& t, const uint8_t* image, int32_t origin_y, Range whole, uint8_t* out) {
-  const ConvShape& s = t.shape;
+void PairLine3x3(PairTask& t, const ConvShape& s, int32_t pixels, const uint8_t* image, int32_t origin_y, Range whole, uint8_t* out) {
   const ptrdiff_t channels = s.out_channels, origin_x = static_cast<ptrdiff_t>(whole.begin) * s.stride_w - s.pad_left;
   const uint8_t* lines[3];
   ptrdiff_t steps[3], moves[3];
@@ -228,10 +252,18 @@ void PairLine3x3(PairTask& t, const uint8_t* image, int32_t origin_y, Range whol
     steps[i] = inside ? s.dilation_w * channels : 0;
     moves[i] = inside ? s.stride_w * channels : 0;
   }
+  out += whole.begin * channels;
+  const int32_t all = whole.end - whole.begin;
   for (int32_t i = 0; i < t.layout.count; ++i) {
     const int32_t first = t.LoadBlock(i);
-    const uint8_t* const from[3] = {lines[0] + first, lines[1] + first, lines[2] + first};
-    PairPixels3x3<kFlip>(t.block, from, steps, moves, whole.end - whole.begin, out + whole.begin * channels + first, channels);
+    const auto run = [&](int32_t begin, int32_t count) SIGRUN_INLINE_LAMBDA {
+      const uint8_t* const from[3] = {lines[0] + first + begin * moves[0], lines[1] + first + begin * moves[1],
+                                      lines[2] + first + begin * moves[2]};
+      const ptrdiff_t by[3] = {moves[0] * pixels, moves[1] * pixels, moves[2] * pixels};
+      PairPixels3x3<kFlip>(t.block, from, steps, by, count, out + begin * channels + first, channels * pixels);
+    };
+    run(0, all / pixels);
+    if (all % pixels != 0) run(all - pixels, 1);
   }
 }
 
@@ -354,7 +386,7 @@ void PairLines(PairTask& t, const uint8_t* input, uint8_t* out, Range lines) {
       s.kernel_width == 3 ? CopiedLine<3, kFlip>(t, from, out) : CopiedLine<5, kFlip>(t, from, out);
       continue;
     }
-    if (is_3x3) PairLine3x3<kFlip>(t, image, origin_y, inside, out);
+    if (is_3x3) PairLine3x3<kFlip>(t, s, 1, image, origin_y, inside, out);
     for (int32_t x = 0; x < s.out_width; ++x) {
       if (is_3x3 && x == inside.begin) x = inside.end;
       if (x == s.out_width) break;
@@ -388,8 +420,58 @@ SIGRUN_INLINE PairTask MakePairTask(const ConvShape& s, const PairLayout& layout
   return task;
 }
 
+// The pixels of `inside`, at least one wide pixel, of every line.
+template <bool kFlip>
+void WideLines(PairTask& t, const ConvShape& s, Range inside, const uint8_t* input, uint8_t* out, Range lines) {
+  const uint8_t* taps[kMaxTaps];
+  const int32_t pixels = WidePixels(s), last = inside.end - pixels;
+  const ptrdiff_t channels = s.out_channels, image_bytes = static_cast<ptrdiff_t>(s.in_height) * s.in_width * channels;
+  for (int32_t line = lines.begin; line < lines.end; ++line, out += s.out_width * channels) {
+    const uint8_t* image = input + line / s.out_height * image_bytes;
+    const int32_t origin_y = line % s.out_height * s.stride_h - s.pad_top;
+    if (s.kernel_height == 3 && s.kernel_width == 3) {
+      PairLine3x3<kFlip>(t, s, pixels, image, origin_y, inside, out);
+      continue;
+    }
+    for (int32_t i = 0; i < t.layout.count; ++i) {
+      const int32_t first = t.LoadBlock(i);
+      for (int32_t x = inside.begin; x < inside.end; x += pixels) {
+        const int32_t at = x < last ? x : last;
+        PlaceTaps(s, image, t.zeros, origin_y, at - s.pad_left, taps);
+        PairPixel<kFlip>(t.block, taps, s.taps(), first, out + at * channels + first);
+      }
+    }
+  }
+}
+
+void DepthwiseWide(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
+                   Range lines) {
+  const ConvShape wide = Widened(s);
+  const PairLayout layout(wide);
+  const std::byte* wide_packed = packed + DepthwiseLayout(s).bytes;
+  const ByteOutput bytes = MakeByteOutput(requantize);
+  const Range inside = WholeWindows(s.pad_left, 1, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
+  if (inside.end - inside.begin < WidePixels(s) || !CanUsePairs(s, requantize, bytes, wide_packed + layout.flag)) {
+    return Depthwise(s, input, packed, output, requantize, lines);
+  }
+  int32_t multiplier[kMostWide], shift[kMostWide];
+  for (int32_t i = 0, n = 0; i < wide.out_channels; ++i, n = n + 1 < s.out_channels ? n + 1 : 0) {
+    multiplier[i] = requantize.multiplier[n];
+    shift[i] = requantize.shift[n];
+  }
+  RequantizeParams repeated = requantize;
+  repeated.multiplier = multiplier;
+  repeated.shift = shift;
+  PairTask task = MakePairTask(wide, layout, input.is_unsigned, wide_packed, repeated, bytes);
+  const auto run = input.is_unsigned ? WideLines<true> : WideLines<false>;
+  run(task, s, inside, static_cast<const uint8_t*>(input.data),
+      static_cast<uint8_t*>(output) + static_cast<ptrdiff_t>(lines.begin) * s.out_width * s.out_channels, lines);
+  DepthwiseRest(s, input, packed, output, requantize, lines, inside);
+}
+
 void DepthwisePairs(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
                     Range lines) {
+  if (WidePixels(s) > 0) return DepthwiseWide(s, input, packed, output, requantize, lines);
   const ByteOutput bytes = MakeByteOutput(requantize);
   if (!HasPairs(s) || !CanUsePairs(s, requantize, bytes, packed + PairLayout(s).flag)) {
     return Depthwise(s, input, packed, output, requantize, lines);

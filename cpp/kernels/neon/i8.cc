@@ -27,6 +27,39 @@ void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   for (; i < n; ++i) y[i] = table[x[i]];
 }
 
+SIGRUN_INLINE int32x4_t Mixed(const int32_t* a, const int32_t* b, int32x4_t wa, int32x4_t wb) {
+  const int32x4_t sum = vmlaq_s32(vmulq_s32(vld1q_s32(a), wa), vld1q_s32(b), wb);
+  return vrshrq_n_s32(vsraq_n_s32(sum, sum, 31), 20);
+}
+SIGRUN_INLINE int16x8_t MixedHalf(const int32_t* a, const int32_t* b, int32x4_t wa, int32x4_t wb) {
+  return vmovn_high_s32(vmovn_s32(Mixed(a, b, wa, wb)), Mixed(a + 4, b + 4, wa, wb));
+}
+// All lanes of a vector are written as long as the line goes on, which the next pixel puts right. 1.5 instructions for a byte.
+void MixColumns(const int32_t* line, const ColumnsI32* columns, int32_t count, int32_t depth, int8_t* y) {
+  ptrdiff_t left = static_cast<ptrdiff_t>(count) * depth;
+  for (; count > 0; --count, ++columns, y += depth, left -= depth) {
+    const int32_t *a = line + columns->first * ptrdiff_t{depth}, *b = line + columns->second * ptrdiff_t{depth};
+    const int32x4_t wb = vdupq_n_s32(columns->weight), wa = vsubq_s32(vdupq_n_s32(1024), wb);
+    int32_t i = 0;
+    for (; i + 8 < depth; i += 16) {
+      const int8x8_t low = vmovn_s16(MixedHalf(a + i, b + i, wa, wb));
+      const int8x16_t mixed = vmovn_high_s16(low, MixedHalf(a + i + 8, b + i + 8, wa, wb));
+      if (left - i >= 16) {
+        vst1q_s8(y + i, mixed);
+      } else {
+        std::memcpy(y + i, &mixed, static_cast<size_t>(left - i));
+      }
+    }
+    if (i >= depth) continue;
+    const int8x8_t mixed = vmovn_s16(MixedHalf(a + i, b + i, wa, wb));
+    if (left - i >= 8) {
+      vst1_s8(y + i, mixed);
+    } else {
+      std::memcpy(y + i, &mixed, static_cast<size_t>(left - i));
+    }
+  }
+}
+
 }  // namespace
 
 namespace neon {
@@ -41,6 +74,7 @@ void OverlayI8(Kernels& table) {
   OverlayElementwiseI8(table);
   OverlayRowsI8(table);
   table.lookup_8 = Lookup;
+  table.mix_columns_i32 = MixColumns;
 }
 
 }  // namespace neon

@@ -14,6 +14,7 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr int kLanes = 8;
+constexpr int kBytes = 16;
 
 /// p + n, of which the compiler knows no more: it then leaves the step to the load before.
 template <class T>
@@ -138,6 +139,70 @@ SIGRUN_INLINE int32x4_t LinearSum(int32x4_t a, int32x4_t b, const Linear& f) {
 }
 SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) { return {LinearSum(a.lo, b.lo, f), LinearSum(a.hi, b.hi, f)}; }
 
+/// Four vectors of bytes.
+struct FourBytes {
+  uint8x16_t first, second;
+};
+struct Halves {
+  int16x8_t lo, hi;
+};
+SIGRUN_INLINE Halves LoadHalves(const int8_t* p) {
+  const int8x16_t x = vld1q_s8(p);
+  return {vmovl_s8(vget_low_s8(x)), vmovl_high_s8(x)};
+}
+SIGRUN_INLINE Halves LoadHalves(const uint8_t* p) {
+  const uint8x16_t x = vld1q_u8(p);
+  return {vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))), vreinterpretq_s16_u16(vmovl_high_u8(x))};
+}
+/// op(a, b) of four vectors, which makes eight words of eight, saturated to bytes.
+template <class T, class Op>
+SIGRUN_INLINE FourBytes BytesOf(const T* a, const T* b, Op op) {
+  const auto two = [&](int i) SIGRUN_INLINE_LAMBDA {
+    const Halves x = LoadHalves(a + i), y = LoadHalves(b + i);
+    return vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(op(x.lo, y.lo)), op(x.hi, y.hi)));
+  };
+  return {two(0), two(kBytes)};
+}
+SIGRUN_INLINE int16x8_t Narrow(I32 x) { return vmovn_high_s32(vmovn_s32(x.lo), x.hi); }
+
+/// LinearSum of four vectors.
+template <class T>
+SIGRUN_INLINE FourBytes LinearSums(const T* a, const T* b, const Linear& f) {
+  const int16x8_t a_high = Narrow({f.a_high, f.a_high}), a_low = Narrow({f.a_low, f.a_low});
+  const int16x8_t b_high = Narrow({f.b_high, f.b_high}), b_low = Narrow({f.b_low, f.b_low});
+  return BytesOf(a, b, [&](int16x8_t x, int16x8_t y) SIGRUN_INLINE_LAMBDA {
+    const auto lo = [&](int32x4_t sum, int16x8_t by_a, int16x8_t by_b) SIGRUN_INLINE_LAMBDA {
+      return vmlal_s16(vmlal_s16(sum, vget_low_s16(x), vget_low_s16(by_a)), vget_low_s16(y), vget_low_s16(by_b));
+    };
+    const auto hi = [&](int32x4_t sum, int16x8_t by_a, int16x8_t by_b)
+                        SIGRUN_INLINE_LAMBDA { return vmlal_high_s16(vmlal_high_s16(sum, x, by_a), y, by_b); };
+    const int32x4_t first = vsraq_n_s32(lo(f.addend_high, a_high, b_high), lo(f.addend_low, a_low, b_low), 15);
+    const int32x4_t second = vsraq_n_s32(hi(f.addend_high, a_high, b_high), hi(f.addend_low, a_low, b_low), 15);
+    return vqmovn_high_s32(vqmovn_s32(vshlq_s32(first, f.shift)), vshlq_s32(second, f.shift));
+  });
+}
+/// Rescaled products of four vectors; the operands with their offsets fit 16 bits.
+template <class T>
+SIGRUN_INLINE FourBytes RescaledProducts(const T* a, const T* b, I32 a_offset, I32 b_offset, const Rescale& s) {
+  const int16x8_t add_a = Narrow(a_offset), add_b = Narrow(b_offset);
+  return BytesOf(a, b, [&](int16x8_t x, int16x8_t y) SIGRUN_INLINE_LAMBDA {
+    x = vaddq_s16(x, add_a);
+    y = vaddq_s16(y, add_b);
+    return Rescaled(I32{vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y)}, s);
+  });
+}
+SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
+  const auto limited = [&](uint8x16_t y) SIGRUN_INLINE_LAMBDA {
+    const int8x16_t low = vmaxq_s8(vreinterpretq_s8_u8(y), vreinterpretq_s8_u8(min.v));
+    return veorq_u8(vreinterpretq_u8_s8(vminq_s8(low, vreinterpretq_s8_u8(max.v))), flip.v);
+  };
+  return {limited(x.first), limited(x.second)};
+}
+SIGRUN_INLINE void Store(uint8_t* p, FourBytes x) {
+  vst1q_u8(p, x.first);
+  vst1q_u8(p + 16, x.second);
+}
+
 /// common/fixed_point.h's RoundScaled; kBounded: nothing is beyond its bounds.
 template <bool kBounded>
 SIGRUN_INLINE int32x2_t RoundScaled(int32x2_t x, const double* scale) {
@@ -153,6 +218,27 @@ SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
     return vcombine_s32(RoundScaled<kBounded>(vget_low_s32(y), from), RoundScaled<kBounded>(vget_high_s32(y), from + 2));
   };
   return {half(x.lo, scale), half(x.hi, scale + 4)};
+}
+
+/// RoundScaled plus a zero point, |zero_point| <= 640, saturated to 16 bits, where more than 1024 is as good as any number beyond a byte.
+/// Floats err less than 2^-12 below that, so that their rounding holds where none is as near to a half.
+struct RealScale {
+  const double* scale;
+  float32x4_t lo, hi;
+  int16x8_t zero_point;
+};
+SIGRUN_INLINE RealScale MakeRealScale(const double* scale, int32_t zero_point) {
+  const auto four = [](const double* from)
+                        SIGRUN_INLINE_LAMBDA { return vcvt_high_f32_f64(vcvt_f32_f64(vld1q_f64(from)), vld1q_f64(from + 2)); };
+  return {scale, four(scale), four(scale + 4), vdupq_n_s16(static_cast<int16_t>(zero_point))};
+}
+template <bool kBounded = false>
+SIGRUN_INLINE int16x8_t Rescaled(I32 x, const RealScale& s) {
+  const float32x4_t lo = vmulq_f32(vcvtq_f32_s32(x.lo), s.lo), hi = vmulq_f32(vcvtq_f32_s32(x.hi), s.hi);
+  const float32x4_t off = vmaxq_f32(vabdq_f32(lo, vrndaq_f32(lo)), vabdq_f32(hi, vrndaq_f32(hi)));
+  I32 rounded{vcvtaq_s32_f32(lo), vcvtaq_s32_f32(hi)};
+  if (vmaxvq_f32(off) > 0.5f - 0x1p-12f) [[unlikely]] rounded = RoundScaled<kBounded>(x, s.scale);
+  return vqaddq_s16(vqmovn_high_s32(vqmovn_s32(rounded.lo), rounded.hi), s.zero_point);
 }
 
 SIGRUN_INLINE F32 Set1(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
@@ -192,7 +278,6 @@ SIGRUN_INLINE I32 Round(F32 x) { return {vcvtaq_s32_f32(x.lo), vcvtaq_s32_f32(x.
 /// The same, where what is no number becomes less than any byte.
 SIGRUN_INLINE I32 RoundOrLeast(F32 x) { return Round(Max(x, Set1(-256.0f))); }
 
-constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {vld1q_u8(p)}; }
 SIGRUN_INLINE Bytes LoadFew(const uint8_t* p, int32_t n) {
   const FewBytes few = ReadFew(p, n);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/common/inline.h"
 #include "kernels/common/tile_run_i8.h"
@@ -51,6 +52,20 @@ SIGRUN_INLINE void StoreEnds(const TileRun& run, const Sum& sum) {
     ForRows<kRows>(out, stride, sum,
                    [&](uint8_t* to, I32 x) SIGRUN_INLINE_LAMBDA { StoreLanes(to, SaturateBytes(RescaledShort<false>(x, rescale))); });
   }
+}
+
+SIGRUN_INLINE const int32_t* PanelAt(const int32_t* panel, ptrdiff_t bytes) {
+  return reinterpret_cast<const int32_t*>(reinterpret_cast<const std::byte*>(panel) + bytes);
+}
+/// some(run, how many, sums) for kMost panels at a time, then for one.
+template <int kMost, class Some>
+SIGRUN_INLINE void ForPanels(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums, Some some) {
+  for (; count >= kMost; count -= kMost, sums += kMost * kLanes) {
+    some(run, std::integral_constant<int, kMost>{}, sums);
+    run.weights += kMost * bytes;
+    run.bias = PanelAt(run.bias, kMost * bytes);
+  }
+  if constexpr (kMost > 1) ForPanels<1>(run, count, bytes, sums, some);
 }
 
 constexpr bool kTilesEndInFloats = true;

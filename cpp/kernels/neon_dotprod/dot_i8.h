@@ -74,6 +74,56 @@ void Tile(const TileRun& run, int32_t* sums) {
       run, sums, [&](int r) __attribute__((always_inline)) { return acc[r]; });
 }
 
+// A single row times kPanels panels, so that its activations and all else but weights is read once for them.
+template <int kPanels>
+SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t bytes, int32_t* sums) {
+  const int8_t* weights[kPanels];
+  I32 acc[kPanels];
+  SIGRUN_UNROLL
+  for (int p = 0; p < kPanels; ++p) {
+    weights[p] = run.weights + p * bytes;
+    acc[p] = Load(PanelAt(run.bias, p * bytes));
+  }
+  const int8_t* line = reinterpret_cast<const int8_t*>(run.a);
+  SegmentStart start(run);
+  for (int32_t segment = run.segments; segment > 0; --segment, start.Next()) {
+    const int8_t* in = line + start.at();
+    for (int32_t k = run.k_groups / 4; k > 0; --k) {
+      const int8x16_t x = vld1q_s8(in);
+      in = Step(in, 16);
+      SIGRUN_UNROLL
+      for (int p = 0; p < kPanels; ++p) {
+        const int8x16x4_t w = vld1q_s8_x4(weights[p]);
+        weights[p] = Step(weights[p], 64);
+        acc[p] = DotLane<1>(DotLane<0>(acc[p], x, w.val[0], w.val[1]), x, w.val[2], w.val[3]);
+      }
+      SIGRUN_UNROLL
+      for (int p = 0; p < kPanels; ++p) {
+        const int8x16x4_t w = vld1q_s8_x4(weights[p]);
+        weights[p] = Step(weights[p], 64);
+        acc[p] = DotLane<3>(DotLane<2>(acc[p], x, w.val[0], w.val[1]), x, w.val[2], w.val[3]);
+      }
+    }
+    for (int32_t k = run.k_groups % 4; k > 0; --k, in += 4) {
+      const int8x16_t x = vreinterpretq_s8_s32(vld1q_dup_s32(reinterpret_cast<const int32_t*>(in)));
+      SIGRUN_UNROLL
+      for (int p = 0; p < kPanels; ++p, weights[p - 1] += 32) {
+        acc[p] = DotLane<0>(acc[p], x, vld1q_s8(weights[p]), vld1q_s8(weights[p] + 16));
+      }
+    }
+  }
+  SIGRUN_UNROLL
+  for (int p = 0; p < kPanels; ++p) Store(sums + p * kLanes, acc[p]);
+}
+template <>
+struct RowPanels<int8_t> {
+  static constexpr bool kUsed = true;
+  static void Run(const TileRun& run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
+    ForPanels<4>(run, count, bytes, sums,
+                 [=](const TileRun& some, auto panels, int32_t* to) SIGRUN_INLINE_LAMBDA { RunRowPanels<panels>(some, bytes, to); });
+  }
+};
+
 // Packed rows: a group of four rows is a register. Four groups of the first four rows, then of the others; what is less than four groups
 // follows one by one.
 template <int kRows, int kRow = 0>

@@ -73,6 +73,52 @@ void Tile(const TileRun& run, int32_t* sums) {
   EndPairs<kRows>(run, acc, sums);
 }
 
+// A single row, paired with itself, times kPanels panels, so that its activations and all else but weights is read once for them.
+template <int kPanels>
+SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t bytes, int32_t* sums) {
+  const int8_t* weights[kPanels];
+  PairSums<1> acc[kPanels];
+  SIGRUN_UNROLL
+  for (int p = 0; p < kPanels; ++p) {
+    weights[p] = run.weights + p * bytes;
+    BeginTile<1>(PanelAt(run.bias, p * bytes), acc[p]);
+  }
+  const int8_t* line = reinterpret_cast<const int8_t*>(run.a);
+  SegmentStart start(run);
+  for (int32_t segment = run.segments; segment > 0; --segment, start.Next()) {
+    const int8_t* in = line + start.at();
+    const auto step = [&](int64x2_t x) SIGRUN_INLINE_LAMBDA {
+      SIGRUN_UNROLL
+      for (int p = 0; p < kPanels; ++p) {
+        const int8x16x4_t w = vld1q_s8_x4(weights[p]);
+        weights[p] = Step(weights[p], 64);
+        SIGRUN_UNROLL
+        for (int n = 0; n < 4; ++n) acc[p][0][n] = vmmlaq_s32(acc[p][0][n], vreinterpretq_s8_s64(x), w.val[n]);
+      }
+    };
+    for (int32_t k = run.k_groups / 2; k > 0; --k) {
+      const int64x2x2_t x = vld2q_dup_s64(reinterpret_cast<const int64_t*>(in));
+      in = Step(in, 16);
+      step(x.val[0]);
+      step(x.val[1]);
+    }
+    if (run.k_groups % 2 != 0) step(vld1q_dup_s64(reinterpret_cast<const int64_t*>(in)));
+  }
+  const auto two = [&](int p, int n) SIGRUN_INLINE_LAMBDA {
+    return vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(acc[p][0][n]), vreinterpretq_s64_s32(acc[p][0][n + 1])));
+  };
+  SIGRUN_UNROLL
+  for (int p = 0; p < kPanels; ++p) Store(sums + p * kLanes, I32{two(p, 0), two(p, 2)});
+}
+template <>
+struct RowPanels<int8_t> {
+  static constexpr bool kUsed = true;
+  static void Run(const TileRun& run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
+    ForPanels<4>(run, count, bytes, sums,
+                 [=](const TileRun& some, auto panels, int32_t* to) SIGRUN_INLINE_LAMBDA { RunRowPanels<panels>(some, bytes, to); });
+  }
+};
+
 // Packed rows: two groups of each pair of rows, whose other half they are, then of the next; an odd last group follows.
 template <int kRows>
 void RunPackedTiles(TileRun run, int32_t count, int32_t* sums) {

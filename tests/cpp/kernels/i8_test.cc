@@ -165,7 +165,10 @@ struct Requantization {
         shift(RandomInts<int32_t>(static_cast<size_t>(channels), seed + 1, mode.left_shifts ? -31 : -12, mode.left_shifts ? 8 : -2)) {
     params = {multiplier.data(), shift.data(), mode.unsigned_input ? 120 : -9, mode.min, mode.max};
     if (!mode.in_double) return;
-    for (const int32_t m : multiplier) scale.push_back(std::ldexp(m, (m % 2 == 0 ? -40 : -37) + (mode.left_shifts ? 20 : 0)));
+    for (const int32_t m : multiplier) {
+      scale.push_back(std::ldexp(m, (m % 2 == 0 ? -40 : -37) + (mode.left_shifts ? 20 : 0)));
+      if (m % 3 == 0) scale.back() = std::ldexp(1.0 + (m % 5 - 2) * 0x1p-40, -9);  // halves, and what floats take for them
+    }
     params.scale = scale.data();
   }
 };
@@ -408,6 +411,12 @@ TEST(DepthwiseI8, EveryTierEqualsScalar) {
     all.push_back({1, 6, 9, c, c, 2, 5, 1, 2, 1, 1, 4, 1, 4});
     all.push_back({1, 9, 11, c, c, 5, 5, 1, 1, 1, 2, 2, 2, 2});
     all.push_back({2, 3, 21, c, c, 1, 9, 1, 1, 1, 0, 4, 0, 4});
+  }
+  // Lines of many pixels of few channels.
+  for (int32_t c : {1, 3, 6, 8, 12, 15}) {
+    all.push_back({1, 4, 37, c, c, 3, 3, 1, 1, 1, 1, 1, 1, 1});
+    all.push_back({2, 5, 40, c, c, 2, 5, 1, 1, 1, 0, 2, 1, 2});
+    all.push_back({1, 7, 33, c, c, 3, 3, 1, 1, 2, 2, 2, 2, 2});
   }
   // Windows of a line: dilated, wider than the image, beside it, and in parts.
   all.push_back({1, 1, 49, 96, 96, 1, 7, 1, 3, 1, 0, 9, 0, 9});
