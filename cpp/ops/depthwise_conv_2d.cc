@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "ops/op.h"
@@ -52,6 +55,72 @@ LineGeometry Lines(const ConvShape& s, size_t element_bytes, size_t weight_bytes
   return LinesOf(s, element_bytes, element_bytes, weight_bytes, int64_t{s.taps()} * s.out_channels);
 }
 
+template <class F>
+struct LinesStep {
+  LineGeometry geometry;
+  F compute;
+};
+template <class F>
+LinesStep(LineGeometry, F) -> LinesStep<F>;
+
+// Steps from lines to lines as one: each makes lines as the next wants them, into a buffer that stays in the cache.
+template <class... F>
+void EmitChain(Prepare& p, const LinesStep<F>&... steps) {
+  struct Owned {
+    std::tuple<F...> steps;
+    LineChain chain;
+  };
+  const auto owned = std::make_shared<Owned>(Owned{{steps.compute...}, {}});
+  std::array chain = std::apply([&](const F&... compute) { return std::array{MakeLineStep(steps.geometry, &compute)...}; }, owned->steps);
+  chain.front().input_slot = p.in(kInput);
+  chain.back().output_slot = p.out(0);
+  for (const LineStep& step : chain) {
+    if (!owned->chain.Append(step, LineChain::CacheBytes())) owned->chain.Append(step, SIZE_MAX);
+  }
+  const Slot buffers = p.Scratch(owned->chain.buffer_bytes() * static_cast<size_t>(p.workers()));
+  p.Emit([=, workers = p.workers()](RunContext& run) noexcept { owned->chain.Run(run, buffers, workers); });
+}
+
+// A step that takes each line by itself.
+LineGeometry SingleLines(const ConvShape& s, size_t in_bytes, size_t out_bytes) {
+  LineGeometry g{.images = s.batch, .in_lines = s.in_height, .out_lines = s.in_height, .in_bytes = in_bytes};
+  g.out_bytes = out_bytes;
+  g.cost = static_cast<int64_t>(out_bytes);
+  return g;
+}
+
+// Each of n elements `times` times. Eight are written at once, also where they are too many: what follows overwrites them.
+template <class T>
+void Repeat(const T* x, int64_t n, int32_t times, T* y) {
+  constexpr int32_t kAtOnce = 8;
+  const int32_t written = (times + kAtOnce - 1) / kAtOnce * kAtOnce;
+  const T* const end = y + n * times;
+  for (; end - y >= written; ++x, y += times) {
+    std::array<T, kAtOnce> group;
+    group.fill(*x);
+    for (int32_t i = 0; i < times; i += kAtOnce) std::memcpy(y + i, group.data(), sizeof(group));
+  }
+  for (; y < end; ++x, y += times) std::fill_n(y, times, *x);
+}
+
+// The convolution of a multiplier of 1 that has the same output where each channel of its input is repeated: kernels are made for it.
+ConvShape Repeated(ConvShape s) {
+  s.in_channels = s.out_channels;
+  return s;
+}
+template <class T>
+auto RepeatLines(const ConvShape& s) {
+  const int64_t line = int64_t{s.in_width} * s.in_channels;
+  const int32_t times = s.out_channels / s.in_channels;
+  return LinesStep{SingleLines(s, static_cast<size_t>(line) * sizeof(T), static_cast<size_t>(line * times) * sizeof(T)),
+                   [=](const RunContext&, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+                     Repeat(reinterpret_cast<const T*>(from) + lines.begin * line, (lines.end - lines.begin) * line, times,
+                            reinterpret_cast<T*>(to) + lines.begin * line * times);
+                   }};
+}
+// float32 kernels take an input channel's outputs as a vector, which more of them fill.
+bool RepeatsF32(const ConvShape& s) { return s.out_channels > s.in_channels && s.out_channels <= 8 * s.in_channels; }
+
 // From bfloat16 to bfloat16.
 void EmitBf16(Prepare& p, const ConvShape& s) {
   const auto& k = p.kernels();
@@ -81,19 +150,26 @@ Packed PackF32(Prepare& p, const ConvShape& s) {
                      });
 }
 
+// What computes lines of the output.
+auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed) {
+  const Epilogue epilogue = PrepareEpilogue(p);
+  return LinesStep{Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
+                   [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+                     kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+                   }};
+}
+
 void EmitF32(Prepare& p, const ConvShape& s) {
   p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", p.kernels().tier));
+  if (RepeatsF32(s)) return EmitChain(p, RepeatLines<float>(s), ComputeF32(p, Repeated(s), PackF32(p, Repeated(s))));
   const Packed packed = PackF32(p, s);
   const Epilogue epilogue = PrepareEpilogue(p);
   p.Emit([=, kernel = p.kernels().depthwise_f32, input = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
     const std::byte* w = packed.get(run);
     ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
   });
-  p.AlsoByLines(
-      kInput, Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
-      [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
-        kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
-      });
+  const auto by_lines = ComputeF32(p, s, packed);
+  p.AlsoByLines(kInput, by_lines.geometry, by_lines.compute);
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.in_channels != s.out_channels) return;
   p.AlsoByChannels({s.out_channels, grain, sizeof(float), true},
@@ -125,44 +201,28 @@ Packed PackDequantized(Prepare& p, const ConvShape& s, const WeightScales& scale
       });
 }
 
-// Lines are rounded as they are wanted, into a buffer that stays in the cache.
 void EmitHybrid(Prepare& p, const ConvShape& s, const WeightScales& scales) {
   if (p.output_elements(0) == 0) return;
   const auto& k = p.kernels();
   p.Explain(Concat("activations rounded, lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", k.tier));
   const size_t line = static_cast<size_t>(s.in_width) * static_cast<size_t>(s.in_channels);
-  const Packed packed = PackDequantized(p, s, scales);
-  const Epilogue epilogue = PrepareEpilogue(p);
-  const auto round = [=, kernel = k.round_asymmetric, extremes = EmitExtremes(p, kInput, s.batch)](
-                         const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
-    const size_t first = static_cast<size_t>(lines.begin) * line;
-    kernel(reinterpret_cast<const float*>(from) + first, reinterpret_cast<float*>(to) + first,
-           static_cast<size_t>(lines.end - lines.begin) * line, run.get<kernels::ExtremesF32>(extremes)[lines.begin / s.in_height]);
-  };
-  const auto multiply = [=, kernel = k.depthwise_f32](const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
-    kernel(s, reinterpret_cast<const float*>(from), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
-  };
-  struct Steps {
-    decltype(round) rounding;
-    decltype(multiply) product;
-    LineChain chain;
-  };
-  const auto steps = std::make_shared<Steps>(Steps{round, multiply, {}});
-  const LineGeometry geometry = Lines(s, sizeof(float), k.pack_depthwise_f32_bytes(s));
-  LineGeometry rounding{.images = s.batch, .in_lines = s.in_height, .out_lines = s.in_height, .in_bytes = geometry.in_bytes};
-  rounding.out_bytes = geometry.in_bytes;
-  rounding.cost = static_cast<int64_t>(line);
-  LineStep first = MakeLineStep(rounding, &steps->rounding), last = MakeLineStep(geometry, &steps->product);
-  first.input_slot = p.in(kInput);
-  last.output_slot = p.out(0);
-  steps->chain.Append(first, SIZE_MAX);
-  if (!steps->chain.Append(last, LineChain::CacheBytes())) steps->chain.Append(last, SIZE_MAX);
-  const Slot buffers = p.Scratch(steps->chain.buffer_bytes() * static_cast<size_t>(p.workers()));
-  p.Emit([=, workers = p.workers()](RunContext& run) noexcept { steps->chain.Run(run, buffers, workers); });
+  const LinesStep round{SingleLines(s, line * sizeof(float), line * sizeof(float)),
+                        [=, kernel = k.round_asymmetric, extremes = EmitExtremes(p, kInput, s.batch)](
+                            const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+                          const size_t first = static_cast<size_t>(lines.begin) * line;
+                          kernel(reinterpret_cast<const float*>(from) + first, reinterpret_cast<float*>(to) + first,
+                                 static_cast<size_t>(lines.end - lines.begin) * line,
+                                 run.get<kernels::ExtremesF32>(extremes)[lines.begin / s.in_height]);
+                        }};
+  const ConvShape computed = RepeatsF32(s) ? Repeated(s) : s;
+  const auto multiply = ComputeF32(p, computed, PackDequantized(p, computed, scales));
+  return RepeatsF32(s) ? EmitChain(p, round, RepeatLines<float>(s), multiply) : EmitChain(p, round, multiply);
 }
 
-void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProduct product) {
+void Emit8(Prepare& p, const ConvShape& of_input, const WeightScales& scales, ScaleProduct product) {
   const auto& k = p.kernels();
+  const bool repeats = of_input.out_channels > of_input.in_channels;
+  const ConvShape s = repeats ? Repeated(of_input) : of_input;
   const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
   const Prepare::Affine input = CheckedAffine(p, kInput);
   Requantization requantize = PrepareRequantization(p, input.scale, scales, s.out_channels, product);
@@ -179,15 +239,18 @@ void Emit8(Prepare& p, const ConvShape& s, const WeightScales& scales, ScaleProd
                                       const int32_t* all = biases.empty() ? static_cast<const int32_t*>(bias) : biases.data();
                                       pack(s, static_cast<const int8_t*>(filter), is_unsigned, all, zero_point, weight_zero_point, to);
                                     });
+  const LinesStep by_lines{
+      Lines(s, 1, k.pack_depthwise_i8_bytes(s)),
+      [=, kernel = k.depthwise_i8](const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
+        kernel(s, {from, zero_point, is_unsigned}, packed.get(run), to, requantize.params(), lines);
+      }};
+  if (repeats) return EmitChain(p, RepeatLines<uint8_t>(of_input), by_lines);
   p.Emit([=, kernel = k.depthwise_i8, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
     const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
     const std::byte* w = packed.get(run);
     ForLines(run, s, [&](Range lines) { kernel(s, x, w, run.get<std::byte>(out), requantize.params(), lines); });
   });
-  p.AlsoByLines(kInput, Lines(s, 1, k.pack_depthwise_i8_bytes(s)),
-                [=, kernel = k.depthwise_i8](const RunContext& run, const std::byte* from, std::byte* to, Range lines, int) noexcept {
-                  kernel(s, {from, zero_point, is_unsigned}, packed.get(run), to, requantize.params(), lines);
-                });
+  p.AlsoByLines(kInput, by_lines.geometry, by_lines.compute);
 }
 
 // f(tap, pixel of the input) for the taps of an output pixel that lie in the image.

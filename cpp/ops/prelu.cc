@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 #include "ops/op.h"
 #include "ops/support/affine.h"
@@ -32,9 +34,70 @@ struct Prelu {
   }
 };
 
+// Both sides of 0 as products, the upper one by 1, of which each element takes its own: so it is vectors all along.
 template <class T>
-void EmitQuantized(Prepare& p) {
-  EmitBinaryTable8<T>(p, 8, [prelu = Prelu<T>(p)](T x, T a) { return prelu(x, a); });
+struct PreluRun {
+  using Multiply = void (*)(const T*, const T*, T*, size_t, const kernels::MulI8Params&, kernels::Operands);
+  Multiply multiply;
+  kernels::MulI8Params above, below;
+
+  PreluRun(const Prelu<T>& prelu, Multiply kernel) : multiply(kernel) {
+    const auto params = [&](const FixedPoint& factor, int32_t b_offset) {
+      return kernels::MulI8Params{-prelu.in.zero_point, b_offset,       prelu.out.zero_point, factor.multiplier,
+                                  factor.shift,         prelu.range.min, prelu.range.max};
+    };
+    above = params(prelu.identity, 0);
+    below = params(prelu.product, -prelu.slope.zero_point);
+  }
+
+  void operator()(const T* x, const T* slopes, T* y, size_t n, kernels::Operands operands) const {
+    constexpr size_t kBlock = 1024;
+    constexpr T kOne = 1;
+    const T zero = static_cast<T>(-above.a_offset);
+    T upper[kBlock], lower[kBlock];
+    for (size_t first = 0; first < n; first += kBlock) {
+      const size_t count = std::min(kBlock, n - first);
+      multiply(x + first, &kOne, upper, count, above, kernels::Operands::kVectorScalar);
+      multiply(x + first, operands == kernels::Operands::kVectorVector ? slopes + first : slopes, lower, count, below, operands);
+      for (size_t i = 0; i < count; ++i) y[first + i] = x[first + i] >= zero ? upper[i] : lower[i];
+    }
+  }
+};
+
+// Slopes of channels stand so many times behind each other that runs are long.
+template <class T>
+void EmitByChannels(Prepare& p, const PreluRun<T>& compute) {
+  constexpr int32_t kRun = 1024;
+  const int32_t channels = p.shape(0).back(), pixels = static_cast<int32_t>(p.elements(0) / channels);
+  const int32_t at_once = std::min(pixels, std::max(1, kRun / channels));
+  const T* slopes = p.constant_as<T>(1);
+  auto repeated = std::make_shared<std::vector<T>>();
+  for (int32_t i = 0; i < at_once; ++i) repeated->insert(repeated->end(), slopes, slopes + channels);
+  p.SetShape(0, p.shape(0));
+  p.MayOverwrite(0, 0);
+  p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(pixels, channels, [&](kernels::Range range, int) {
+      for (int32_t i = range.begin; i < range.end; i += at_once) {
+        const int64_t first = int64_t{i} * channels, n = int64_t{std::min(at_once, range.end - i)} * channels;
+        compute(run.get<T>(in) + first, repeated->data(), run.get<T>(out) + first, static_cast<size_t>(n), kernels::Operands::kVectorVector);
+      }
+    });
+  });
+}
+
+template <class T>
+void EmitQuantized(Prepare& p, typename PreluRun<T>::Multiply kernel) {
+  const Prelu<T> prelu(p);
+  const auto takes = [](const FixedPoint& factor) { return factor.shift >= -31 && factor.shift < 31; };
+  if (!takes(prelu.identity) || !takes(prelu.product)) return EmitBinaryOp<T, T>(p, 8, prelu);
+  const PreluRun<T> compute(prelu, kernel);
+  const bool by_channels = !p.shape(0).empty() && p.elements(0) > 0 && p.elements(0) <= INT32_MAX && p.is_constant(1) &&
+                           !p.shape(1).empty() && p.shape(1).back() == p.shape(0).back() && p.elements(1) == p.shape(0).back();
+  if (by_channels) return EmitByChannels<T>(p, compute);
+  EmitBinary<T, T>(p, 1, [=](const T* x, const T* slopes, T* y, size_t n, kernels::Operands operands) {
+    if (operands != kernels::Operands::kScalarVector) return compute(x, slopes, y, n, operands);
+    for (size_t i = 0; i < n; ++i) y[i] = prelu(*x, slopes[i]);
+  });
 }
 
 // INT16 slopes LiteRT reads as the INT8 ones that they begin with.
@@ -58,8 +121,8 @@ void PreparePrelu(Prepare& p) {
   p.CheckOutputType(0, {p.type(0)});
   p.Check(BroadcastShapes(p, p.shape(0), p.shape(1)) == p.shape(0), "slopes of shape ", ToString(p.shape(1)), " for an input of shape ",
           ToString(p.shape(0)));
-  if (p.type(0) == TensorType::kInt8) return EmitQuantized<int8_t>(p);
-  if (p.type(0) == TensorType::kUInt8) return EmitQuantized<uint8_t>(p);
+  if (p.type(0) == TensorType::kInt8) return EmitQuantized<int8_t>(p, p.kernels().mul_i8);
+  if (p.type(0) == TensorType::kUInt8) return EmitQuantized<uint8_t>(p, p.kernels().mul_u8);
   if (p.type(0) == TensorType::kInt16) return EmitQuantized16(p);
   EmitBinaryF32(p, kernels::Binary::kPrelu);
 }

@@ -67,6 +67,9 @@ Scaling PrepareScaling(const Prepare& p, float beta) {
   return {factor, -static_cast<int32_t>(std::min(std::floor(radius), 1e6))};
 }
 
+// An exponential as it is summed.
+int32_t RoundExp(int32_t exp) { return static_cast<int32_t>((static_cast<uint32_t>(exp) + (1u << (kSumBits - 1))) >> kSumBits); }
+
 // The exponentials of all distances; what lies beyond `least` is 0.
 struct ExpTable {
   std::array<int32_t, 256> exact = {};    // by distance
@@ -79,7 +82,7 @@ ExpTable MakeExpTable(const Scaling& scaling) {
   for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) {
     const int32_t exp = ExpOfNegative(scaling(-d));
     table.exact[static_cast<size_t>(d)] = table.rising[static_cast<size_t>(255 - d)] = exp;
-    const int32_t rounded = RoundingDivideByPOT(exp, kSumBits);
+    const int32_t rounded = RoundExp(exp);
     table.rounded.whole[255 - d] = rounded;
     table.rounded.low[255 - d] = static_cast<int16_t>(rounded & 0x7fff);
     table.rounded.high[255 - d] = static_cast<int16_t>(rounded >> 15);
@@ -146,6 +149,20 @@ Extremes<T> FindExtremes(const T* x, int64_t depth) {
   return {static_cast<T>(min ^ kFlip<T>), static_cast<T>(max ^ kFlip<T>)};
 }
 
+// Of rows too short for the vectors of the loop above: eight values at a time, the last ones maybe twice.
+template <class T>
+int32_t MaxOfRow(const T* x, int64_t depth) {
+  constexpr int64_t kAtOnce = 8;
+  if (depth < kAtOnce) return *std::max_element(x, x + depth);
+  std::array<uint8_t, kAtOnce> max = {};
+  const auto take = [&](const T* from) {
+    for (size_t i = 0; i < kAtOnce; ++i) max[i] = std::max(max[i], static_cast<uint8_t>(static_cast<uint8_t>(from[i]) ^ kFlip<T>));
+  };
+  for (int64_t c = 0; c + kAtOnce < depth; c += kAtOnce) take(x + c);
+  take(x + depth - kAtOnce);
+  return static_cast<T>(*std::max_element(max.begin(), max.end()) ^ kFlip<T>);
+}
+
 // What a row makes of a distance to its maximum, above the least value.
 int32_t ShareOf(const ExpTable& exps, int32_t inverse, int shift, int32_t distance) {
   if (shift > 31) return 0;
@@ -187,17 +204,99 @@ void TakeShares(const kernels::Kernels& k, const ExpTable& exps, int32_t inverse
   k.lookup_8(reinterpret_cast<const uint8_t*>(x), shares.data(), y, depth);
 }
 
+// What a sum of exponentials makes of each of them.
+struct Inverse {
+  int32_t multiplier;
+  int shift;
+};
+template <class Y>
+Inverse InverseOf(int32_t sum) {
+  int bits_over_unit = 0;
+  const int32_t multiplier = Reciprocal(sum, &bits_over_unit);
+  return {multiplier, bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8)};
+}
+
+// Rows that are short beside the table of all distances, some at a time: so the processor works at several inverses at once, and what was
+// stored by elements has arrived when it is loaded by vectors.
+constexpr int64_t kShortRow = 128, kRowsAtOnce = 8;
+template <class T>
+void TakeShortRows(const kernels::Kernels& k, const ExpTable& exps, const T* x, int64_t depth, int64_t rows, T* y) {
+  constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+  constexpr int64_t kVector = 16;
+  const int64_t row = (depth + kVector - 1) / kVector * kVector;
+  std::array<int32_t, kRowsAtOnce * kShortRow> exact = {};
+  for (int64_t first = 0; first < rows; first += kRowsAtOnce) {
+    const int64_t end = std::min(first + kRowsAtOnce, rows);
+    std::array<int32_t, kRowsAtOnce> sums;
+    for (int64_t r = first; r < end; ++r) {
+      int32_t* to = exact.data() + (r - first) * row;
+      const T* from = x + r * depth;
+      const int32_t max = MaxOfRow(from, depth);
+      int64_t sum = 0;
+      for (int64_t c = 0; c < depth; ++c) {
+        to[c] = exps.exact[static_cast<size_t>(max - from[c])];
+        sum += RoundExp(to[c]);
+      }
+      sums[static_cast<size_t>(r - first)] = static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
+    }
+    std::array<Inverse, kRowsAtOnce> inverses;
+    for (size_t r = 0; r < static_cast<size_t>(end - first); ++r) inverses[r] = InverseOf<T>(sums[r]);
+    for (int64_t r = first; r < end; ++r) {
+      const auto [multiplier, shift] = inverses[static_cast<size_t>(r - first)];
+      const int64_t n = r * depth + row <= rows * depth ? row : depth;  // rows that follow overwrite what is too much
+      uint8_t* to = reinterpret_cast<uint8_t*>(y + r * depth);
+      if (shift > 31) {
+        std::fill_n(to, depth, static_cast<uint8_t>(kMin));
+      } else {
+        k.requantize_8(exact.data() + (r - first) * row, to, static_cast<size_t>(n), multiplier, shift, kMin, kMin, kMax);
+      }
+    }
+  }
+}
+
+// Rows of two, by their difference.
+template <class T>
+struct Pairs {
+  std::array<std::array<T, 2>, 511> shares;
+
+  explicit Pairs(const kernels::Kernels& k, const ExpTable& exps) {
+    constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+    for (int32_t difference = -255; difference <= 255; ++difference) {
+      const T x[2] = {static_cast<T>(difference < 0 ? kMin : kMax), static_cast<T>(difference < 0 ? kMin - difference : kMax - difference)};
+      TakeShortRows(k, exps, x, 2, 1, shares[static_cast<size_t>(difference + 255)].data());
+    }
+  }
+};
+template <class T>
+void EmitSoftmaxOfPairs(Prepare& p, const ExpTable& exps) {
+  EmitRows(p, 1, [pairs = Pairs<T>(p.kernels(), exps)](const RunContext& run, Slot in, Slot out, int64_t, Range rows) {
+    const T* x = run.get<T>(in);
+    T* y = run.get<T>(out);
+    for (int64_t i = rows.begin * 2; i < rows.end * 2; i += 2) {
+      const auto& share = pairs.shares[static_cast<size_t>(x[i] - x[i + 1] + 255)];
+      y[i] = share[0];
+      y[i + 1] = share[1];
+    }
+  });
+}
+
 template <class T, class Y>
 void EmitSoftmax(Prepare& p, float beta) {
-  EmitRows(p, 4, [exps = MakeExpTable(PrepareScaling(p, beta)), k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth,
-                                                                                Range rows) {
+  const ExpTable all = MakeExpTable(PrepareScaling(p, beta));
+  if constexpr (sizeof(Y) == 1) {
+    constexpr int64_t kManyRows = 1024;  // for which a table of what becomes of all pairs is worth its making
+    if (!p.shape(0).empty() && p.shape(0).back() == 2 && p.elements(0) >= 2 * kManyRows) return EmitSoftmaxOfPairs<T>(p, all);
+  }
+  EmitRows(p, 4, [exps = all, k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    if constexpr (sizeof(Y) == 1) {
+      const int64_t first = rows.begin * depth;
+      if (depth <= kShortRow) return TakeShortRows<T>(*k, exps, run.get<T>(in) + first, depth, rows.end - rows.begin, run.get<Y>(out) + first);
+    }
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const T* x = run.get<T>(in) + r * depth;
       Y* y = run.get<Y>(out) + r * depth;
       const auto [min, max] = FindExtremes(x, depth);
-      int bits_over_unit = 0;
-      const int32_t inverse = Reciprocal(SumOfExps(*k, exps, x, depth, max), &bits_over_unit);
-      const int shift = bits_over_unit - (31 - kSumBits) + 31 - static_cast<int>(sizeof(Y) * 8);
+      const auto [inverse, shift] = InverseOf<Y>(SumOfExps(*k, exps, x, depth, max));
       if (8 * depth < max - min) {
         for (int64_t c = 0; c < depth; ++c) y[c] = FromShare<Y>(ShareOf(exps, inverse, shift, max - x[c]));
         continue;
@@ -288,12 +387,14 @@ void PrepareSoftmax(Prepare& p) {
 
 // --- LOG_SOFTMAX ---
 
-void LogSoftmaxRow(const float* x, float* y, int64_t depth) {
-  const float max = *std::max_element(x, x + depth);
-  float sum = 0;
-  for (int64_t c = 0; c < depth; ++c) sum += std::exp(x[c] - max);
-  const float log_sum = std::log(sum);
-  for (int64_t c = 0; c < depth; ++c) y[c] = x[c] - max - log_sum;
+// The exponentials stand where the results come to be.
+void LogSoftmaxRow(const kernels::Kernels& k, const float* x, float* y, int64_t depth) {
+  const size_t n = static_cast<size_t>(depth);
+  const float max = k.max_f32(x, n);
+  for (size_t c = 0; c < n; ++c) y[c] = x[c] - max;
+  k.unary_f32[static_cast<size_t>(kernels::Unary::kExp)](y, y, n);
+  const float log_sum = std::log(k.sum_f32(y, n));
+  for (size_t c = 0; c < n; ++c) y[c] = x[c] - max - log_sum;
 }
 
 int32_t SaturatingAdd(int32_t a, int32_t b) {
@@ -360,8 +461,8 @@ void PrepareLogSoftmax(Prepare& p) {
   p.CheckOutputType(0, {p.type(0)});
   if (p.type(0) == TensorType::kInt8) return EmitLogSoftmax<int8_t>(p);
   if (p.type(0) == TensorType::kUInt8) return EmitLogSoftmax<uint8_t>(p);
-  EmitRows(p, 16, [](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
-    for (int64_t r = rows.begin; r < rows.end; ++r) LogSoftmaxRow(run.get<float>(in) + r * depth, run.get<float>(out) + r * depth, depth);
+  EmitRows(p, 4, [k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) LogSoftmaxRow(*k, run.get<float>(in) + r * depth, run.get<float>(out) + r * depth, depth);
   });
 }
 

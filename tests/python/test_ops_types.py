@@ -30,6 +30,18 @@ def prelu(slopes, *shape):
     return case("PRELU", [ints("int16", 2, 3, 4), ints(slopes, *shape)], ("int16", (2, 3, 4)), quant=[(0.04, 0), (0.01, 0), (0.05, 0)])
 
 
+def byte_slopes(dtype, shape, slopes):
+    zero = 128 if dtype == "uint8" else 0
+    quant = [(0.04, zero + 9), (0.01, zero - 3), (0.03, zero - 20)]
+    operands = [ints(dtype, *shape), const(ints(dtype, *slopes), dtype)]
+    return [case("PRELU", operands, (dtype, shape), quant=quant), case("PRELU", [operands[0], ints(dtype, *slopes)], (dtype, shape), quant=quant)]
+
+
+def byte_softmax(dtype, rows, depth, scale):
+    quant = [(scale, 5), (1 / 256, -128 if dtype == "int8" else 0)]
+    return case("SOFTMAX", [ints(dtype, rows, depth)], (dtype, (rows, depth)), options="SoftmaxOptions", beta=1.0, quant=quant)
+
+
 BOOLS = ints("uint8", 3, 4, 5, high=1).astype(bool)
 SOME_NAN = np.where(real(3, 70, 300) > 2, np.float32(np.nan), real(3, 70, 300)).astype("float32")
 PHASES = (real(2, 1, 3) + 1j * real(2, 1, 3)).astype("complex64")
@@ -50,6 +62,19 @@ CASES = [
         for op in ("REDUCE_MAX", "REDUCE_MIN")
         for axis, shape in ((1, (3, 300)), (2, (3, 70)))
     ],
+    *[
+        c
+        for dtype in ("int8", "uint8")
+        for shape, slopes in (((2, 5, 7, 24), (1, 1, 24)), ((40, 1500), (1500,)), ((3, 50, 8), (1, 50, 1)), ((3, 700), (1,)))
+        for c in byte_slopes(dtype, shape, slopes)
+    ],
+    *[
+        byte_softmax(dtype, rows, depth, scale)
+        for dtype in ("int8", "uint8")
+        for rows, depth in ((5, 1), (5, 2), (4000, 2), (19, 3), (21, 8), (37, 19), (9, 128), (9, 129), (3, 2000))
+        for scale in (0.03, 0.2)
+    ],
+    case("LOG_SOFTMAX", [real(31, 29)], ("float32", (31, 29)), options="LogSoftmaxOptions"),
     case("SOFTMAX", [real(5, 19).astype("float16")], ("float16", (5, 19)), options="SoftmaxOptions", beta=1.0),
     *[
         case(

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <functional>
 #include <utility>
 
@@ -109,27 +108,6 @@ void EmitBinaryOp(Prepare& p, int64_t cost, Op op) {
       default:
         for (size_t i = 0; i < n; ++i) y[i] = op(a[i], b[i]);
     }
-  });
-}
-
-/// EmitBinaryOp over 8-bit elements through a table of all results, where there are so many elements that making it pays: a lookup costs the
-/// same whatever the operation.
-template <class T, class Op>
-void EmitBinaryTable8(Prepare& p, int64_t cost, Op op) {
-  static_assert(sizeof(T) == 1);
-  constexpr int64_t kWorthATable = 1 << 14;
-  int64_t elements = 1;
-  for (const int32_t extent : BroadcastShapes(p, p.shape(0), p.shape(1))) elements *= extent;
-  if (elements < kWorthATable) return EmitBinaryOp<T, T>(p, cost, op);
-  // The results of one right operand stand together.
-  auto table = std::make_shared<std::array<uint8_t, 1 << 16>>();
-  for (size_t i = 0; i < table->size(); ++i) (*table)[i] = static_cast<uint8_t>(op(static_cast<T>(i & 255), static_cast<T>(i >> 8)));
-  EmitBinary<uint8_t, uint8_t>(p, 1, [lookup = p.kernels().lookup_8, owner = std::shared_ptr<const std::array<uint8_t, 1 << 16>>(table)](
-                                         const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, kernels::Operands operands) {
-    const uint8_t* results = owner->data();
-    if (operands == kernels::Operands::kVectorScalar) return lookup(a, results + size_t{*b} * 256, y, n);
-    const size_t step = operands == kernels::Operands::kScalarVector ? 0 : 1;
-    for (size_t i = 0; i < n; ++i) y[i] = results[size_t{b[i]} * 256 + a[i * step]];
   });
 }
 
