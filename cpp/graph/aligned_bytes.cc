@@ -21,8 +21,10 @@ size_t PhysicalMemory() {
 
 }  // namespace
 
+bool FitsMachine(size_t bytes) { return bytes <= PhysicalMemory(); }
+
 void CheckFitsMachine(size_t bytes, const std::string& what) {
-  if (bytes > PhysicalMemory()) Fail(StatusCode::kOutOfMemory, what, ": needs ", bytes, " bytes of memory, this machine has ", PhysicalMemory());
+  if (!FitsMachine(bytes)) Fail(StatusCode::kOutOfMemory, what, ": needs ", bytes, " bytes of memory, this machine has ", PhysicalMemory());
 }
 
 void AlignedBytes::Free::operator()(std::byte* p) const { std::free(p); }

@@ -17,7 +17,9 @@ namespace sigrun {
 
 struct OpDef;
 
-/// Throws Error (kOutOfMemory) if this machine can never hold `bytes`; `what` needs them.
+/// Whether this machine could ever hold `bytes`.
+bool FitsMachine(size_t bytes);
+/// Throws Error (kOutOfMemory) if not; `what` needs them.
 void CheckFitsMachine(size_t bytes, const std::string& what);
 
 /// Memory aligned to 64 bytes, sized once.

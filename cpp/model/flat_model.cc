@@ -11,6 +11,7 @@ namespace sigrun {
 namespace {
 
 using flatbuffer::FailAt;
+using flatbuffer::Path;
 using flatbuffer::Table;
 using flatbuffer::TableVector;
 
@@ -25,10 +26,10 @@ std::vector<int32_t> Ints(const flatbuffer::Vector<int32_t>& v) {
 
 Shape ReadShape(const Table& tensor, int field, const char* name, int32_t least) {
   const auto dims = tensor.Scalars<int32_t>(field, name);
-  if (dims.size() > kMaxRank) FailAt(tensor.path() + "." + name, Concat("rank ", dims.size(), " is above the limit of ", kMaxRank));
+  if (dims.size() > kMaxRank) FailAt(tensor.path() / name, Concat("rank ", dims.size(), " is above the limit of ", kMaxRank));
   Shape shape = Ints(dims);
   for (int32_t d : shape) {
-    if (d < least) FailAt(tensor.path() + "." + name, Concat("dimension ", d, " in ", ToString(shape)));
+    if (d < least) FailAt(tensor.path() / name, Concat("dimension ", d, " in ", ToString(shape)));
   }
   return shape;
 }
@@ -45,7 +46,7 @@ Quantization ReadQuantization(const Table& tensor, const Shape& shape) {
   if (q.zero_point.empty()) q.zero_point.assign(q.scale.size(), 0);
   if (q.zero_point.size() == 1 && q.scale.size() > 1) q.zero_point.assign(q.scale.size(), q.zero_point[0]);
   if (!q.scale.empty() && q.zero_point.size() != q.scale.size()) {
-    FailAt(t.path() + ".zero_point", Concat(q.zero_point.size(), " zero points for ", q.scale.size(), " scales"));
+    FailAt(t.path() / "zero_point", Concat(q.zero_point.size(), " zero points for ", q.scale.size(), " scales"));
   }
   q.dimension = t.Scalar<int32_t>(kDimension);
   // Old converters gave a depthwise convolution's bias the dimension of its filter; a vector has but one.
@@ -53,7 +54,7 @@ Quantization ReadQuantization(const Table& tensor, const Shape& shape) {
   if (q.scale.size() > 1) {
     const bool in_rank = q.dimension >= 0 && q.dimension < static_cast<int32_t>(shape.size());
     if (!in_rank || shape[static_cast<size_t>(q.dimension)] != static_cast<int32_t>(q.scale.size())) {
-      FailAt(t.path() + ".quantized_dimension", Concat(q.scale.size(), " scales along dimension ", q.dimension, " of ", ToString(shape)));
+      FailAt(t.path() / "quantized_dimension", Concat(q.scale.size(), " scales along dimension ", q.dimension, " of ", ToString(shape)));
     }
   }
   constexpr uint8_t kBlockwise = 2;
@@ -71,7 +72,7 @@ TensorInfo ReadTensor(const Table& t, size_t buffer_count) {
   TensorInfo tensor;
   tensor.name = t.String(kName, "name");
   const int8_t type = t.Scalar<int8_t>(kType);
-  if (type < 0 || type >= kTensorTypeCount) FailAt(t.path() + ".type", Concat("unknown type ", int{type}));
+  if (type < 0 || type >= kTensorTypeCount) FailAt(t.path() / "type", Concat("unknown type ", int{type}));
   tensor.type = static_cast<TensorType>(type);
   tensor.shape = ReadShape(t, kShape, "shape", 0);
   tensor.shape_signature = ReadShape(t, kShapeSignature, "shape_signature", -1);
@@ -79,13 +80,13 @@ TensorInfo ReadTensor(const Table& t, size_t buffer_count) {
   tensor.has_rank = t.Bool(kHasRank) || !tensor.shape.empty();
   tensor.is_variable = t.Bool(kIsVariable);
   tensor.buffer = t.Scalar<uint32_t>(kBuffer);
-  if (tensor.buffer >= buffer_count) FailAt(t.path() + ".buffer", Concat("buffer ", tensor.buffer, " of ", buffer_count));
+  if (tensor.buffer >= buffer_count) FailAt(t.path() / "buffer", Concat("buffer ", tensor.buffer, " of ", buffer_count));
   tensor.sparsity = t.Child(kSparsity, "sparsity");
   tensor.quantization = ReadQuantization(t, tensor.shape);
   return tensor;
 }
 
-void CheckIndices(const std::vector<int32_t>& indices, size_t count, int32_t least, const std::string& path) {
+void CheckIndices(const std::vector<int32_t>& indices, size_t count, int32_t least, const Path& path) {
   for (size_t i = 0; i < indices.size(); ++i) {
     if (indices[i] < least || indices[i] >= static_cast<int64_t>(count)) {
       FailAt(path, Concat("entry ", i, " is tensor ", indices[i], ", the subgraph has ", count));
@@ -100,14 +101,14 @@ OperatorInfo ReadOperator(const Table& t, const FlatModel& model, size_t tensor_
   OperatorInfo op;
   op.code = t.Scalar<uint32_t>(kCode);
   if (op.code >= model.operator_codes.size()) {
-    FailAt(t.path() + ".opcode_index", Concat("operator code ", op.code, " of ", model.operator_codes.size()));
+    FailAt(t.path() / "opcode_index", Concat("operator code ", op.code, " of ", model.operator_codes.size()));
   }
   op.inputs = Ints(t.Scalars<int32_t>(kInputs, "inputs"));
   op.outputs = Ints(t.Scalars<int32_t>(kOutputs, "outputs"));
   op.intermediates = Ints(t.Scalars<int32_t>(kIntermediates, "intermediates"));
-  CheckIndices(op.inputs, tensor_count, -1, t.path() + ".inputs");
-  CheckIndices(op.outputs, tensor_count, -1, t.path() + ".outputs");
-  CheckIndices(op.intermediates, tensor_count, -1, t.path() + ".intermediates");
+  CheckIndices(op.inputs, tensor_count, -1, t.path() / "inputs");
+  CheckIndices(op.outputs, tensor_count, -1, t.path() / "outputs");
+  CheckIndices(op.intermediates, tensor_count, -1, t.path() / "intermediates");
   op.options = t.Child(kOptions, "builtin_options");
   op.options_2 = t.Child(kOptions2, "builtin_options_2");
   const auto custom = t.Scalars<uint8_t>(kCustomOptions, "custom_options");
@@ -115,19 +116,20 @@ OperatorInfo ReadOperator(const Table& t, const FlatModel& model, size_t tensor_
   const uint64_t offset = t.Scalar<uint64_t>(kLargeOffset), size = t.Scalar<uint64_t>(kLargeSize);
   if (offset > 1) {
     const size_t file = model.source.bytes.size();
-    if (size > file || offset > file - size) FailAt(t.path() + ".large_custom_options_offset", "the options lie outside the file");
+    if (size > file || offset > file - size) FailAt(t.path() / "large_custom_options_offset", "the options lie outside the file");
     op.custom_options = model.source.bytes.subspan(offset, size);
   }
   return op;
 }
 
 // A constant must hold as many bytes as its shape says; sparse, string and blockwise tensors have rules of their own.
-void CheckConstant(const FlatModel& model, const TensorInfo& tensor, const std::string& path) {
+void CheckConstant(const FlatModel& model, const TensorInfo& tensor, const Path& path) {
   const auto bytes = model.buffers[tensor.buffer];
-  const int64_t elements = ElementCount(tensor.shape, path);
+  const std::optional<int64_t> count = CountElements(tensor.shape);
+  const int64_t elements = count ? *count : ElementCount(tensor.shape, path.text());
   if (bytes.empty() || tensor.sparsity || TensorTypeBits(tensor.type) == 0) return;
   if (bytes.size() < BytesOf(tensor.type, elements)) {
-    FailAt(path + ".buffer", Concat("buffer ", tensor.buffer, " has ", bytes.size(), " bytes, ", TensorTypeName(tensor.type), ToString(tensor.shape),
+    FailAt(path / "buffer", Concat("buffer ", tensor.buffer, " has ", bytes.size(), " bytes, ", TensorTypeName(tensor.type), ToString(tensor.shape),
                                     " needs ", BytesOf(tensor.type, elements)));
   }
 }
@@ -143,11 +145,12 @@ SubgraphInfo ReadSubgraph(const Table& t, const FlatModel& model) {
   }
   graph.inputs = Ints(t.Scalars<int32_t>(1, "inputs"));
   graph.outputs = Ints(t.Scalars<int32_t>(2, "outputs"));
-  CheckIndices(graph.inputs, graph.tensors.size(), 0, t.path() + ".inputs");
-  CheckIndices(graph.outputs, graph.tensors.size(), 0, t.path() + ".outputs");
+  CheckIndices(graph.inputs, graph.tensors.size(), 0, t.path() / "inputs");
+  CheckIndices(graph.outputs, graph.tensors.size(), 0, t.path() / "outputs");
   for (uint32_t i = 0; i < tensors.size(); ++i) {
     const Quantization& q = graph.tensors[i].quantization;
-    CheckIndices({q.scales_tensor, q.zero_points_tensor}, graph.tensors.size(), -1, Concat(t.path(), ".tensors[", i, "].quantization.details"));
+    const Path path = (t.path() / "tensors")[i] / "quantization" / "details";
+    CheckIndices({q.scales_tensor, q.zero_points_tensor}, graph.tensors.size(), -1, path);
   }
   const TableVector operators = t.Children(3, "operators");
   for (uint32_t i = 0; i < operators.size(); ++i) graph.operators.push_back(ReadOperator(operators[i], model, graph.tensors.size()));
@@ -157,7 +160,7 @@ SubgraphInfo ReadSubgraph(const Table& t, const FlatModel& model) {
 // Keys and names are what callers ask for, in C as well: none may hold a zero.
 std::string ReadKey(const Table& t, int field, const char* name) {
   const std::string_view key = t.String(field, name);
-  if (key.find('\0') != std::string_view::npos) FailAt(t.path() + "." + name, "a zero byte inside the name");
+  if (key.find('\0') != std::string_view::npos) FailAt(t.path() / name, "a zero byte inside the name");
   return std::string(key);
 }
 
@@ -167,12 +170,12 @@ std::vector<std::pair<std::string, int32_t>> ReadTensorMap(const Table& signatur
   for (uint32_t i = 0; i < entries.size(); ++i) {
     const Table entry = entries[i];
     const uint32_t tensor = entry.Scalar<uint32_t>(1);
-    if (tensor >= graph.tensors.size()) FailAt(entry.path() + ".tensor_index", Concat("tensor ", tensor, ", the subgraph has ", graph.tensors.size()));
+    if (tensor >= graph.tensors.size()) FailAt(entry.path() / "tensor_index", Concat("tensor ", tensor, ", the subgraph has ", graph.tensors.size()));
     map.emplace_back(ReadKey(entry, 0, "name"), static_cast<int32_t>(tensor));
   }
   std::sort(map.begin(), map.end());
   for (size_t i = 1; i < map.size(); ++i) {
-    if (map[i].first == map[i - 1].first) FailAt(signature.path() + "." + name, "the name '" + map[i].first + "' stands twice");
+    if (map[i].first == map[i - 1].first) FailAt(signature.path() / name, "the name '" + map[i].first + "' stands twice");
   }
   return map;
 }
@@ -182,7 +185,7 @@ SignatureInfo ReadSignature(const Table& t, const FlatModel& model) {
   signature.key = ReadKey(t, 2, "signature_key");
   signature.subgraph = t.Scalar<uint32_t>(4);
   if (signature.subgraph >= model.subgraphs.size()) {
-    FailAt(t.path() + ".subgraph_index", Concat("subgraph ", signature.subgraph, " of ", model.subgraphs.size()));
+    FailAt(t.path() / "subgraph_index", Concat("subgraph ", signature.subgraph, " of ", model.subgraphs.size()));
   }
   const SubgraphInfo& graph = model.subgraphs[signature.subgraph];
   signature.inputs = ReadTensorMap(t, 0, "inputs", graph);
@@ -190,7 +193,7 @@ SignatureInfo ReadSignature(const Table& t, const FlatModel& model) {
   const std::set<int32_t> graph_inputs(graph.inputs.begin(), graph.inputs.end());
   for (const auto& [name, tensor] : signature.inputs) {
     if (graph_inputs.count(tensor) == 0) {
-      FailAt(t.path() + ".inputs", Concat("'", name, "' is tensor ", tensor, ", which is no input of its subgraph"));
+      FailAt(t.path() / "inputs", Concat("'", name, "' is tensor ", tensor, ", which is no input of its subgraph"));
     }
   }
   return signature;
@@ -207,7 +210,7 @@ void ReadBuffers(const Table& root, FlatModel& model) {
     if (offset > 1) {  // 0 and 1 mean that the data stands inside the FlatBuffer
       const size_t file = model.source.bytes.size();
       if (size > file || offset > file - size) {
-        FailAt(buffer.path() + ".offset", Concat("bytes ", offset, " to ", offset + size, " lie outside the file of ", file, " bytes"));
+        FailAt(buffer.path() / "offset", Concat("bytes ", offset, " to ", offset + size, " lie outside the file of ", file, " bytes"));
       }
       bytes = model.source.bytes.subspan(offset, size);
     }
@@ -223,7 +226,7 @@ void ReadOperatorCodes(const Table& root, FlatModel& model) {
     OperatorCode code;
     // Old files have only the byte, new ones both; the schema says that the larger counts.
     code.builtin = std::max<int32_t>(t.Scalar<int8_t>(0), t.Scalar<int32_t>(3));
-    if (code.builtin < 0) FailAt(t.path() + ".builtin_code", Concat("negative code ", code.builtin));
+    if (code.builtin < 0) FailAt(t.path() / "builtin_code", Concat("negative code ", code.builtin));
     code.custom = t.String(1, "custom_code");
     code.version = t.Scalar<int32_t>(2, 1);
     model.operator_codes.push_back(code);
@@ -251,7 +254,7 @@ std::string OperatorCode::name() const {
 std::unique_ptr<const FlatModel> ParseModel(std::span<const uint8_t> bytes) {
   auto model = std::make_unique<FlatModel>();
   model->source = {bytes, uint64_t{64} * bytes.size() + (1u << 20)};
-  const Table root = Table::Root(model->source, "model");
+  const Table root = Table::Root(model->source);
   if (std::string_view(reinterpret_cast<const char*>(bytes.data()) + 4, 4) != "TFL3") {
     FailAt("model.file_identifier", "the bytes 4 to 7 are not \"TFL3\": this is no .tflite file");
   }
@@ -267,7 +270,7 @@ std::unique_ptr<const FlatModel> ParseModel(std::span<const uint8_t> bytes) {
   for (uint32_t i = 0; i < metadata.size(); ++i) {
     const Table entry = metadata[i];
     const uint32_t buffer = entry.Scalar<uint32_t>(1);
-    if (buffer >= model->buffers.size()) FailAt(entry.path() + ".buffer", Concat("buffer ", buffer, " of ", model->buffers.size()));
+    if (buffer >= model->buffers.size()) FailAt(entry.path() / "buffer", Concat("buffer ", buffer, " of ", model->buffers.size()));
     model->metadata.emplace_back(entry.String(0, "name"), buffer);
   }
   const TableVector signatures = root.Children(7, "signature_defs");
@@ -275,7 +278,7 @@ std::unique_ptr<const FlatModel> ParseModel(std::span<const uint8_t> bytes) {
   for (uint32_t i = 0; i < signatures.size(); ++i) {
     model->signatures.push_back(ReadSignature(signatures[i], *model));
     if (!keys.insert(model->signatures.back().key).second) {
-      FailAt(signatures[i].path() + ".signature_key", "the key '" + model->signatures.back().key + "' stands twice");
+      FailAt(signatures[i].path() / "signature_key", "the key '" + model->signatures.back().key + "' stands twice");
     }
   }
   // Options are read again at every plan; by now every table has been visited once, so the budget has done its work.
@@ -305,31 +308,29 @@ SignatureInfo DefaultSignature(const FlatModel& model) {
   return signature;
 }
 
-namespace {
-
-// `what` makes the text that names the shape's owner.
-template <class What>
-int64_t CountElements(const Shape& shape, const What& what) {
+std::optional<int64_t> CountElements(const Shape& shape) {
   int64_t count = 1;
   bool empty = false;
   for (int32_t d : shape) {
-    if (d < 0) Fail(StatusCode::kInvalidArgument, what(), ": negative dimension in ", ToString(shape));
+    if (d < 0) return std::nullopt;
     empty = empty || d == 0;
     if (d == 0) continue;  // the others are still counted: strides are products of some of them
-    if (count > kMaxElements / d) Fail(StatusCode::kInvalidArgument, what(), ": ", ToString(shape), " has more than 2^40 elements");
+    if (count > kMaxElements / d) return std::nullopt;
     count *= d;
   }
   return empty ? 0 : count;
 }
 
-}  // namespace
-
 int64_t ElementCount(const Shape& shape, const std::string& what) {
-  return CountElements(shape, [&] { return what; });
+  if (const auto count = CountElements(shape)) return *count;
+  const bool negative = std::any_of(shape.begin(), shape.end(), [](int32_t d) { return d < 0; });
+  Fail(StatusCode::kInvalidArgument, what, negative ? ": negative dimension in " : ": ", ToString(shape),
+       negative ? "" : " has more than 2^40 elements");
 }
 
 int64_t TensorElementCount(const Shape& shape, std::string_view name) {
-  return CountElements(shape, [&] { return Concat("tensor '", name, "'"); });
+  const auto count = CountElements(shape);
+  return count ? *count : ElementCount(shape, Concat("tensor '", name, "'"));
 }
 
 size_t BytesOf(TensorType type, int64_t elements) {

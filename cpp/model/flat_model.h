@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -79,7 +80,9 @@ std::unique_ptr<const FlatModel> ParseModel(std::span<const uint8_t> bytes);
 /// "input0".../"output0"... where a tensor has no name.
 SignatureInfo DefaultSignature(const FlatModel& model);
 
-/// Product of the dimensions; throws (naming `what`) if a dimension is negative or the product, zeros left out, exceeds 2^40.
+/// Product of the dimensions; none if a dimension is negative or the product, zeros left out, exceeds 2^40.
+std::optional<int64_t> CountElements(const Shape& shape);
+/// The same, but throws, naming `what`.
 int64_t ElementCount(const Shape& shape, const std::string& what);
 /// The same for what is asked with every call: the text, "tensor 'NAME'", is made only if it is needed.
 int64_t TensorElementCount(const Shape& shape, std::string_view name);

@@ -1,5 +1,7 @@
 #include "model/flatbuffer.h"
 
+#include <sstream>
+
 #include "model/error.h"
 
 namespace sigrun::flatbuffer {
@@ -14,7 +16,7 @@ T Load(const Source& source, uint64_t at) {
 
 bool Fits(const Source& source, uint64_t at, uint64_t bytes) { return bytes <= source.bytes.size() && at <= source.bytes.size() - bytes; }
 
-void Spend(const Source& source, uint64_t amount, const std::string& path) {
+void Spend(const Source& source, uint64_t amount, const Path& path) {
   if (source.budget == kUnlimited) return;
   if (source.budget < amount) FailAt(path, "the file refers to the same bytes too many times");
   source.budget -= amount;
@@ -22,14 +24,38 @@ void Spend(const Source& source, uint64_t amount, const std::string& path) {
 
 }  // namespace
 
-void FailAt(const std::string& path, const std::string& what) { Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ": ", what); }
+Path Path::Root() { return Path() / kRoot; }
 
-Table Table::Root(const Source& source, const char* path) {
-  if (!Fits(source, 0, 8)) FailAt(path, Concat("the file has ", source.bytes.size(), " bytes, too few for a header"));
-  return Table(&source, Load<uint32_t>(source, 0), path);
+Path Path::operator/(const char* name) const {
+  Path path = *this;
+  if (depth_ < steps_.size()) path.steps_[path.depth_++] = {name, kNoIndex};
+  return path;
 }
 
-Table::Table(const Source* source, uint32_t at, std::string path) : source_(source), at_(at), path_(std::move(path)) {
+Path Path::operator[](uint32_t index) const {
+  Path path = *this;
+  if (depth_ > 0) path.steps_[depth_ - 1].index = index;
+  return path;
+}
+
+std::string Path::text() const {
+  std::ostringstream out;
+  for (uint32_t i = 0; i < depth_; ++i) {
+    out << (i == 0 ? "" : ".") << steps_[i].name;
+    if (steps_[i].index != kNoIndex) out << "[" << steps_[i].index << "]";
+  }
+  return out.str();
+}
+
+void FailAt(const std::string& path, const std::string& what) { Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ": ", what); }
+void FailAt(const Path& path, const std::string& what) { FailAt(path.text(), what); }
+
+Table Table::Root(const Source& source) {
+  if (!Fits(source, 0, 8)) FailAt(Path::Root(), Concat("the file has ", source.bytes.size(), " bytes, too few for a header"));
+  return Table(&source, Load<uint32_t>(source, 0), Path::Root());
+}
+
+Table::Table(const Source* source, uint32_t at, const Path& path) : source_(source), at_(at), path_(path) {
   Spend(*source, 8, path_);
   if (!Fits(*source, at, 4)) FailAt(path_, Concat("the table at offset ", at, " lies outside the file of ", source->bytes.size(), " bytes"));
   const int64_t vtable = int64_t{at} - Load<int32_t>(*source, at);
@@ -52,7 +78,7 @@ uint32_t Table::Field(int field, size_t bytes) const {
   return at_ + offset;
 }
 
-uint32_t Table::Follow(uint32_t at, const std::string& path) const {
+uint32_t Table::Follow(uint32_t at, const Path& path) const {
   const uint64_t target = uint64_t{at} + Load<uint32_t>(*source_, at);
   if (!Fits(*source_, target, 4)) FailAt(path, Concat("offset ", target, " lies outside the file of ", source_->bytes.size(), " bytes"));
   return static_cast<uint32_t>(target);
@@ -62,7 +88,7 @@ const uint8_t* Table::VectorData(int field, const char* name, size_t element, ui
   const uint32_t at = Field(field, 4);
   *size = 0;
   if (at == 0) return nullptr;
-  const std::string path = path_ + "." + name;
+  const Path path = path_ / name;
   const uint32_t vector = Follow(at, path);
   *size = Load<uint32_t>(*source_, vector);
   if (!Fits(*source_, uint64_t{vector} + 4, uint64_t{*size} * element)) FailAt(path, Concat("its ", *size, " elements reach beyond the file"));
@@ -81,9 +107,8 @@ std::string_view Table::String(int field, const char* name) const {
 Table Table::Child(int field, const char* name) const {
   const uint32_t at = Field(field, 4);
   if (at == 0) return Table();
-  std::string path = path_ + "." + name;
-  const uint32_t target = Follow(at, path);
-  return Table(source_, target, std::move(path));
+  const Path path = path_ / name;
+  return Table(source_, Follow(at, path), path);
 }
 
 TableVector Table::Children(int field, const char* name) const {
@@ -91,17 +116,16 @@ TableVector Table::Children(int field, const char* name) const {
   const uint8_t* data = VectorData(field, name, 4, &v.size_);
   v.source_ = source_;
   v.data_ = data == nullptr ? 0 : static_cast<uint32_t>(data - source_->bytes.data());
-  // The path of the root table is the model itself: its children are named without it.
-  v.path_ = path_ == "model" ? name : path_ + "." + name;
+  v.path_ = (path_.is_root() ? Path() : path_) / name;
   return v;
 }
 
 Table TableVector::operator[](uint32_t i) const {
-  std::string path = Concat(path_, "[", i, "]");
+  const Path path = path_[i];
   const uint32_t at = data_ + 4 * i;
   const uint64_t target = uint64_t{at} + Load<uint32_t>(*source_, at);
   if (target > UINT32_MAX) FailAt(path, "offset lies outside the file");
-  return Table(source_, static_cast<uint32_t>(target), std::move(path));
+  return Table(source_, static_cast<uint32_t>(target), path);
 }
 
 }  // namespace sigrun::flatbuffer

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,7 +22,31 @@ struct Source {
   mutable uint64_t budget = kUnlimited;
 };
 
+/// Where something stands: "subgraphs[0].operators[7].inputs". The text is made for errors alone; names must be literals.
+class Path {
+ public:
+  Path() = default;
+  /// The root table, whose vectors of tables are named without it.
+  static Path Root();
+  bool is_root() const { return depth_ == 1 && steps_[0].name == kRoot; }
+  Path operator/(const char* name) const;
+  /// An element of the vector that the path leads to.
+  Path operator[](uint32_t index) const;
+  std::string text() const;
+
+ private:
+  static constexpr uint32_t kNoIndex = UINT32_MAX;
+  static constexpr char kRoot[] = "model";
+  struct Step {
+    const char* name = nullptr;
+    uint32_t index = kNoIndex;
+  };
+  std::array<Step, 6> steps_ = {};  // the schema's tables are nested no deeper
+  uint32_t depth_ = 0;
+};
+
 [[noreturn]] void FailAt(const std::string& path, const std::string& what);
+[[noreturn]] void FailAt(const Path& path, const std::string& what);
 
 /// A vector of scalars, still in the file; T may stand unaligned.
 template <class T>
@@ -50,10 +75,10 @@ class Table {
  public:
   Table() = default;
   /// The root table of `source`, which must outlive the table.
-  static Table Root(const Source& source, const char* path);
+  static Table Root(const Source& source);
 
   explicit operator bool() const { return source_ != nullptr; }
-  const std::string& path() const { return path_; }
+  const Path& path() const { return path_; }
 
   template <class T>
   T Scalar(int field, T absent = T{}) const {
@@ -66,7 +91,7 @@ class Table {
   bool Bool(int field, bool absent = false) const { return Scalar<uint8_t>(field, absent) != 0; }
   bool Has(int field) const { return Field(field, 1) != 0; }
 
-  /// `name` is what an error calls the field.
+  /// `name` is what an error calls the field: a literal.
   template <class T>
   Vector<T> Scalars(int field, const char* name) const {
     uint32_t size = 0;
@@ -79,9 +104,9 @@ class Table {
 
  private:
   friend class TableVector;
-  Table(const Source* source, uint32_t at, std::string path);
+  Table(const Source* source, uint32_t at, const Path& path);
   uint32_t Field(int field, size_t bytes) const;
-  uint32_t Follow(uint32_t at, const std::string& path) const;
+  uint32_t Follow(uint32_t at, const Path& path) const;
   const uint8_t* VectorData(int field, const char* name, size_t element, uint32_t* size) const;
 
   const Source* source_ = nullptr;
@@ -89,7 +114,7 @@ class Table {
   uint32_t vtable_ = 0;
   uint16_t vtable_bytes_ = 0;
   uint16_t table_bytes_ = 0;
-  std::string path_;
+  Path path_;
 };
 
 /// A vector of tables; elements are checked when they are asked for.
@@ -104,7 +129,7 @@ class TableVector {
   const Source* source_ = nullptr;
   uint32_t data_ = 0;
   uint32_t size_ = 0;
-  std::string path_;
+  Path path_;
 };
 
 }  // namespace sigrun::flatbuffer

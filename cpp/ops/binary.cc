@@ -2,6 +2,7 @@
 #include <cmath>
 #include <complex>
 #include <limits>
+#include <memory>
 
 #include "ops/op.h"
 #include "ops/support/affine.h"
@@ -89,15 +90,16 @@ struct QuantizedOperands {
 QuantizedOperands Affines(const Prepare& p) { return {InputAffine(p, 0), InputAffine(p, 1), OutputAffine(p, 0)}; }
 
 // A kernel on 8-bit operands. Where one of them is the same for many, the results of all bytes are made once and looked up.
-template <class T, class Params>
-void EmitBytes(Prepare& p, const Params& params, void (*kernel)(const T*, const T*, T*, size_t, const Params&, Operands)) {
-  EmitBinary<T, T>(p, 1, [params, kernel, lookup = p.kernels().lookup_8](const T* a, const T* b, T* y, size_t n, Operands operands) {
+// kernel(a, b, y, n, operands)
+template <class T, class Kernel>
+void EmitBytes(Prepare& p, Kernel kernel) {
+  EmitBinary<T, T>(p, 1, [kernel, lookup = p.kernels().lookup_8](const T* a, const T* b, T* y, size_t n, Operands operands) {
     constexpr size_t kWorthATable = 2048;
-    if (operands == Operands::kVectorVector || n < kWorthATable) return kernel(a, b, y, n, params, operands);
+    if (operands == Operands::kVectorVector || n < kWorthATable) return kernel(a, b, y, n, operands);
     const bool a_moves = operands == Operands::kVectorScalar;
     T bytes[256], results[256];
     for (int i = 0; i < 256; ++i) bytes[i] = static_cast<T>(i);
-    kernel(a_moves ? bytes : a, a_moves ? b : bytes, results, 256, params, operands);
+    kernel(a_moves ? bytes : a, a_moves ? b : bytes, results, 256, operands);
     lookup(reinterpret_cast<const uint8_t*>(a_moves ? a : b), reinterpret_cast<const uint8_t*>(results), reinterpret_cast<uint8_t*>(y), n);
   });
 }
@@ -137,10 +139,12 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   if (subtract && HasTie(params, is_unsigned)) {
     return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
   }
-  params.linear = FindLinearSum(p.kernels(), params, is_unsigned, subtract);
   if (subtract) params.b_multiplier = -params.b_multiplier;
-  if (is_unsigned) return EmitBytes<uint8_t>(p, params, p.kernels().add_u8);
-  EmitBytes<int8_t>(p, params, p.kernels().add_i8);
+  const auto sum = std::make_shared<LazyLinearSum>(p.kernels(), params, is_unsigned);
+  const auto by = [=]<class T>(void (*add)(const T*, const T*, T*, size_t, const kernels::AddI8Params&, Operands)) {
+    return [=](const T* a, const T* b, T* y, size_t n, Operands operands) { add(a, b, y, n, sum->Next(n), operands); };
+  };
+  is_unsigned ? EmitBytes<uint8_t>(p, by(p.kernels().add_u8)) : EmitBytes<int8_t>(p, by(p.kernels().add_i8));
 }
 
 // Whether the scale is a power of two, as the reference decides it.
@@ -190,8 +194,10 @@ void EmitQuantizedMul(Prepare& p) {
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(a.scale * b.scale / y.scale));
   const QuantizedRange range = QuantizedActivationRange(p, 0);
   const kernels::MulI8Params params{-a.zero_point, -b.zero_point, y.zero_point, m.multiplier, m.shift, range.min, range.max};
-  if (p.type(0) == TensorType::kUInt8) return EmitBytes<uint8_t>(p, params, p.kernels().mul_u8);
-  EmitBytes<int8_t>(p, params, p.kernels().mul_i8);
+  const auto by = [=]<class T>(void (*multiply)(const T*, const T*, T*, size_t, const kernels::MulI8Params&, Operands)) {
+    return [=](const T* a, const T* b, T* y, size_t n, Operands operands) { multiply(a, b, y, n, params, operands); };
+  };
+  p.type(0) == TensorType::kUInt8 ? EmitBytes<uint8_t>(p, by(p.kernels().mul_u8)) : EmitBytes<int8_t>(p, by(p.kernels().mul_i8));
 }
 
 void EmitMul16(Prepare& p) {

@@ -212,6 +212,7 @@ class Prepare {
   bool Share(int o, int i, size_t offset);
   void AddLineStep(int i, LineStep step, std::shared_ptr<const void> owner);
   LineStep& LastLineStep(std::shared_ptr<const void> owner);
+  int64_t ElementsOf(const Shape& shape) const;
 
   PlanBuilder& builder_;
   const Graph& graph_;

@@ -58,6 +58,9 @@ bool StillHolds(const Plan& plan, const Prior& prior) {
 }
 
 bool FoldNode(const Graph& graph, const Node& node, const kernels::Kernels& kernels, size_t budget, Folded& result) {
+  // Most are not, and a builder goes through the whole graph.
+  const auto is_known = [&](int32_t v) { return v < 0 || graph.values[static_cast<size_t>(v)].constant != nullptr; };
+  if ((node.op->traits & kReadsShapes) == 0 && !std::all_of(node.inputs.begin(), node.inputs.end(), is_known)) return false;
   const PlanContext context{.kernels = &kernels, .packed = nullptr, .workers = 1, .graph_of = nullptr};
   PlanBuilder builder(graph, context);
   builder.SetFoldingBudget(budget);

@@ -491,7 +491,12 @@ bool Prepare::is_variable(int i) const {
   return InputValue(*this, graph_, i).is_variable && !builder_.is_input_[PlanBuilder::Index(v)];
 }
 
-int64_t Prepare::elements(int i) const { return ElementCount(shape(i), graph_.Describe(node_)); }
+int64_t Prepare::elements(int i) const { return ElementsOf(shape(i)); }
+
+int64_t Prepare::ElementsOf(const Shape& shape) const {
+  const auto count = CountElements(shape);
+  return count ? *count : ElementCount(shape, graph_.Describe(node_));
+}
 
 const std::byte* Prepare::constant(int i) const {
   if (!has_input(i)) return nullptr;
@@ -572,12 +577,13 @@ void Prepare::Refuse(StatusCode code, const std::string& what) const { Fail(code
 
 void Prepare::SetShape(int o, Shape shape) {
   OutputValue(*this, graph_, o);
-  ElementCount(shape, graph_.Describe(node_) + ": its output");
-  const size_t v = static_cast<size_t>(node_.outputs[static_cast<size_t>(o)]);
-  builder_.shapes_[v] = std::move(shape);
-  builder_.has_shape_[v] = 1;
+  const auto what = [&] { return graph_.Describe(node_) + ": its output"; };
+  if (!CountElements(shape)) ElementCount(shape, what());
+  const int32_t value = node_.outputs[static_cast<size_t>(o)];
+  builder_.shapes_[PlanBuilder::Index(value)] = std::move(shape);
+  builder_.has_shape_[PlanBuilder::Index(value)] = 1;
   // Said before the op builds tables for an output that can never be.
-  CheckFitsMachine(builder_.FootprintOfValue(node_.outputs[static_cast<size_t>(o)]), graph_.Describe(node_) + ": its output");
+  if (const size_t bytes = builder_.FootprintOfValue(value); !FitsMachine(bytes)) CheckFitsMachine(bytes, what());
 }
 
 std::optional<Shape> Prepare::fixed_output_shape(int o) const {
@@ -595,7 +601,7 @@ const Shape& Prepare::output_shape(int o) const {
 
 const Shape& Prepare::model_shape(int o) const { return OutputValue(*this, graph_, o).shape; }
 
-int64_t Prepare::output_elements(int o) const { return ElementCount(output_shape(o), graph_.Describe(node_)); }
+int64_t Prepare::output_elements(int o) const { return ElementsOf(output_shape(o)); }
 
 Slot Prepare::in(int i) { return has_input(i) ? Slot{builder_.SlotOf(node_.inputs[static_cast<size_t>(i)])} : Slot{}; }
 

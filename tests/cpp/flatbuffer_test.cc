@@ -50,20 +50,20 @@ std::string MessageOf(const std::function<void()>& f) {
 TEST(FlatBuffer, ReadsWhatStandsThere) {
   const Bytes b = Sample();
   const Source source{b.bytes_};
-  const Table root = Table::Root(source, "model");
+  const Table root = Table::Root(source);
   EXPECT_EQ(root.Scalar<int32_t>(0), -7);
   EXPECT_EQ(root.String(1, "name"), "abc");
   const auto numbers = root.Scalars<int16_t>(2, "numbers");
   ASSERT_EQ(numbers.size(), 2u);
   EXPECT_EQ(numbers[1], -5);
   EXPECT_EQ(root.Child(3, "child").Scalar<int32_t>(0), 9);
-  EXPECT_EQ(root.Child(3, "child").path(), "model.child");
+  EXPECT_EQ(root.Child(3, "child").path().text(), "model.child");
 }
 
 TEST(FlatBuffer, AbsentFieldsHaveTheirDefaults) {
   const Bytes b = Sample();
   const Source source{b.bytes_};
-  const Table root = Table::Root(source, "model");
+  const Table root = Table::Root(source);
   EXPECT_EQ(root.Scalar<int32_t>(7, 3), 3);
   EXPECT_TRUE(root.Bool(9, true));
   EXPECT_FALSE(root.Has(4));
@@ -79,7 +79,7 @@ TEST(FlatBuffer, EveryTruncationIsAnErrorOrInside) {
     const std::vector<uint8_t> cut(b.bytes_.begin(), b.bytes_.begin() + static_cast<std::ptrdiff_t>(size));
     const Source source{cut};
     const Status status = Guard([&] {
-      const Table root = Table::Root(source, "model");
+      const Table root = Table::Root(source);
       root.Scalar<int32_t>(0);
       root.String(1, "name");
       root.Scalars<int16_t>(2, "numbers");
@@ -98,7 +98,7 @@ TEST(FlatBuffer, EveryChangedByteIsAnErrorOrInside) {
       bytes[at] = static_cast<uint8_t>(value);
       const Source source{bytes};
       const Status status = Guard([&] {
-        const Table root = Table::Root(source, "model");
+        const Table root = Table::Root(source);
         const std::string_view text = root.String(1, "name");
         const std::string copy(text);
         const auto numbers = root.Scalars<int16_t>(2, "numbers");
@@ -117,7 +117,7 @@ TEST(FlatBuffer, MessagesNameThePath) {
   const int32_t huge = 0x7FFFFFFF;
   std::memcpy(&b.bytes_[52], &huge, 4);
   const Source source{b.bytes_};
-  const Table root = Table::Root(source, "model");
+  const Table root = Table::Root(source);
   EXPECT_NE(MessageOf([&] { root.Scalars<int16_t>(2, "numbers"); }).find("model.numbers"), std::string::npos);
   std::memcpy(&b.bytes_[36], &huge, 4);
   EXPECT_NE(MessageOf([&] { root.Child(3, "child"); }).find("model.child"), std::string::npos);
@@ -126,7 +126,7 @@ TEST(FlatBuffer, MessagesNameThePath) {
 TEST(FlatBuffer, TheBudgetEndsEndlessReading) {
   const Bytes b = Sample();
   const Source source{b.bytes_, 200};
-  const Table root = Table::Root(source, "model");
+  const Table root = Table::Root(source);
   const std::string message = MessageOf([&] {
     for (int i = 0; i < 1000; ++i) root.Child(3, "child");
   });

@@ -372,10 +372,9 @@ ResidualSum PrepareResidualSum(Prepare& p) {
   const int at = p.node().residual;
   if (at < 0) return {};
   TakeResidual(p);
-  kernels::AddI8Params add =
+  const kernels::AddI8Params add =
       QuantizedSum(p.intermediate_affine(0), CheckedAffine(p, at), CheckedOutputAffine(p, 0), 20, QuantizedActivationRange(p, 0));
-  add.linear = FindLinearSum(p.kernels(), add, false, false);
-  return {p.in(at), add, true};
+  return {p.in(at), std::make_shared<LazyLinearSum>(p.kernels(), add, false)};
 }
 
 }  // namespace
@@ -538,7 +537,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 kernels::RequantizeParams params = requantize.params(first);
-                sum.Attach(run, first, &params);
+                sum.Attach(run, first, int64_t{rows.end - rows.begin} * piece.out_channels, &params);
                 conv(piece, x, w, run.get<std::byte>(out) + first, params, scratch.of(run, worker), rows);
               });
   });
@@ -546,8 +545,9 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   p.AlsoByLines(g.input, LinesOf(s, 1, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
                     kernels::RequantizeParams params = requantize.params();
-                  sum.Attach(run, 0, &params);
-                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, scratch.of(run, worker), RowsOf(s, lines));
+                  const Range rows = RowsOf(s, lines);
+                  sum.Attach(run, 0, int64_t{rows.end - rows.begin} * s.out_channels, &params);
+                  conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, scratch.of(run, worker), rows);
                 });
 }
 

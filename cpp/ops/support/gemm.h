@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -11,6 +12,7 @@
 #include "kernels/kernels.h"
 #include "model/schema.h"
 #include "ops/op.h"
+#include "ops/support/linear_sum.h"
 
 // What convolutions and matrix products share: geometry, scales of weights, packed weights, and the steps that run the GEMM kernels.
 namespace sigrun::ops {
@@ -98,12 +100,11 @@ std::string KeyOfBiases(const std::vector<int32_t>& biases);
 /// What is added to an 8-bit result that a residual has been fused into.
 struct ResidualSum {
   Slot residual = {};
-  kernels::AddI8Params add = {};
-  bool exists = false;
-  /// `to` adds for the output channels from `first` on. This must outlive it.
-  void Attach(const RunContext& run, ptrdiff_t first, kernels::RequantizeParams* to) const {
-    if (!exists) return;
-    to->add = &add;
+  std::shared_ptr<LazyLinearSum> sum;  // null: there is none
+  /// `to` adds for `elements` of the output channels from `first` on. This must outlive it.
+  void Attach(const RunContext& run, ptrdiff_t first, int64_t elements, kernels::RequantizeParams* to) const {
+    if (sum == nullptr) return;
+    to->add = &sum->Next(static_cast<size_t>(elements));
     to->residual = run.get<int8_t>(residual) + first;
   }
 };

@@ -64,11 +64,11 @@ void Narrow(const Row& row, int32_t min, int32_t max, Bounds* bounds) {
 
 }  // namespace
 
-LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_unsigned, bool subtract) {
+LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_unsigned) {
   const int32_t first = is_unsigned ? 0 : -128;
   const auto real = [](int32_t multiplier, int32_t shift) { return std::ldexp(static_cast<double>(multiplier), shift - 31); };
   const double to_output = std::ldexp(real(p.output_multiplier, p.output_shift), p.left_shift);
-  const double a = real(p.a_multiplier, p.a_shift) * to_output, b = real(p.b_multiplier, p.b_shift) * to_output * (subtract ? -1 : 1);
+  const double a = real(p.a_multiplier, p.a_shift) * to_output, b = real(p.b_multiplier, p.b_shift) * to_output;
   // As many bits as the larger factor leaves.
   const int bits = 30 - std::max(std::ilogb(std::max(std::abs(a), std::abs(b))) + 1, 0);
   if (p.output_multiplier <= 0 || p.output_shift > 0 || p.output_shift < -31 || bits <= kLowBits) return {};
@@ -76,8 +76,6 @@ LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_uns
   const int64_t most = (int64_t{1} << 30) - 1;
   if (std::max(std::abs(a_factor), std::abs(b_factor)) > most) return {};
 
-  AddI8Params params = p;
-  if (subtract) params.b_multiplier = -params.b_multiplier;
   uint8_t all[kBytes], results[kBytes];
   for (int32_t i = 0; i < kBytes; ++i) all[i] = static_cast<uint8_t>(first + i);
   const auto* bytes = reinterpret_cast<const int8_t*>(all);
@@ -86,9 +84,9 @@ LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_uns
   Bounds bounds;
   for (int32_t i = 0; i < kBytes; ++i) {
     if (is_unsigned) {
-      kernels.add_u8(all + i, all, results, kBytes, params, Operands::kScalarVector);
+      kernels.add_u8(all + i, all, results, kBytes, p, Operands::kScalarVector);
     } else {
-      kernels.add_i8(bytes + i, bytes, reinterpret_cast<int8_t*>(results), kBytes, params, Operands::kScalarVector);
+      kernels.add_i8(bytes + i, bytes, reinterpret_cast<int8_t*>(results), kBytes, p, Operands::kScalarVector);
     }
     for (int32_t j = 0; j < kBytes; ++j) row.y[j] = is_unsigned ? results[j] : static_cast<int8_t>(results[j]);
     row.form = a_factor * (first + i) + b_factor * first;
@@ -108,6 +106,15 @@ LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_uns
           low(addend),
           bits - kLowBits,
           true};
+}
+
+const AddI8Params& LazyLinearSum::Count(size_t elements) noexcept {
+  constexpr size_t kSearched = kBytes * kBytes;
+  const size_t before = elements_.fetch_add(elements, std::memory_order_relaxed);
+  if (before >= kSearched || before + elements < kSearched) return plain_;
+  best_.linear = FindLinearSum(kernels_, plain_, is_unsigned_);
+  found_.store(true, std::memory_order_release);
+  return best_;
 }
 
 }  // namespace sigrun::ops

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <atomic>
+#include <cstddef>
+
 #include "kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/support/quantization.h"
@@ -8,8 +11,29 @@ namespace sigrun::ops {
 
 /// The linear form that equals an 8-bit ADD, or SUB, for all pairs of bytes; it does not hold if there is none. What two roundings of the
 /// operands and one of the result make of a pair differs from a linear form in a few pairs at most, and an addend that suits these as well
-/// is mostly found. The multiplier of b is as for ADD.
-kernels::LinearI8 FindLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned, bool subtract);
+/// is mostly found.
+kernels::LinearI8 FindLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned);
+
+/// An 8-bit ADD or SUB whose linear form is searched once it has taken as many elements as the search does: a net of many small sums is then
+/// loaded without, and no sum costs more than twice what it would if its future were known. Threads may share it.
+class LazyLinearSum {
+ public:
+  LazyLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned)
+      : kernels_(kernels), plain_(params), best_(params), is_unsigned_(is_unsigned) {}
+  /// What to add the next `elements` by.
+  const kernels::AddI8Params& Next(size_t elements) noexcept {
+    return found_.load(std::memory_order_acquire) ? best_ : Count(elements);
+  }
+
+ private:
+  const kernels::AddI8Params& Count(size_t elements) noexcept;
+
+  const kernels::Kernels& kernels_;
+  kernels::AddI8Params plain_, best_;
+  bool is_unsigned_;
+  std::atomic<size_t> elements_{0};  // so far
+  std::atomic<bool> found_{false};   // best_ is written
+};
 
 /// A quantised ADD of a and b to y within `range`, without its linear form; for SUB the same.
 kernels::AddI8Params QuantizedSum(Prepare::Affine a, Prepare::Affine b, Prepare::Affine y, int32_t left_shift, QuantizedRange range);
