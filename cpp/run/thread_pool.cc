@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "model/error.h"
 
 namespace sigrun {
 namespace {
@@ -52,7 +55,14 @@ int CountForks() {
 
 ThreadPool::ThreadPool(int threads)
     : shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))), forks_at_birth_(CountForks()) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
+  try {
+    workers_.reserve(static_cast<size_t>(threads - 1));
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
+  } catch (const std::exception& e) {
+    const size_t started = workers_.size();
+    EndWorkers();
+    Fail(StatusCode::kOutOfMemory, "num_threads is ", threads, ", and the system starts only ", started, " more: ", e.what());
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -61,6 +71,10 @@ ThreadPool::~ThreadPool() {
     static_cast<void>(wake_.release());  // destroying it would wait for them
     return;
   }
+  EndWorkers();
+}
+
+void ThreadPool::EndWorkers() {
   {
     const std::lock_guard lock(sleep_);
     stop_.store(true);

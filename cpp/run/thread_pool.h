@@ -37,6 +37,7 @@ class ThreadPool {
   void RunErased(int32_t count, Call call, const void* task);
   void RunShared(int32_t count, Call call, const void* task);
   void Work(int worker);
+  void EndWorkers();
   bool TakePiece(int worker, int owner, int32_t& piece);
   int32_t TakePieces(int worker);
   uint64_t PiecesDone() const;

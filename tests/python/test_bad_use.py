@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_constructors(case):
 def test_threads_may_be_true():
     for module in (litert, sigrun):
         module.Interpreter(model_path=ADD, num_threads=True)
+
+
+def test_more_threads_than_the_system_starts():
+    script = """
+import resource, sys, sigrun
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)  # of addresses: room for the stacks of a few threads
+try:
+    sigrun.Interpreter(model_path=sys.argv[1], num_threads=200)
+except MemoryError as error:
+    print(error)
+sigrun.Interpreter(model_path=sys.argv[1], num_threads=2).allocate_tensors()
+"""
+    done = subprocess.run([sys.executable, "-c", script, ADD], capture_output=True, text=True, check=True)
+    assert re.match(r"num_threads is 200, and the system starts only \d+ more: Resource temporarily unavailable\n$", done.stdout)
 
 
 @pytest.mark.parametrize("case", CALLS)
