@@ -24,7 +24,16 @@ std::shared_ptr<Plan> AddNodes(PlanBuilder& builder, std::shared_ptr<const Graph
 
 std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::vector<Shape> input_shapes, const PlanContext& context) {
   PlanBuilder builder(*graph, context);
-  for (size_t i = 0; i < graph->inputs.size(); ++i) builder.SetInputShape(graph->inputs[i], input_shapes[i]);
+  std::vector<const Shape*> given(graph->values.size());  // a file may list a tensor twice
+  for (size_t i = 0; i < graph->inputs.size(); ++i) {
+    const size_t v = static_cast<size_t>(graph->inputs[i]);
+    if (given[v] != nullptr && *given[v] != input_shapes[i]) {
+      Fail(StatusCode::kInvalidArgument, "input '", graph->values[v].name, "' is listed twice, and given the shapes ", ToString(*given[v]), " and ",
+           ToString(input_shapes[i]));
+    }
+    given[v] = &input_shapes[i];
+    builder.SetInputShape(graph->inputs[i], input_shapes[i]);
+  }
   std::shared_ptr<Plan> plan = AddNodes(builder, graph, 0);
   plan->input_shapes = std::move(input_shapes);
   return plan;

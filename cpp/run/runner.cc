@@ -85,9 +85,8 @@ Shape Runner::shape(int32_t index) const {
 
 void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   const std::lock_guard lock(mutex_);
-  const auto at = std::find(graph_->inputs.begin(), graph_->inputs.end(), index);
-  if (at == graph_->inputs.end()) Fail(StatusCode::kInvalidArgument, "tensor ", index, " is not an input");
-  const size_t position = static_cast<size_t>(at - graph_->inputs.begin());
+  const std::vector<int32_t>& inputs = graph_->inputs;
+  if (std::find(inputs.begin(), inputs.end(), index) == inputs.end()) Fail(StatusCode::kInvalidArgument, "tensor ", index, " is not an input");
   const TensorInfo& info = model_->impl().flat->subgraphs[graph_->subgraph].tensors[static_cast<size_t>(index)];
   TensorElementCount(shape, info.name);
   if (strict) {
@@ -99,9 +98,11 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
            ": ResizeInputTensorStrict only allows mutating unknown dimensions identified by -1.");
     }
   }
-  if (input_shapes_[position] == shape) return;
-  input_shapes_[position] = shape;
-  resized_ = true;
+  for (size_t i = 0; i < inputs.size(); ++i) {  // a file may list a tensor twice
+    if (inputs[i] != index || input_shapes_[i] == shape) continue;
+    input_shapes_[i] = shape;
+    resized_ = true;
+  }
 }
 
 PlanContext Runner::Context() const {

@@ -1,5 +1,6 @@
 """Models that a converter does not write: a call must refuse or run them, never touch memory that is not the tensor's."""
 
+import copy
 import pathlib
 
 import numpy as np
@@ -83,3 +84,44 @@ def test_arrays_of_high_rank(model_path):
     for rank in (8, 32):
         value = np.ones((1,) * rank, np.float32)
         assert add(x=value, y=value)["result"].shape == value.shape
+
+
+def test_input_listed_twice(edited):
+    def edit(model):
+        g = model.subgraphs[signature(model, b"add").subgraphIndex]
+        g.inputs = np.array([*g.inputs, g.inputs[0]], np.int32)
+
+    add = edited("add_two_signatures", edit).get_signature_runner("add")
+    for rows in (4, 1, 6):
+        ones = np.ones((rows, 3), np.float32)
+        assert add(x=ones, y=ones)["result"].tolist() == [[2, 2, 2]] * rows
+
+
+def test_inputs_of_a_branch_that_are_one_tensor(edited):
+    """The branch has room for one of them."""
+
+    def edit(model):
+        model.signatureDefs = []
+        g = model.subgraphs[0]
+        model.subgraphs = [g, copy.deepcopy(g)]
+        branch = model.subgraphs[1]
+        branch.inputs = np.array([branch.inputs[0]] * 2, np.int32)
+        branch.operators[0].inputs = branch.inputs
+        for name, kind, shape in ((b"condition", schema.TensorType.BOOL, []), (b"large", schema.TensorType.FLOAT32, [500, 3])):
+            tensor = schema.TensorT()
+            tensor.name, tensor.type, tensor.shape = name, kind, np.array(shape, np.int32)
+            g.tensors.append(tensor)
+        condition, large = len(g.tensors) - 2, len(g.tensors) - 1
+        g.inputs = np.array([condition, large, g.inputs[0]], np.int32)
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.IF
+        model.operatorCodes.append(code)
+        op = schema.OperatorT()
+        op.opcodeIndex = len(model.operatorCodes) - 1
+        op.inputs, op.outputs = g.inputs, g.outputs
+        op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.IfOptions, schema.IfOptionsT()
+        op.builtinOptions.thenSubgraphIndex = op.builtinOptions.elseSubgraphIndex = 1
+        g.operators = [op]
+
+    with pytest.raises(ValueError, match=r"listed twice, and given the shapes \[500, 3\] and \[1, 3\]"):
+        edited("add_two_signatures", edit).allocate_tensors()

@@ -90,6 +90,10 @@ void Feed(Runner& runner, const std::vector<Operand>& inputs) {
   for (size_t i = 0; i < values.size(); ++i) {
     if (inputs[i].data == nullptr) continue;
     Tensor& tensor = *runner.tensor(values[i]);
+    if (tensor.shape() != inputs[i].shape) {
+      Fail(StatusCode::kInvalidArgument, "input '", tensor.name(), "' is listed twice, and given the shapes ", ToString(inputs[i].shape), " and ",
+           ToString(tensor.shape()));
+    }
     std::byte* to = tensor.strings() != nullptr ? reinterpret_cast<std::byte*>(tensor.strings()) : tensor.data_as<std::byte>();
     CopyOperand(tensor.type(), inputs[i].data, to, tensor.bytes());
   }
