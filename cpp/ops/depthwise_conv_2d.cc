@@ -286,7 +286,7 @@ void Emit16(Prepare& p, const ConvShape& s) {
       int64_t* sum = run.get<int64_t>(sums) + static_cast<ptrdiff_t>(worker) * s.out_channels;
       for (int32_t row = rows.begin; row < rows.end; ++row) {
         for (int32_t c = 0; c < s.out_channels; ++c) {
-          sum[c] = bias.index < 0 ? 0 : wide_bias ? run.get<int64_t>(bias)[c] : run.get<int32_t>(bias)[c];
+          sum[c] = bias.index < 0 ? 0 : wide_bias ? BiasI16(run.get<int64_t>(bias)[c]) : run.get<int32_t>(bias)[c];
         }
         ForTaps(s, row, [&](int32_t tap, ptrdiff_t pixel) {
           const int16_t *x = run.get<int16_t>(in) + pixel * s.in_channels,

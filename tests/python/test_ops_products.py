@@ -76,6 +76,10 @@ def conv(activations, dtype, **kw):
     return product("CONV_2D", activations, dtype, (2, 7, 6, 5), (9, 3, 3, 5), (2, 4, 3, 9), 0, "Conv2DOptions", strideH=2, strideW=2, **kw)
 
 
+def groups(activations, dtype, **kw):
+    return product("CONV_2D", activations, dtype, (2, 7, 6, 6), (9, 3, 3, 2), (2, 4, 3, 9), 0, "Conv2DOptions", strideH=2, strideW=2, **kw)
+
+
 def depthwise(activations, dtype, **kw):
     shapes = (2, 7, 6, 5), (1, 3, 3, 10), (2, 7, 6, 10)
     return product("DEPTHWISE_CONV_2D", activations, dtype, *shapes, 3, "DepthwiseConv2DOptions", depthMultiplier=2, **kw)
@@ -104,6 +108,7 @@ def matmul(dtype="int16", right="int16", scales=1):
 CASES = {
     "conv-int16": conv("int16", "int8"),
     "conv-int16-32-bit-sums": conv("int16", "int8", bias="int32", quantizedBiasType=mm.TYPES["int32"]),
+    "conv-int16-groups": groups("int16", "int8"),
     "depthwise-int16": depthwise("int16", "int8"),
     "dense-int16": dense("int16", "int8"),
     "dense-int16-one-scale": dense("int16", "int8", dimension=None, rows=1),
@@ -204,6 +209,24 @@ def test_int16_with_a_zero_point():
     g.ops.append(mm.Op("FULLY_CONNECTED", [x, weights(g, "int8", (2, 4))[0], -1], [y], "FullyConnectedOptions"))
     with pytest.raises(sigrun.InvalidArgumentError, match="FULLY_CONNECTED #0.*zero points 5 and 0"):
         sigrun.Interpreter(model_content=mm.served(g, y=y).tobytes()).allocate_tensors()
+
+
+@pytest.mark.parametrize("code", ["FULLY_CONNECTED", "DEPTHWISE_CONV_2D"])
+def test_int16_with_biases_of_any_size(code):
+    """Sums of 64 bits do not overflow. LiteRT's do, so that it computes -32768 from 2^50."""
+    biases = [2**63 - 1, -(2**63), 2**50, -(2**50), 2**40, -5]
+    depthwise = code == "DEPTHWISE_CONV_2D"
+    shape, filter_shape = ([1, 1, 1, 6], [1, 1, 1, 6]) if depthwise else ([1, 4], [6, 4])
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", shape, "int16", None, quant(0.1)))
+    g.inputs = [x]
+    w, _ = weights(g, "int8", filter_shape)
+    b = g.add(mm.Tensor("b", [6], "int64", np.array(biases), quant(1e-3)))
+    y = g.add(mm.Tensor("y", [*shape[:-1], 6], "int16", None, quant(0.001)))
+    fields = {"padding": mm.SAME, "strideH": 1, "strideW": 1, "depthMultiplier": 1} if depthwise else {}
+    g.ops.append(mm.Op(code, [x, w, b], [y], "DepthwiseConv2DOptions" if depthwise else "FullyConnectedOptions", fields))
+    got = sigrun.Interpreter(model_content=mm.served(g, y=y).tobytes()).get_signature_runner()(x=np.zeros(shape, np.int16))
+    assert got["y"].ravel().tolist() == [32767, -32768, 32767, -32768, 32767, -5]
 
 
 def check_hybrid(g, y, value):

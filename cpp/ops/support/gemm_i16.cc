@@ -44,7 +44,7 @@ void WeightsI16::Pack(const void* weights, ptrdiff_t stride_n, ptrdiff_t stride_
   int16_t* low = high + static_cast<ptrdiff_t>(n) * k;
   for (int32_t i = 0; i < n; ++i) {
     sums[i] = bias == nullptr                   ? 0
-              : bias_type == TensorType::kInt64 ? static_cast<const int64_t*>(bias)[i]
+              : bias_type == TensorType::kInt64 ? BiasI16(static_cast<const int64_t*>(bias)[i])
                                                 : static_cast<const int32_t*>(bias)[i];
     for (int32_t d = 0; d < k; ++d) {
       const ptrdiff_t from = i * stride_n + d * stride_k, at = static_cast<ptrdiff_t>(i) * k + d;

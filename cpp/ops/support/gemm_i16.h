@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -15,13 +16,23 @@ namespace sigrun::ops {
 struct WeightsI16 {
   int32_t n, k;
   bool split;
-  size_t bytes() const { return static_cast<size_t>(n) * (sizeof(int64_t) + static_cast<size_t>(k) * (split ? 2 : 1) * sizeof(int16_t)); }
+  /// A multiple of 8, so that the biases of the next group are aligned.
+  size_t bytes() const {
+    const size_t words = static_cast<size_t>(n) * static_cast<size_t>(k) * (split ? 2 : 1);
+    return static_cast<size_t>(n) * sizeof(int64_t) + (words + 3) / 4 * 4 * sizeof(int16_t);
+  }
   /// `weights` is int16_t if split, else int8_t; `bias` is of the type, or null.
   void Pack(const void* weights, ptrdiff_t stride_n, ptrdiff_t stride_k, const void* bias, TensorType bias_type, std::byte* to) const;
   /// The sums of channels [first, first + count) for one vector of k activations; count is at most kMostSums.
   static constexpr int32_t kMostSums = 4;
   void Sum(const std::byte* packed, const int16_t* x, int32_t first, int32_t count, int64_t* sums) const;
 };
+
+/// A bias, or what is nearest to it with room for a sum: 64 bits hold a scaled sum of less than 2^48.
+inline int64_t BiasI16(int64_t bias) {
+  constexpr int64_t kMost = int64_t{3} << 46;
+  return std::clamp(bias, -kMost, kMost);
+}
 
 /// Scales sums to the output.
 struct RequantizationI16 {
