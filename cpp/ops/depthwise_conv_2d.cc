@@ -154,7 +154,8 @@ Packed PackF32(Prepare& p, const ConvShape& s) {
 auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed) {
   const Epilogue epilogue = PrepareEpilogue(p);
   return LinesStep{Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
-                   [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+                   [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines,
+                                                           int) noexcept {
                      kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
                    }};
 }

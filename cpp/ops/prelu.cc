@@ -79,7 +79,8 @@ void EmitByChannels(Prepare& p, const PreluRun<T>& compute) {
     run.Parallel(pixels, channels, [&](kernels::Range range, int) {
       for (int32_t i = range.begin; i < range.end; i += at_once) {
         const int64_t first = int64_t{i} * channels, n = int64_t{std::min(at_once, range.end - i)} * channels;
-        compute(run.get<T>(in) + first, repeated->data(), run.get<T>(out) + first, static_cast<size_t>(n), kernels::Operands::kVectorVector);
+        compute(run.get<T>(in) + first, repeated->data(), run.get<T>(out) + first, static_cast<size_t>(n),
+                kernels::Operands::kVectorVector);
       }
     });
   });

@@ -290,7 +290,9 @@ void EmitSoftmax(Prepare& p, float beta) {
   EmitRows(p, 4, [exps = all, k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
     if constexpr (sizeof(Y) == 1) {
       const int64_t first = rows.begin * depth;
-      if (depth <= kShortRow) return TakeShortRows<T>(*k, exps, run.get<T>(in) + first, depth, rows.end - rows.begin, run.get<Y>(out) + first);
+      if (depth <= kShortRow) {
+        return TakeShortRows<T>(*k, exps, run.get<T>(in) + first, depth, rows.end - rows.begin, run.get<Y>(out) + first);
+      }
     }
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const T* x = run.get<T>(in) + r * depth;
@@ -462,7 +464,9 @@ void PrepareLogSoftmax(Prepare& p) {
   if (p.type(0) == TensorType::kInt8) return EmitLogSoftmax<int8_t>(p);
   if (p.type(0) == TensorType::kUInt8) return EmitLogSoftmax<uint8_t>(p);
   EmitRows(p, 4, [k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
-    for (int64_t r = rows.begin; r < rows.end; ++r) LogSoftmaxRow(*k, run.get<float>(in) + r * depth, run.get<float>(out) + r * depth, depth);
+    const float* x = run.get<float>(in);
+    float* y = run.get<float>(out);
+    for (int64_t r = rows.begin; r < rows.end; ++r) LogSoftmaxRow(*k, x + r * depth, y + r * depth, depth);
   });
 }
 

@@ -58,9 +58,18 @@ def test_equals_the_reference(c):
     np.testing.assert_array_equal(*results)
 
 
+FEW = {
+    "columns": COLUMNS["9x9 to an image"],
+    "a mask of pixels": conv((1, 60, 73, 32), (1, 1, 1, 32)),
+    "three of pixels": conv((2, 31, 9, 16), (3, 1, 1, 16)),
+    "whole and partial vectors": conv((1, 23, 17, 12), (37, 3, 3, 12), stride=2),
+    "whole vectors": conv((1, 30, 17, 12), (64, 1, 1, 12)),
+}
+
+
+@pytest.mark.parametrize("c", [pytest.param(c, id=name) for name, c in FEW.items()])
 @pytest.mark.parametrize("after", ["TANH", "LOGISTIC", "HARD_SWISH", "ADD"])
-def test_of_few_channels_is_followed_by_a_function(after):
-    c = COLUMNS["9x9 to an image"]
+def test_is_followed_by_a_function(after, c):
     shape = list(c.outputs[0][1])
     g = mm.Graph("main")
     x, w, b = (g.add(mm.Tensor(f"i{i}", list(v.shape), "float32", np.asarray(v) if i > 0 else None)) for i, v in enumerate(c.inputs))
@@ -76,8 +85,9 @@ def test_of_few_channels_is_followed_by_a_function(after):
     content = mm.served(g, o0=z).tobytes()
     values = {"i0": c.inputs[0] / 10} | ({"r": RNG.normal(0, 3, shape).astype("float32")} if after == "ADD" else {})
     want = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
-    got = sigrun.Interpreter(model_content=content)
-    compare(got.get_signature_runner()(**values), want.get_signature_runner()(**values))
+    expected = want.get_signature_runner()(**values)
+    for threads in (1, 2):
+        compare(sigrun.Interpreter(model_content=content, num_threads=threads).get_signature_runner()(**values), expected)
 
 
 @pytest.mark.parametrize(("cases", "word"), [(LINES, "Winograd F("), (COLUMNS, "columns summed")])

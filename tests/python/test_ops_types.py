@@ -33,8 +33,8 @@ def prelu(slopes, *shape):
 def byte_slopes(dtype, shape, slopes):
     zero = 128 if dtype == "uint8" else 0
     quant = [(0.04, zero + 9), (0.01, zero - 3), (0.03, zero - 20)]
-    operands = [ints(dtype, *shape), const(ints(dtype, *slopes), dtype)]
-    return [case("PRELU", operands, (dtype, shape), quant=quant), case("PRELU", [operands[0], ints(dtype, *slopes)], (dtype, shape), quant=quant)]
+    x, a = ints(dtype, *shape), ints(dtype, *slopes)
+    return [case("PRELU", [x, operand], (dtype, shape), quant=quant) for operand in (a, const(a, dtype))]
 
 
 def byte_softmax(dtype, rows, depth, scale):

@@ -38,12 +38,6 @@ struct SinOp {
 struct CosOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Cos(x); }
 };
-struct TanhOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Tanh(x); }
-};
-struct LogisticOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Logistic(x); }
-};
 struct ReluOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Max(Set1(0.0f), x); }
 };
@@ -80,25 +74,42 @@ struct SignOp {
 struct GeluTanhOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return GeluTanh(x); }
 };
+
+struct GeluOp {
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Gelu(x); }
+};
+struct TanhOp {
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Tanh(x); }
+};
+struct LogisticOp {
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Logistic(x); }
+};
 struct SwishOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Swish(x); }
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Swish(x); }
 };
 
-void GeluLoop(const float* x, float* y, size_t n) {
+/// Functions of many operations, of several vectors at once: a logistic function takes 0.14 ns an element on a Zen 5, of one vector after
+/// the other 0.20.
+template <class Op>
+void LongUnaryLoop(const float* x, float* y, size_t n) {
   constexpr int kTogether = 4;
   size_t i = 0;
   for (; i + kTogether * F32::lanes <= n; i += kTogether * F32::lanes) {
     F32 v[kTogether];
     SIGRUN_UNROLL
     for (int k = 0; k < kTogether; ++k) v[k] = Load(x + i + k * F32::lanes);
-    Gelu(v);
+    Op::Apply(v);
     SIGRUN_UNROLL
     for (int k = 0; k < kTogether; ++k) Store(y + i + k * F32::lanes, v[k]);
   }
   for (; i < n; i += F32::lanes) {
     const int left = n - i < F32::lanes ? static_cast<int>(n - i) : F32::lanes;
     F32 v[1] = {left == F32::lanes ? Load(x + i) : LoadPartial(x + i, left)};
-    Gelu(v);
+    Op::Apply(v);
     left == F32::lanes ? Store(y + i, v[0]) : StorePartial(y + i, v[0], left);
   }
 }
@@ -218,6 +229,11 @@ void SetUnary(Kernels& t, Unary op) {
   t.unary_f32[static_cast<size_t>(op)] = UnaryLoop<Op, kVectors>;
 }
 
+template <class Op>
+void SetLongUnary(Kernels& t, Unary op) {
+  t.unary_f32[static_cast<size_t>(op)] = LongUnaryLoop<Op>;
+}
+
 void OverlayElementwise(Kernels& t) {
   SetUnary<AbsOp>(t, Unary::kAbs);
   SetUnary<NegOp>(t, Unary::kNeg);
@@ -228,8 +244,8 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<LogOp, 1>(t, Unary::kLog);
   SetUnary<SinOp, 1>(t, Unary::kSin);
   SetUnary<CosOp, 1>(t, Unary::kCos);
-  SetUnary<TanhOp, 1>(t, Unary::kTanh);
-  SetUnary<LogisticOp, 1>(t, Unary::kLogistic);
+  SetLongUnary<TanhOp>(t, Unary::kTanh);
+  SetLongUnary<LogisticOp>(t, Unary::kLogistic);
   SetUnary<ReluOp>(t, Unary::kRelu);
   SetUnary<Relu6Op>(t, Unary::kRelu6);
   SetUnary<ReluN1To1Op>(t, Unary::kReluN1To1);
@@ -240,9 +256,9 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<RoundOp>(t, Unary::kRound);
   SetUnary<EluOp, 1>(t, Unary::kElu);
   SetUnary<SignOp>(t, Unary::kSign);
-  t.unary_f32[static_cast<size_t>(Unary::kGelu)] = GeluLoop;
+  SetLongUnary<GeluOp>(t, Unary::kGelu);
   SetUnary<GeluTanhOp, 1>(t, Unary::kGeluTanh);
-  SetUnary<SwishOp, 1>(t, Unary::kSwish);
+  SetLongUnary<SwishOp>(t, Unary::kSwish);
   SetBinary<AddOp>(t, Binary::kAdd);
   SetBinary<SubOp>(t, Binary::kSub);
   SetBinary<MulOp>(t, Binary::kMul);

@@ -103,29 +103,90 @@ SIGRUN_INLINE F32 Log(F32 x) {
   return Select(Less(x, Set1(0.0f)), Set1(kNotANumber), y);
 }
 
-/// Within 3: e / (e + 2) for e = e^2|x| - 1.
-SIGRUN_INLINE F32 Tanh(F32 x) {
-  const F32 e = Expm1(Min(Set1(20.0f), Abs(x) + Abs(x)));
-  return WithSignOf(e * Reciprocal(e + Set1(2.0f)), x);
+/// Within 3: e / (e + 2) for e = e^2|x| - 1. This and the functions that follow take several, as ExpOfNegative does.
+template <int kCount>
+SIGRUN_INLINE void Tanh(F32 (&x)[kCount]) {
+  F32 r[kCount], n[kCount], q[kCount];
+  const auto each = [](auto step) __attribute__((always_inline)) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) step(i);
+  };
+  each([&](int i) __attribute__((always_inline)) { r[i] = Min(Set1(20.0f), Abs(x[i]) + Abs(x[i])); });
+  each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(r[i] * Set1(0x1.715476p+0f)); });
+  each([&](int i) __attribute__((always_inline)) { r[i] = Fnma(n[i], Set1(0x1.62e43p-1f), r[i]); });
+  each([&](int i) __attribute__((always_inline)) { r[i] = Fnma(n[i], Set1(-0x1.05c61p-29f), r[i]); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(r[i], Set1(kExpm1[0]), Set1(kExpm1[1])); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], r[i], Set1(kExpm1[2])); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], r[i], Set1(kExpm1[3])); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], r[i], Set1(0.5f)); });
+  each([&](int i) __attribute__((always_inline)) { r[i] = Fma(q[i], r[i] * r[i], r[i]); });
+  each([&](int i) __attribute__((always_inline)) { n[i] = ScaleByPowerOf2(Set1(1.0f), n[i]); });
+  each([&](int i) __attribute__((always_inline)) { r[i] = Fma(n[i], r[i], n[i] - Set1(1.0f)); });
+  each([&](int i) __attribute__((always_inline)) { q[i] = Reciprocal(r[i] + Set1(2.0f)); });
+  each([&](int i) __attribute__((always_inline)) { x[i] = WithSignOf(r[i] * q[i], x[i]); });
 }
 
 /// Within 3; tiny but not 0 for arguments down to -103.
-SIGRUN_INLINE F32 Logistic(F32 x) {
-  const F32 e = Exp(Neg(Abs(x)));
-  return Select(Less(x, Set1(0.0f)), e, Set1(1.0f)) * Reciprocal(e + Set1(1.0f));
+template <int kCount>
+SIGRUN_INLINE void Logistic(F32 (&x)[kCount]) {
+  F32 e[kCount], inverse[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) e[i] = Neg(Abs(x[i]));
+  ExpOfNegative(e);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) inverse[i] = Reciprocal(e[i] + Set1(1.0f));
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Select(Less(x[i], Set1(0.0f)), e[i], Set1(1.0f)) * inverse[i];
 }
 
 /// Within 2^-23 absolutely: what is to be multiplied by x needs no more. 2^f for |f| <= 0.5 is a polynomial, and 2^n never denormal.
-SIGRUN_INLINE F32 LogisticAbsolute(F32 x) {
-  const F32 y = Clamp(x, Set1(-87.0f), Set1(87.0f)) * Set1(-0x1.715476p+0f), n = RoundEven(y), f = y - n;
-  F32 p = Fma(f, Set1(0x1.5c08e4p-10f), Set1(0x1.3d0c52p-7f));
-  p = Fma(p, f, Set1(0x1.c6b6e4p-5f));
-  p = Fma(p, f, Set1(0x1.ebf918p-3f));
-  p = Fma(p, f, Set1(0x1.62e428p-1f));
-  p = Fma(p, f, Set1(0x1.000002p+0f));
-  const F32 e = FromBits(Bits(p) + ShiftLeft<23>(ToInt(n)));
-  return Select(Less(x, Set1(-87.0f)), Set1(0.0f), Reciprocal(e + Set1(1.0f)));
+template <int kCount>
+SIGRUN_INLINE void LogisticAbsolute(F32 (&x)[kCount]) {
+  constexpr float kPowers[] = {0x1.3d0c52p-7f, 0x1.c6b6e4p-5f, 0x1.ebf918p-3f, 0x1.62e428p-1f, 0x1.000002p+0f};
+  F32 f[kCount], n[kCount], p[kCount];
+  const auto each = [](auto step) __attribute__((always_inline)) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) step(i);
+  };
+  each([&](int i) __attribute__((always_inline)) { f[i] = Clamp(x[i], Set1(-87.0f), Set1(87.0f)) * Set1(-0x1.715476p+0f); });
+  each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(f[i]); });
+  each([&](int i) __attribute__((always_inline)) { f[i] = f[i] - n[i]; });
+  each([&](int i) __attribute__((always_inline)) { p[i] = Fma(f[i], Set1(0x1.5c08e4p-10f), Set1(kPowers[0])); });
+  SIGRUN_UNROLL
+  for (int k = 1; k < 5; ++k) each([&](int i) __attribute__((always_inline)) { p[i] = Fma(p[i], f[i], Set1(kPowers[k])); });
+  each([&](int i) __attribute__((always_inline)) { p[i] = FromBits(Bits(p[i]) + ShiftLeft<23>(ToInt(n[i]))) + Set1(1.0f); });
+  each([&](int i) __attribute__((always_inline)) { p[i] = Reciprocal(p[i]); });
+  each([&](int i) __attribute__((always_inline)) { x[i] = Select(Less(x[i], Set1(-87.0f)), Set1(0.0f), p[i]); });
 }
+
+/// Within 2 units in the last place of x.
+template <int kCount>
+SIGRUN_INLINE void Swish(F32 (&x)[kCount]) {
+  F32 factor[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) factor[i] = x[i];
+  LogisticAbsolute(factor);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = x[i] * factor[i];
+}
+
+// The same of one.
+SIGRUN_INLINE F32 Tanh(F32 x) {
+  F32 one[1] = {x};
+  Tanh(one);
+  return one[0];
+}
+SIGRUN_INLINE F32 Logistic(F32 x) {
+  F32 one[1] = {x};
+  Logistic(one);
+  return one[0];
+}
+SIGRUN_INLINE F32 LogisticAbsolute(F32 x) {
+  F32 one[1] = {x};
+  LogisticAbsolute(one);
+  return one[0];
+}
+SIGRUN_INLINE F32 Swish(F32 x) { return x * LogisticAbsolute(x); }
 
 /// Within 3 units in the last place of x, which is what the definition 0.5 * x * (1 + erf(x / sqrt(2))) can give: its left tail cancels.
 /// The middle is x * (0.5 + x * P(x^2) / Q(x^2)), of the fifth degree both; beyond it the error function is 1 in float.
@@ -163,9 +224,6 @@ SIGRUN_INLINE F32 GeluTanh(F32 x) {
   const F32 square = x * x;
   return x * LogisticAbsolute(x * Fma(square, Set1(0x1.2444f2p-4f), Set1(0x1.988454p+0f)));
 }
-
-/// Within 2 units in the last place of x.
-SIGRUN_INLINE F32 Swish(F32 x) { return x * LogisticAbsolute(x); }
 
 // Arguments for which the logarithm below is not made: the C library does them right.
 [[gnu::noinline]] inline F32 ReplacePowers(F32 x, F32 y, F32 replaced, F32 power) {

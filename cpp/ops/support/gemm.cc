@@ -365,6 +365,23 @@ Epilogue PrepareEpilogue(Prepare& p) {
   return e;
 }
 
+kernels::UnaryF32 FunctionOf(const kernels::Kernels& k, kernels::ActivationF32 activation) {
+  using kernels::ActivationF32, kernels::Unary;
+  const auto kernel = [&](Unary function) { return k.unary_f32[static_cast<size_t>(function)]; };
+  switch (activation) {
+    case ActivationF32::kHardSwish: return kernel(Unary::kHardSwish);
+    case ActivationF32::kSilu: return kernel(Unary::kSwish);
+    case ActivationF32::kLogistic: return kernel(Unary::kLogistic);
+    case ActivationF32::kTanh: return kernel(Unary::kTanh);
+    default: return nullptr;
+  }
+}
+
+int64_t WholeChannels(const kernels::Kernels& k, int32_t channels) {
+  constexpr int32_t kDepth = 15;  // with its bias, a channel is a line of 64 bytes
+  return static_cast<int64_t>(k.pack_f32_bytes(kDepth, channels) / 64);
+}
+
 namespace {
 
 // Call when the output has its shape, and before p.out(0).
@@ -395,6 +412,33 @@ FloatProduct ChooseProduct(const Prepare& p, const Gemm& g, const ConvShape& s) 
   const FloatProduct product(p, s, p.is_constant(g.weights));
   return product.is_float32() && KeepsHalves(p, g, s) ? FloatProduct::OfHalves(p) : product;
 }
+
+// The function that follows the sums where it takes whole runs of pixels, some at a time, which are still in the cache: so it fills vectors
+// though the channels of a pixel may not, and has many independent ones. Null if the sums' kernel takes it.
+struct FunctionApart {
+  kernels::UnaryF32 function = nullptr;
+  int32_t channels = 0, rows = 0;
+
+  static FunctionApart Of(const Prepare& p, const ConvShape& s, const Epilogue& epilogue) {
+    constexpr int32_t kFloats = 4096, kTiles = 96;  // the latter is a multiple of the rows of all register tiles
+    const int32_t channels = s.out_channels * s.groups;
+    if (!epilogue.clamp.is_none()) return {};
+    const bool is_cheap = epilogue.function == kernels::ActivationF32::kHardSwish;
+    if (is_cheap && WholeChannels(p.kernels(), channels) == channels) return {};
+    return {FunctionOf(p.kernels(), epilogue.function), channels, (kFloats / channels / kTiles + 1) * kTiles};
+  }
+  /// sums(rows) computes them; `output` is row 0.
+  template <class F>
+  void Run(float* output, Range range, const F& sums) const {
+    if (function == nullptr) return sums(range);
+    for (int32_t row = range.begin; row < range.end; row += rows) {
+      const Range part = {row, std::min(row + rows, range.end)};
+      sums(part);
+      float* y = output + static_cast<ptrdiff_t>(part.begin) * channels;
+      function(y, y, static_cast<size_t>(part.end - part.begin) * static_cast<size_t>(channels));
+    }
+  }
+};
 
 }  // namespace
 
@@ -430,19 +474,26 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
                    product.is_float32() ? ", float32" : "", product.takes_halves() ? " with weights of" : "", product.key(), ", ",
                    p.kernels().tier));
   const Epilogue epilogue = PrepareEpilogue(p);
+  const FunctionApart apart = pieces.count > 1 || operands.output ? FunctionApart{} : FunctionApart::Of(p, s, epilogue);
+  Epilogue end = epilogue;
+  if (apart.function != nullptr) end.function = kernels::ActivationF32::kNone;
   const auto scratch = WorkerScratch(p, product.ScratchBytes(s));
   p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 void* to = Advance(run.get<std::byte>(out), first, operands.output);
-                product.Conv(piece, operands, run.get<std::byte>(in), w, to, epilogue.at(run, first), scratch.of(run, worker), rows);
+                apart.Run(static_cast<float*>(to), rows, [&](Range part) {
+                  product.Conv(piece, operands, run.get<std::byte>(in), w, to, end.at(run, first), scratch.of(run, worker), part);
+                });
               });
   });
   if (s.out_height == 1 || pieces.count > 1) return;
   const LineGeometry geometry = LinesOf(s, FloatBytes(operands.input), FloatBytes(operands.output),
                                         group_bytes * static_cast<size_t>(packs), MacsOfRow(s));
   p.AlsoByLines(g.input, geometry, [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
-    product.Conv(s, operands, in, packed.get(run), out, epilogue.at(run), scratch.of(run, worker), RowsOf(s, lines));
+    apart.Run(reinterpret_cast<float*>(out), RowsOf(s, lines), [&](Range part) {
+      product.Conv(s, operands, in, packed.get(run), out, end.at(run), scratch.of(run, worker), part);
+    });
   });
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.groups > 1 || !product.is_float32() || p.node().residual >= 0) return;

@@ -171,6 +171,12 @@ struct Epilogue {
 /// Call when the output has its shape, and before p.out(0): the output may take the residual's memory.
 Epilogue PrepareEpilogue(Prepare& p);
 
+/// The elementwise kernel of an activation of many operations. Null for the others.
+kernels::UnaryF32 FunctionOf(const kernels::Kernels& k, kernels::ActivationF32 activation);
+
+/// Output channels as a tier computes them in float32: whole vectors.
+int64_t WholeChannels(const kernels::Kernels& k, int32_t channels);
+
 // --- products
 // -------------------------------------------------------------------------------------------------------------------------------
 

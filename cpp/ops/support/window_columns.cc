@@ -14,17 +14,10 @@ using kernels::ActivationF32;
 using kernels::ConvShape;
 using kernels::Operands;
 using kernels::Range;
-using kernels::Unary;
 
 constexpr int32_t kMostChannels = 8;
 constexpr int64_t kBandFloats = 1 << 14;  // columns of a band of lines
 constexpr float kZero = 0.0f;
-
-// Output channels as a tier computes them: whole vectors.
-int64_t WholeChannels(const Prepare& p, int32_t channels) {
-  constexpr int32_t kDepth = 15;  // with its bias, a channel is a line of 64 bytes
-  return static_cast<int64_t>(p.kernels().pack_f32_bytes(kDepth, channels) / 64);
-}
 
 /// Every pixel of the input's lines, the window's columns as channels.
 ConvShape Columns(ConvShape s) {
@@ -33,18 +26,6 @@ ConvShape Columns(ConvShape s) {
   s.kernel_width = s.stride_w = s.dilation_w = 1;
   s.pad_left = 0;
   return s;
-}
-
-bool HasFunction(ActivationF32 a) {
-  return a == ActivationF32::kHardSwish || a == ActivationF32::kSilu || a == ActivationF32::kLogistic || a == ActivationF32::kTanh;
-}
-Unary FunctionOf(ActivationF32 a) {
-  switch (a) {
-    case ActivationF32::kHardSwish: return Unary::kHardSwish;
-    case ActivationF32::kSilu: return Unary::kSwish;
-    case ActivationF32::kLogistic: return Unary::kLogistic;
-    default: return Unary::kTanh;
-  }
 }
 
 // One line of the output: bias + residual + the columns of a pixel's window that lie in the image. kChannels is 0 if known only while
@@ -80,12 +61,12 @@ bool SuitsWindowColumns(const Prepare& p, const Gemm& g) {
   const ActivationF32 activation = p.node().function;
   if (!IsPackedOnce(p, g.weights, g.bias) || s.groups != 1 || s.kernel_width < 2 || s.out_channels > kMostChannels || s.rows() == 0 ||
       g.stride_k != 1 || g.stride_n != ptrdiff_t{s.taps()} * s.in_channels ||
-      (activation != ActivationF32::kNone && !HasFunction(activation))) {
+      (activation != ActivationF32::kNone && FunctionOf(p.kernels(), activation) == nullptr)) {
     return false;
   }
-  const int64_t direct = int64_t{s.taps()} * s.in_channels * WholeChannels(p, s.out_channels) * s.out_width;
+  const int64_t direct = int64_t{s.taps()} * s.in_channels * WholeChannels(p.kernels(), s.out_channels) * s.out_width;
   const ConvShape columns = Columns(s);
-  const int64_t products = int64_t{s.kernel_height} * s.in_channels * WholeChannels(p, columns.out_channels) * s.in_width;
+  const int64_t products = int64_t{s.kernel_height} * s.in_channels * WholeChannels(p.kernels(), columns.out_channels) * s.in_width;
   constexpr int64_t kSum = 16;  // multiplications that take as long as one addition of a column's channel
   return 4 * (products + kSum * columns.out_channels * s.out_width) < 3 * direct;
 }
@@ -126,8 +107,7 @@ void EmitWindowColumnsF32(Prepare& p, const Gemm& g) {
   const bool clamps = std::isfinite(epilogue.clamp.min) || std::isfinite(epilogue.clamp.max);
   p.Emit([=, in = p.in(g.input), out = p.out(0), sum = ChooseSum(s.out_channels), none = kernels::EpilogueF32{},
           subtract = p.kernels().binary(kernels::Binary::kSub, Operands::kVectorScalar),
-          function = HasFunction(activation) ? p.kernels().unary_f32[static_cast<size_t>(FunctionOf(activation))]
-                                             : kernels::UnaryF32{}](RunContext& run) noexcept {
+          function = FunctionOf(p.kernels(), activation)](RunContext& run) noexcept {
     const kernels::EpilogueF32 end = epilogue.at(run);
     const float* bias = reinterpret_cast<const float*>(packed.get(run) + product_bytes);
     const ptrdiff_t out_floats = static_cast<ptrdiff_t>(s.out_width) * s.out_channels;
