@@ -370,6 +370,10 @@ template <class T>
 SIGRUN_INLINE void CopyRow(T* dst, const uint8_t* src, ptrdiff_t n, uint8_t mask) {
   const Bytes flip = SetBytes(mask);
   ptrdiff_t i = 0;
+  for (; kBytes <= 16 && i + 4 * kBytes <= n; i += 4 * kBytes) {
+    SIGRUN_UNROLL
+    for (int v = 0; v < 4; ++v) StoreActivations(dst + i + v * kBytes, Load(src + i + v * kBytes) ^ flip);
+  }
   for (; i + kBytes <= n; i += kBytes) StoreActivations(dst + i, Load(src + i) ^ flip);
   if (i == n) return;
   if (n >= kBytes) {

@@ -249,7 +249,40 @@ SIGRUN_INLINE void FmaStep(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRow
   }
 }
 
-template <int kRows, int kVectors, class W>
+// A tier's F32 may say how rows are packed for tiles, and how four vectors are loaded at once.
+template <class V>
+constexpr bool kPacksRows = requires {
+  V::packs_rows;
+};
+
+// Steps of k from kStep on, of four, of few rows and whole panels: two steps of a panel are four vectors.
+template <int kStep, class V, int kRows, int kVectors>
+SIGRUN_INLINE void FmaPanels(F32 (&sum)[kRows][kVectors], const Left4 (&left)[kRows], const float* (&panels)[kVectors / kTileVectors]) {
+  const auto add = [&](int v, const auto& a, const auto& b) SIGRUN_INLINE_LAMBDA {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      sum[i][v] = FmaLeft<kStep>(left[i], a.template At<0>(), sum[i][v]);
+      sum[i][v + 1] = FmaLeft<kStep>(left[i], a.template At<1>(), sum[i][v + 1]);
+      sum[i][v + 2] = FmaLeft<kStep>(left[i], b.template At<0>(), sum[i][v + 2]);
+      sum[i][v + 3] = FmaLeft<kStep>(left[i], b.template At<1>(), sum[i][v + 3]);
+      sum[i][v] = FmaLeft<kStep + 1>(left[i], a.template At<2>(), sum[i][v]);
+      sum[i][v + 1] = FmaLeft<kStep + 1>(left[i], a.template At<3>(), sum[i][v + 1]);
+      sum[i][v + 2] = FmaLeft<kStep + 1>(left[i], b.template At<2>(), sum[i][v + 2]);
+      sum[i][v + 3] = FmaLeft<kStep + 1>(left[i], b.template At<3>(), sum[i][v + 3]);
+    }
+  };
+  const auto a = V::LoadFour(panels[0]), b = V::LoadFour(panels[1]);
+  if constexpr (kVectors == 8) {
+    const auto c = V::LoadFour(panels[2]), d = V::LoadFour(panels[3]);
+    add(0, a, b);
+    add(4, c, d);
+  } else {
+    add(0, a, b);
+  }
+  if constexpr (kStep == 0) FmaPanels<2, V>(sum, left, panels);
+}
+
+template <int kRows, int kVectors, class W, class V = F32>
 SIGRUN_INLINE const std::byte* FmaSegment(F32 (&sum)[kRows][kVectors], const float* const* pointers,
                                           const WeightVectors<kVectors, W>& weights, ptrdiff_t offset, ptrdiff_t length,
                                           const std::byte* ahead, ptrdiff_t ahead_bytes) {
@@ -257,6 +290,17 @@ SIGRUN_INLINE const std::byte* FmaSegment(F32 (&sum)[kRows][kVectors], const flo
   SIGRUN_UNROLL
   for (int i = 0; i < kRows; ++i) row[i] = pointers[i] + offset;
   ptrdiff_t k = 0;
+  if constexpr (kPacksRows<V> && kRows <= 2 && (kVectors == 4 || kVectors == 8) && sizeof(W) == sizeof(float)) {
+    const float* panels[kVectors / kTileVectors];
+    SIGRUN_UNROLL
+    for (int p = 0; p < kVectors / kTileVectors; ++p) panels[p] = reinterpret_cast<const float*>(weights.p + p * weights.panel_bytes);
+    for (; k + 4 <= length; k += 4) {
+      Left4 left[kRows];
+      SIGRUN_UNROLL
+      for (int i = 0; i < kRows; ++i) left[i] = LoadLeft4(row[i] + k);
+      FmaPanels<0, V>(sum, left, panels);
+    }
+  }
   for (; k + 4 <= length; k += 4) {
     Left4 left[kRows];
     SIGRUN_UNROLL
@@ -491,10 +535,6 @@ TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels, bool shar
 // Rows packed for the tiles, where a tier's F32 says how: NEON takes 73 instructions for 64 multiply-adds instead of 80, and fewer between
 // tiles. By llvm-mca that is all of a Neoverse N1's peak either way, and 86 % of a Cortex-A55's instead of 94 %. The rows of a tile are packed in halves of four, and so are four steps of k:
 // [k / 4][half][4 k][4 rows], what is left of k one by one.
-template <class V>
-constexpr bool kPacksRows = requires {
-  V::packs_rows;
-};
 constexpr int32_t kPackedFloats = 10240;
 constexpr int64_t kLeastPanels = 2, kMostRepeated = int64_t{640} << 10;
 

@@ -16,14 +16,19 @@ namespace {
 // The table fills sixteen registers, four to an instruction; an index outside of a part leaves the byte alone.
 void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   const uint8x16x4_t t0 = vld1q_u8_x4(table), t1 = vld1q_u8_x4(table + 64), t2 = vld1q_u8_x4(table + 128), t3 = vld1q_u8_x4(table + 192);
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const uint8x16_t index = vld1q_u8(x + i);
+  const auto look = [&](uint8x16_t index) SIGRUN_INLINE_LAMBDA {
     uint8x16_t value = vqtbl4q_u8(t0, index);
     value = vqtbx4q_u8(value, t1, vsubq_u8(index, vdupq_n_u8(64)));
     value = vqtbx4q_u8(value, t2, vsubq_u8(index, vdupq_n_u8(128)));
-    vst1q_u8(y + i, vqtbx4q_u8(value, t3, vsubq_u8(index, vdupq_n_u8(192))));
+    return vqtbx4q_u8(value, t3, vsubq_u8(index, vdupq_n_u8(192)));
+  };
+  size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const uint8x16_t index[4] = {vld1q_u8(x + i), vld1q_u8(x + i + 16), vld1q_u8(x + i + 32), vld1q_u8(x + i + 48)};
+    SIGRUN_UNROLL
+    for (int v = 0; v < 4; ++v) vst1q_u8(y + i + v * 16, look(index[v]));
   }
+  for (; i + 16 <= n; i += 16) vst1q_u8(y + i, look(vld1q_u8(x + i)));
   for (; i < n; ++i) y[i] = table[x[i]];
 }
 

@@ -81,7 +81,9 @@ SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t bytes, int32_t* su
   SIGRUN_UNROLL
   for (int p = 0; p < kPanels; ++p) {
     weights[p] = run.weights + p * bytes;
-    BeginTile<1>(PanelAt(run.bias, p * bytes), acc[p]);
+    const int32_t* bias = PanelAt(run.bias, p * bytes);
+    SIGRUN_UNROLL
+    for (int n = 0; n < 4; ++n) acc[p][0][n] = vcombine_s32(vld1_s32(bias + 2 * n), vdup_n_s32(0));  // the upper halves are not used
   }
   const int8_t* line = reinterpret_cast<const int8_t*>(run.a);
   SegmentStart start(run);
