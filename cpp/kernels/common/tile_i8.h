@@ -152,8 +152,10 @@ SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32
 
 constexpr bool kTilesEndInFloats = true;
 
-// kSimple: nothing is added or clamped, all vectors are full. kOneScale: all rows have the same scale and zero point.
-template <bool kSimple, bool kOneScale, int kRows, int kVectors>
+enum class FloatForm { kPlain, kClamped, kAny };  // kClamped: all vectors are full, nothing is added; kPlain: nothing is clamped either
+
+// kOneScale: all rows have the same scale and zero point, which FirstSum has taken out.
+template <FloatForm kForm, bool kOneScale, int kRows, int kVectors>
 SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
   I32 offsets[kVectors];
   F32 factors[kVectors], addends[kVectors];
@@ -162,7 +164,6 @@ SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVe
     offsets[v] = Load(end.weight_sums + v * kLanes);
     factors[v] = Load(end.scale + v * kLanes);
     addends[v] = Load(end.addend + v * kLanes);
-    if (kOneScale) offsets[v] = Set1(*end.row_zero_point) * offsets[v];
     if (kOneScale) factors[v] = Set1(*end.row_scale) * factors[v];
   }
   const F32 min = Set1(end.clamp.min), max = Set1(end.clamp.max);
@@ -173,35 +174,47 @@ SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVe
   for (int r = 0; r < kRows; ++r, out += end.stride) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const I32 offset = kOneScale ? offsets[v] : Set1(end.row_zero_point[r]) * offsets[v];
+      const I32 sum = kOneScale ? sums[r][v] : sums[r][v] - Set1(end.row_zero_point[r]) * offsets[v];
       const F32 factor = kOneScale ? factors[v] : Set1(end.row_scale[r]) * factors[v];
-      F32 y = ToFloat(sums[r][v] - offset) * factor + addends[v];
-      if (kSimple) {
-        Store(out + v * kLanes, y);
-      } else {
+      F32 y = ToFloat(sum) * factor + addends[v];
+      if (kForm == FloatForm::kAny) {
         const int32_t left = channels - v * kLanes;
         if (residual != nullptr) y = y + LoadUpTo(residual + r * end.stride + v * kLanes, left);
         StoreUpTo(out + v * kLanes, Min(max, Max(min, y)), left);
+      } else {
+        Store(out + v * kLanes, kForm == FloatForm::kClamped ? Min(max, Max(min, y)) : y);
       }
     }
   }
 }
+template <FloatForm kForm, int kRows, int kVectors>
+SIGRUN_INLINE void EndAllInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
+  end.row_step == 0 ? EndInFloats<kForm, true>(end, sums) : EndInFloats<kForm, false>(end, sums);
+}
 
-// What becomes of the sums, which are offset where bytes are made of them.
+// What becomes of the sums, which began with FirstSum.
 template <int kRows, int kVectors>
 SIGRUN_INLINE void FinishTile(const TileRun& run, I32 (&acc)[kRows][kVectors], int32_t* sums) {
   if (run.end != nullptr) return EndTile(run, acc);
   if (run.float_end != nullptr) {
     const FloatEnd& end = *run.float_end;
-    const bool simple = end.plain && end.residual == nullptr;
-    if (end.row_step == 0) return simple ? EndInFloats<true, true>(end, acc) : EndInFloats<false, true>(end, acc);
-    return simple ? EndInFloats<true, false>(end, acc) : EndInFloats<false, false>(end, acc);
+    if (end.residual != nullptr || end.channels != kVectors * kLanes) return EndAllInFloats<FloatForm::kAny>(end, acc);
+    return end.plain ? EndAllInFloats<FloatForm::kPlain>(end, acc) : EndAllInFloats<FloatForm::kClamped>(end, acc);
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) Store(sums + (r * kVectors + v) * kLanes, acc[r][v]);
   }
+}
+
+// What the sums of vector v begin with.
+SIGRUN_INLINE I32 FirstSum(const TileRun& run, int v) {
+  const I32 bias = Load(run.bias + v * kLanes);
+  if (run.end != nullptr) return bias + Set1(INT32_MIN);  // as RescaledUnsigned wants it
+  const FloatEnd* end = run.float_end;
+  if (end == nullptr || end->row_step != 0) return bias;
+  return bias - Set1(*end->row_zero_point) * Load(end->weight_sums + v * kLanes);
 }
 
 /// Tile over a panel of pairs of groups.
@@ -260,15 +273,14 @@ void PairTile(const TileRun& run, int32_t* sums) {
   }
   SIGRUN_UNROLL
   for (int s = 1; s < kSplit; ++s) each([&](int r, int i) SIGRUN_INLINE_LAMBDA { acc[0][r][i] = acc[0][r][i] + acc[s][r][i]; });
-  const I32 offset = Set1(run.end != nullptr ? INT32_MIN : 0);
   I32 joined[kRows][kVectors];
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    const I32 bias = Load(run.bias + v * kLanes) + offset;
+    const I32 first = FirstSum(run, v);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const I32 second = 2 * v + 1 < kPairs ? acc[0][r][(2 * v + 1) % kPairs] : Set1(0);
-      joined[r][v] = Pairs::Joined(acc[0][r][2 * v], second) + bias;
+      joined[r][v] = Pairs::Joined(acc[0][r][2 * v], second) + first;
     }
   }
   FinishTile(run, joined, sums);
@@ -285,12 +297,12 @@ void Tile(const TileRun& run, int32_t* sums) {
   const int8_t *weights = run.weights, *ahead = run.ahead;
   const int32_t k_groups = run.k_groups;
   I32 acc[kSplit][kRows][kVectors];
-  const I32 offset = Set1(run.end != nullptr ? INT32_MIN : 0);  // as RescaledUnsigned wants it
   SIGRUN_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  for (int v = 0; v < kVectors; ++v) {
+    const I32 first = FirstSum(run, v);
     SIGRUN_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      acc[0][r][v] = Load(run.bias + v * kLanes) + offset;
+    for (int r = 0; r < kRows; ++r) {
+      acc[0][r][v] = first;
       SIGRUN_UNROLL
       for (int i = 1; i < kSplit; ++i) acc[i][r][v] = Set1(0);
     }
