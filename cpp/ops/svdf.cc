@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "ops/op.h"
 #include "ops/support/fixed_point.h"
@@ -38,19 +39,21 @@ void Shift(T* state, const Sizes& s) {
     std::copy(state + row * s.memory + 1, state + (row + 1) * s.memory, state + row * s.memory);
 }
 
-// f(output element, unit, sum) for all elements; S is the type of the sums.
+// f(output element, unit, sum) for all elements; S is the type of the sums. Those of integers wrap, as LiteRT's do.
 template <class S, class T, class F>
 void ForUnits(const Sizes& s, const T* state, const T* weights, const F& f) {
+  using Sum = std::conditional_t<std::is_integral_v<S>, uint32_t, S>;
+  static_assert(sizeof(Sum) == sizeof(S));
   for (ptrdiff_t b = 0; b < s.batch; ++b) {
     for (ptrdiff_t unit = 0; unit < s.units; ++unit) {
-      S sum = 0;
+      Sum sum = 0;
       for (ptrdiff_t filter = unit * s.rank; filter < (unit + 1) * s.rank; ++filter) {
-        S dot = 0;
+        Sum dot = 0;
         const T *w = weights + filter * s.memory, *x = state + (b * s.filters + filter) * s.memory;
-        for (ptrdiff_t i = 0; i < s.memory; ++i) dot += static_cast<S>(w[i]) * static_cast<S>(x[i]);
+        for (ptrdiff_t i = 0; i < s.memory; ++i) dot += static_cast<Sum>(w[i]) * static_cast<Sum>(x[i]);
         sum += dot;
       }
-      f(b * s.units + unit, unit, sum);
+      f(b * s.units + unit, unit, static_cast<S>(sum));
     }
   }
 }
@@ -114,7 +117,7 @@ void EmitInt8(Prepare& p, const Sizes& s) {
     ForUnits<int32_t>(s, kept, run.get<const int16_t>(weights), [&](ptrdiff_t i, ptrdiff_t unit, int32_t sum) {
       if (addend != nullptr) sum = kernels::WrapAdd(sum, addend[unit]);
       run.get<int8_t>(output)[i] =
-          static_cast<int8_t>(std::clamp(ScaleBy(sum, to_output.multiplier, to_output.shift) + out.zero_point, -128, 127));
+          static_cast<int8_t>(std::clamp(kernels::WrapAdd(ScaleBy(sum, to_output.multiplier, to_output.shift), out.zero_point), -128, 127));
     });
   });
 }

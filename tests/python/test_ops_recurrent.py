@@ -264,3 +264,23 @@ def test_a_state_that_is_no_variable():
     content = net.built("RNN", operands, [mm.Tensor("y", [BATCH, CELLS])], "RNNOptions")
     with pytest.raises(sigrun.InvalidArgumentError, match="RNN #0.*hidden state .input 4. are no variable"):
         sigrun.Interpreter(model_content=content).allocate_tensors()
+
+
+def test_int8_svdf_whose_sums_wrap():
+    """Full states times full weights leave 32 bits."""
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", [1, 4], "int8", None, quant(1.0)))
+    g.inputs = [x]
+    features = g.add(mm.Tensor("f", [2, 4], "int8", np.full((2, 4), 127, "int8"), quant(1.0)))
+    time = g.add(mm.Tensor("t", [2, 5], "int16", np.full((2, 5), 32767, "int16"), quant(1.0)))
+    bias = g.add(mm.Tensor("b", [2], "int32", np.array([1000, -7]), quant(1.0)))
+    state = g.add(mm.Tensor("s", [1, 10], "int16", None, quant(1.0), variable=True))
+    y = g.add(mm.Tensor("y", [1, 2], "int8", None, quant(2.0**24, 3)))
+    g.ops.append(mm.Op("SVDF", [x, features, time, bias, state], [y], "SVDFOptions", {"rank": 1, "fusedActivationFunction": RELU}))
+    content = mm.served(g, y=y).tobytes()
+    kind = litert.OpResolverType.BUILTIN_REF
+    theirs = litert.Interpreter(model_content=content, experimental_op_resolver_type=kind).get_signature_runner()
+    ours = sigrun.Interpreter(model_content=content).get_signature_runner()
+    for value in (127, 127, 127, 127, 127, -128, -128):
+        full = np.full((1, 4), value, "int8")
+        assert ours(x=full)["y"].tolist() == theirs(x=full)["y"].tolist()
