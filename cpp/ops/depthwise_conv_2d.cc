@@ -152,11 +152,16 @@ Packed PackF32(Prepare& p, const ConvShape& s) {
 
 // What computes lines of the output.
 auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed) {
-  const Epilogue epilogue = PrepareEpilogue(p);
+  constexpr int32_t kLines = 4;  // what a kernel may compute side by side
+  Epilogue end = PrepareEpilogue(p);
+  const FunctionApart apart(p, s.out_channels, int64_t{s.out_width} * s.out_channels, kLines, &end);
   return LinesStep{Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
                    [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines,
                                                            int) noexcept {
-                     kernel(s, reinterpret_cast<const float*>(in), packed.get(run), reinterpret_cast<float*>(to), epilogue.at(run), lines);
+                     float* output = reinterpret_cast<float*>(to);
+                     apart.Run(output, lines, [&](Range part) {
+                       kernel(s, reinterpret_cast<const float*>(in), packed.get(run), output, end.at(run), part);
+                     });
                    }};
 }
 
@@ -165,11 +170,10 @@ void EmitF32(Prepare& p, const ConvShape& s) {
   if (RepeatsF32(s)) return EmitChain(p, RepeatLines<float>(s), ComputeF32(p, Repeated(s), PackF32(p, Repeated(s))));
   const Packed packed = PackF32(p, s);
   const Epilogue epilogue = PrepareEpilogue(p);
-  p.Emit([=, kernel = p.kernels().depthwise_f32, input = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
-    const std::byte* w = packed.get(run);
-    ForLines(run, s, [&](Range lines) { kernel(s, run.get<float>(input), w, run.get<float>(out), epilogue.at(run), lines); });
-  });
   const auto by_lines = ComputeF32(p, s, packed);
+  p.Emit([=, compute = by_lines.compute, input = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    ForLines(run, s, [&](Range lines) { compute(run, run.get<std::byte>(input), run.get<std::byte>(out), lines, 0); });
+  });
   p.AlsoByLines(kInput, by_lines.geometry, by_lines.compute);
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.in_channels != s.out_channels) return;

@@ -58,28 +58,47 @@ def test_equals_the_reference(c):
     np.testing.assert_array_equal(*results)
 
 
+def depthwise(x_shape, kernel=3):
+    channels = x_shape[3]
+    inputs = [
+        RNG.normal(0, 1, x_shape).astype("float32"),
+        RNG.normal(0, 0.3, (1, kernel, kernel, channels)).astype("float32").view(Const),
+        RNG.normal(0, 1, channels).astype("float32").view(Const),
+    ]
+    fields = dict.fromkeys(("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier"), 1)
+    return case("DEPTHWISE_CONV_2D", inputs, ("float32", x_shape), options="DepthwiseConv2DOptions", padding=mm.SAME,
+                fusedActivationFunction=0, **fields)  # fmt: skip
+
+
 FEW = {
     "columns": COLUMNS["9x9 to an image"],
     "a mask of pixels": conv((1, 60, 73, 32), (1, 1, 1, 32)),
     "three of pixels": conv((2, 31, 9, 16), (3, 1, 1, 16)),
     "whole and partial vectors": conv((1, 23, 17, 12), (37, 3, 3, 12), stride=2),
     "whole vectors": conv((1, 30, 17, 12), (64, 1, 1, 12)),
+    "depthwise": depthwise((2, 29, 31, 13)),
+    "depthwise, whole vectors": depthwise((1, 14, 15, 32), 5),
 }
 
 
 @pytest.mark.parametrize("c", [pytest.param(c, id=name) for name, c in FEW.items()])
-@pytest.mark.parametrize("after", ["TANH", "LOGISTIC", "HARD_SWISH", "ADD"])
+@pytest.mark.parametrize("after", ["TANH", "LOGISTIC", "HARD_SWISH", "ADD", "PRELU", "LEAKY_RELU"])
 def test_is_followed_by_a_function(after, c):
     shape = list(c.outputs[0][1])
     g = mm.Graph("main")
     x, w, b = (g.add(mm.Tensor(f"i{i}", list(v.shape), "float32", np.asarray(v) if i > 0 else None)) for i, v in enumerate(c.inputs))
     g.inputs = [x]
     y, z = (g.add(mm.Tensor(name, shape, "float32")) for name in ("y", "o0"))
-    g.ops.append(mm.Op("CONV_2D", [x, w, b], [y], c.options, c.fields | {"fusedActivationFunction": 0}))
+    g.ops.append(mm.Op(c.op, [x, w, b], [y], c.options, c.fields | {"fusedActivationFunction": 0}))
     if after == "ADD":
         r = g.add(mm.Tensor("r", shape, "float32"))
         g.inputs.append(r)
         g.ops.append(mm.Op("ADD", [y, r], [z], "AddOptions", {"fusedActivationFunction": 1}))
+    elif after == "PRELU":
+        slopes = RNG.uniform(-0.5, 0.5, (1, 1, shape[3])).astype("float32")
+        g.ops.append(mm.Op("PRELU", [y, g.add(mm.Tensor("slopes", [1, 1, shape[3]], "float32", slopes))], [z]))
+    elif after == "LEAKY_RELU":
+        g.ops.append(mm.Op("LEAKY_RELU", [y], [z], "LeakyReluOptions", {"alpha": 0.2}))
     else:
         g.ops.append(mm.Op(after, [y], [z]))
     content = mm.served(g, o0=z).tobytes()

@@ -382,6 +382,35 @@ int64_t WholeChannels(const kernels::Kernels& k, int32_t channels) {
   return static_cast<int64_t>(k.pack_f32_bytes(kDepth, channels) / 64);
 }
 
+FunctionApart::FunctionApart(const Prepare& p, int32_t channels, int64_t floats, int32_t together, Epilogue* epilogue) : floats_(floats) {
+  using kernels::ActivationF32;
+  constexpr int64_t kFloats = 4096;
+  constexpr size_t kPeriod = 256;
+  const ActivationF32 activation = epilogue->function;
+  const bool slopes = activation == ActivationF32::kLeakyRelu || activation == ActivationF32::kPrelu;
+  const bool fills = WholeChannels(p.kernels(), channels) == channels;
+  if (!epilogue->clamp.is_none() || activation == ActivationF32::kNone) return;
+  if (fills && (slopes || activation == ActivationF32::kHardSwish)) return;  // a few operations on what stands in registers
+  if (activation == ActivationF32::kPrelu && !p.is_constant(p.node().slope)) return;
+  if (slopes) {
+    std::vector<float> of_pixel(static_cast<size_t>(channels), epilogue->alpha), repeated;
+    if (activation == ActivationF32::kPrelu) std::copy_n(p.constant_as<float>(p.node().slope), channels, of_pixel.begin());
+    while (repeated.size() < kPeriod) repeated.insert(repeated.end(), of_pixel.begin(), of_pixel.end());
+    slopes_ = std::make_shared<const std::vector<float>>(std::move(repeated));
+    multiply_ = p.kernels().binary(kernels::Binary::kPrelu, kernels::Operands::kVectorVector);
+  } else {
+    function_ = FunctionOf(p.kernels(), activation);
+  }
+  epilogue->function = ActivationF32::kNone;
+  rows_ = static_cast<int32_t>((kFloats / floats / together + 1) * together);
+}
+
+void FunctionApart::Apply(float* y, int64_t n) const {
+  if (function_ != nullptr) return function_(y, y, static_cast<size_t>(n));
+  const int64_t period = static_cast<int64_t>(slopes_->size());
+  for (int64_t i = 0; i < n; i += period) multiply_(y + i, slopes_->data(), y + i, static_cast<size_t>(std::min(period, n - i)), {});
+}
+
 namespace {
 
 // Call when the output has its shape, and before p.out(0).
@@ -412,33 +441,6 @@ FloatProduct ChooseProduct(const Prepare& p, const Gemm& g, const ConvShape& s) 
   const FloatProduct product(p, s, p.is_constant(g.weights));
   return product.is_float32() && KeepsHalves(p, g, s) ? FloatProduct::OfHalves(p) : product;
 }
-
-// The function that follows the sums where it takes whole runs of pixels, some at a time, which are still in the cache: so it fills vectors
-// though the channels of a pixel may not, and has many independent ones. Null if the sums' kernel takes it.
-struct FunctionApart {
-  kernels::UnaryF32 function = nullptr;
-  int32_t channels = 0, rows = 0;
-
-  static FunctionApart Of(const Prepare& p, const ConvShape& s, const Epilogue& epilogue) {
-    constexpr int32_t kFloats = 4096, kTiles = 96;  // the latter is a multiple of the rows of all register tiles
-    const int32_t channels = s.out_channels * s.groups;
-    if (!epilogue.clamp.is_none()) return {};
-    const bool is_cheap = epilogue.function == kernels::ActivationF32::kHardSwish;
-    if (is_cheap && WholeChannels(p.kernels(), channels) == channels) return {};
-    return {FunctionOf(p.kernels(), epilogue.function), channels, (kFloats / channels / kTiles + 1) * kTiles};
-  }
-  /// sums(rows) computes them; `output` is row 0.
-  template <class F>
-  void Run(float* output, Range range, const F& sums) const {
-    if (function == nullptr) return sums(range);
-    for (int32_t row = range.begin; row < range.end; row += rows) {
-      const Range part = {row, std::min(row + rows, range.end)};
-      sums(part);
-      float* y = output + static_cast<ptrdiff_t>(part.begin) * channels;
-      function(y, y, static_cast<size_t>(part.end - part.begin) * static_cast<size_t>(channels));
-    }
-  }
-};
 
 }  // namespace
 
@@ -474,9 +476,10 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
                    product.is_float32() ? ", float32" : "", product.takes_halves() ? " with weights of" : "", product.key(), ", ",
                    p.kernels().tier));
   const Epilogue epilogue = PrepareEpilogue(p);
-  const FunctionApart apart = pieces.count > 1 || operands.output ? FunctionApart{} : FunctionApart::Of(p, s, epilogue);
+  constexpr int32_t kTiles = 96;  // a multiple of the rows of all register tiles
   Epilogue end = epilogue;
-  if (apart.function != nullptr) end.function = kernels::ActivationF32::kNone;
+  const int32_t channels = s.out_channels * s.groups;
+  const FunctionApart apart = pieces.count > 1 || operands.output ? FunctionApart{} : FunctionApart(p, channels, channels, kTiles, &end);
   const auto scratch = WorkerScratch(p, product.ScratchBytes(s));
   p.Emit([=, in = p.in(g.input), out = p.out(0)](RunContext& run) noexcept {
     ForPieces(run, s, pieces, packed.get(run), group_bytes,

@@ -177,6 +177,36 @@ kernels::UnaryF32 FunctionOf(const kernels::Kernels& k, kernels::ActivationF32 a
 /// Output channels as a tier computes them in float32: whole vectors.
 int64_t WholeChannels(const kernels::Kernels& k, int32_t channels);
 
+/// The function that follows float32 sums, where it takes whole runs of pixels, some at a time, which are still in the cache: so it fills
+/// vectors though the channels of a pixel may not, and has many independent ones.
+class FunctionApart {
+ public:
+  /// The sums' kernel takes it.
+  FunctionApart() = default;
+  /// Takes it out of the epilogue if that is better. Rows are whole pixels, and take `floats`; sums are asked for by multiples of `together`.
+  FunctionApart(const Prepare& p, int32_t channels, int64_t floats, int32_t together, Epilogue* epilogue);
+
+  /// sums(rows) computes them; `output` is row 0.
+  template <class F>
+  void Run(float* output, kernels::Range range, const F& sums) const {
+    if (rows_ == 0) return sums(range);
+    for (int32_t row = range.begin; row < range.end; row += rows_) {
+      const kernels::Range part = {row, range.end - row < rows_ ? range.end : row + rows_};
+      sums(part);
+      Apply(output + row * floats_, (part.end - part.begin) * floats_);
+    }
+  }
+
+ private:
+  void Apply(float* y, int64_t n) const;
+
+  kernels::UnaryF32 function_ = nullptr;
+  kernels::BinaryF32 multiply_ = nullptr;  // by the slopes
+  std::shared_ptr<const std::vector<float>> slopes_;
+  int64_t floats_ = 0;
+  int32_t rows_ = 0;  // at a time; 0: the sums' kernel takes it
+};
+
 // --- products
 // -------------------------------------------------------------------------------------------------------------------------------
 
