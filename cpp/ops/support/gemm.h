@@ -183,7 +183,8 @@ class FunctionApart {
  public:
   /// The sums' kernel takes it.
   FunctionApart() = default;
-  /// Takes it out of the epilogue if that is better. Rows are whole pixels, and take `floats`; sums are asked for by multiples of `together`.
+  /// Takes it out of the epilogue if that is better. Rows are whole pixels, and take `floats`; sums are asked for by multiples of
+  /// `together` rows.
   FunctionApart(const Prepare& p, int32_t channels, int64_t floats, int32_t together, Epilogue* epilogue);
 
   /// sums(rows) computes them; `output` is row 0.
