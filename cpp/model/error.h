@@ -1,9 +1,11 @@
 #pragma once
 
+#include <charconv>
 #include <exception>
 #include <new>
-#include <sstream>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "sigrun/status.h"
@@ -25,12 +27,28 @@ class Error : public std::exception {
 /// "[1, 2, 3]"
 std::string ToString(const Shape& shape);
 
+/// Writes a part as a stream would, but without one: a stream takes longer to make than all that is said while an operator is planned.
+template <class Part>
+void Append(std::string& out, const Part& part) {
+  if constexpr (std::is_convertible_v<const Part&, std::string_view>) {
+    out += std::string_view(part);
+  } else if constexpr (std::is_same_v<Part, char>) {
+    out += part;
+  } else if constexpr (std::is_integral_v<Part>) {
+    out += std::to_string(part);
+  } else {
+    static_assert(std::is_floating_point_v<Part>);
+    char digits[32];
+    out.append(digits, std::to_chars(digits, digits + sizeof(digits), part, std::chars_format::general, 6).ptr);
+  }
+}
+
 /// All parts written one after the other.
 template <class... Parts>
 std::string Concat(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
+  std::string out;
+  (Append(out, parts), ...);
+  return out;
 }
 
 template <class... Parts>

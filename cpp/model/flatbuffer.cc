@@ -1,7 +1,5 @@
 #include "model/flatbuffer.h"
 
-#include <sstream>
-
 #include "model/error.h"
 
 namespace sigrun::flatbuffer {
@@ -39,12 +37,12 @@ Path Path::operator[](uint32_t index) const {
 }
 
 std::string Path::text() const {
-  std::ostringstream out;
+  std::string text;
   for (uint32_t i = 0; i < depth_; ++i) {
-    out << (i == 0 ? "" : ".") << steps_[i].name;
-    if (steps_[i].index != kNoIndex) out << "[" << steps_[i].index << "]";
+    text += Concat(i == 0 ? "" : ".", steps_[i].name);
+    if (steps_[i].index != kNoIndex) text += Concat("[", steps_[i].index, "]");
   }
-  return out.str();
+  return text;
 }
 
 void FailAt(const std::string& path, const std::string& what) { Fail(StatusCode::kInvalidArgument, "invalid model: ", path, ": ", what); }
