@@ -1,4 +1,4 @@
-"""Convolutions in groups, or over a column of pixels, give what LiteRT's reference kernels give, integers bit by bit, on any number of threads."""
+"""Convolutions in groups or over a column of pixels: LiteRT's reference results, integers bit by bit, on any number of threads."""
 
 import sys
 
@@ -41,7 +41,7 @@ def grouped(kind, groups, inputs, outputs, kernel=3, stride=1, dilation=1, paddi
     g = mm.Graph()
     size, window, channels = (2, 11, width, groups * inputs), (kernel, min(kernel, width)), groups * outputs
     extents = [(n - 1) * dilation + 1 for n in window]
-    sides = [-(-n // stride) if padding == mm.SAME else (n - e) // stride + 1 for n, e in zip(size[1:3], extents)]
+    sides = [-(-n // stride) if padding == mm.SAME else (n - e) // stride + 1 for n, e in zip(size[1:3], extents, strict=True)]
     real, narrow = kind == "float32" or "hybrid" in kind, "uint8" if kind == "uint8" else "int8"
     scales = 0.01 * rng.uniform(0.5, 1.5, 1 if kind in ("uint8", "hybrid") else channels)
     if kind == "hybrid":
