@@ -188,8 +188,8 @@ void DepthwiseAny(const ConvShape& s, const DepthwiseTask& t, const uint8_t* inp
 }
 
 // `done` is as for DepthwiseLines, where these are used.
-void DepthwiseRest(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, Range lines,
-                   Range done) {
+void DepthwiseRest(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
+                   Range lines, Range done) {
   const DepthwiseLayout layout(s);
   DepthwiseTask task;
   task.bias = reinterpret_cast<const int32_t*>(packed);
