@@ -341,5 +341,51 @@ void Tile(const TileRun& run, int32_t* sums) {
   FinishTile(run, acc[0], sums);
 }
 
+/// Panels so short that to begin and to end them takes as long as their products are taken several at once, enough to hide how long a dot
+/// product takes. Longer ones are as fast as memory one by one.
+template <>
+struct RowPanels<Activation> {
+  static constexpr bool kUsed = true;
+  static void Run(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
+    constexpr int32_t kAtOnce = 8 / kPanelVectors;
+    constexpr ptrdiff_t kShort = 9 << 10;
+    while (count > 0) {
+      const int32_t panels = count >= kAtOnce && bytes <= kShort ? kAtOnce : 1;
+      panels == 1 ? Tile<1, kPanelVectors>(run, sums) : RunSeveral<kAtOnce>(run, bytes, sums);
+      run.bias += panels * (bytes / static_cast<ptrdiff_t>(sizeof(int32_t)));
+      run.weights += panels * bytes;
+      run.ahead = run.weights;
+      sums += panels * kPanelVectors * kLanes;
+      count -= panels;
+    }
+  }
+
+ private:
+  template <int kPanels>
+  static void RunSeveral(const TileRun& run, ptrdiff_t bytes, int32_t* sums) {
+    constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kVectorBytes = kLanes * kGroup;
+    const auto each = [](const auto& f) SIGRUN_INLINE_LAMBDA {
+      SIGRUN_UNROLL
+      for (int p = 0; p < kPanels; ++p) {
+        SIGRUN_UNROLL
+        for (int v = 0; v < kPanelVectors; ++v) f(p, v);
+      }
+    };
+    I32 acc[kPanels][kPanelVectors];
+    each([&](int p, int v) SIGRUN_INLINE_LAMBDA { acc[p][v] = Load(run.bias + p * (bytes / 4) + v * kLanes); });
+    const int8_t* weights = run.weights;
+    SegmentStart start(run);
+    for (int32_t segments = run.segments; segments > 0; --segments, start.Next()) {
+      const uint8_t* from = run.a + start.at();
+      for (int32_t k = run.k_groups; k > 0; --k, from += kActivationStep, weights += kPanelVectors * kVectorBytes) {
+        const Broadcasted x = Broadcast(from);
+        each([&](int p, int v)
+                 SIGRUN_INLINE_LAMBDA { acc[p][v] = Dot(acc[p][v], x, LoadWeights(weights + p * bytes + v * kVectorBytes)); });
+      }
+    }
+    each([&](int p, int v) SIGRUN_INLINE_LAMBDA { Store(sums + (p * kPanelVectors + v) * kLanes, acc[p][v]); });
+  }
+};
+
 }  // namespace
 }  // namespace sigrun::kernels

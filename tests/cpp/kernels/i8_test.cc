@@ -73,6 +73,7 @@ std::vector<Geometry> ConvGeometries() {
       {1, 4, 4, 8, 8, 1, 1, 1, 1, 2},
       {1, 1, 37, 259, 65, 1, 1},
       {1, 1, 1, 1000, 10, 1, 1},
+      {1, 1, 1, 70, 300, 1, 1},  // a row by several panels at once
       {1, 3, 3, 2, 2, 2, 2, 1, 5, 1, 3, 3, 3, 3},
       {1, 40, 40, 96, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
       // Several blocks of lines, the windows of whose lines overlap; strides, and padding wider than the image.
@@ -317,8 +318,9 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
 
 TEST(ConvI8F32, EveryTierEqualsScalar) {
   for (const Geometry& g : ConvGeometries()) {
-    for (Rows rows : {Rows::kSymmetric, Rows::kPerRow, Rows::kPerBatch, Rows::kPerBatchSymmetric}) {
-      const bool with_bias = rows != Rows::kPerBatch;
+    using enum Rows;
+    for (const auto& [rows, with_bias] : std::initializer_list<std::pair<Rows, bool>>{
+             {kSymmetric, true}, {kPerRow, true}, {kPerBatch, true}, {kPerBatch, false}, {kPerBatchSymmetric, true}}) {
       const auto expected = RunHybrid(Scalar(), g, rows, with_bias, true);
       for (const Kernels* tier : TiersToTest()) {
         ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, true), expected) << Describe(g, *tier);
