@@ -272,19 +272,22 @@ SIGRUN_INLINE int32_t BlockRows(const ConvShape& s, const Depth& depth) {
 }
 
 // Where the taps of a line of the window lie side by side, the lines of a group's input are copied once, completed by padding, instead of
-// being gathered for every output pixel. A block holds the input of as many output lines of one image as fit.
+// being gathered for every output pixel. A block holds the input of as many output lines of one image as fit, or of a part of one.
 struct LineBlocks {
-  int32_t columns;  // of a completed line
+  int32_t out_columns;  // of an output line, or of a part of it that fits
   ptrdiff_t line_bytes;
   int32_t lines;  // output lines of a block; 0 where rows are gathered
   bool by_taps;   // the taps of a line are segments of their own
+  static int64_t InputColumns(const ConvShape& s, int64_t columns) {
+    return (columns - 1) * s.stride_w + static_cast<int64_t>(s.kernel_width - 1) * s.dilation_w + 1;
+  }
   int32_t InputLines(const ConvShape& s, int32_t out_lines) const {
     return (out_lines - 1) * s.stride_h + (s.kernel_height - 1) * s.dilation_h + 1;
   }
-  LineBlocks(const ConvShape& s, const Depth& k) : columns(0), line_bytes(0), lines(0), by_taps(s.dilation_w > 1) {
-    const int64_t width = static_cast<int64_t>(s.out_width - 1) * s.stride_w + static_cast<int64_t>(s.kernel_width - 1) * s.dilation_w + 1;
-    const int64_t depth = s.in_channels;
-    const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1;
+  LineBlocks(const ConvShape& s, const Depth& k) : out_columns(0), line_bytes(0), lines(0), by_taps(s.dilation_w > 1) {
+    constexpr int64_t kBlock = kBlockBytes, kLeastPart = 64;
+    const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1, window = InputColumns(s, 1);
+    const int64_t pixel = static_cast<int64_t>(s.in_channels) * static_cast<int64_t>(sizeof(Activation));
     // Nothing completes the taps of a single line that are whole groups, so that they can be taken from anywhere.
     const bool apart = s.kernel_height == 1 && s.in_channels % k.unit == 0;
     const bool side_by_side = k.segments == s.kernel_height && (apart || !by_taps);
@@ -292,11 +295,15 @@ struct LineBlocks {
     const int32_t least = k.segment_k < 32 || s.groups > 1 ? kLeastLine / 2 : kLeastLine;
     const bool overlap = s.stride_h <= s.kernel_height || s.out_height == 1;
     if (!side_by_side || s.taps() == 1 || s.out_width < least || s.pad_left < 0 || !overlap) return;
-    const int64_t bytes = (width * depth * static_cast<int64_t>(sizeof(Activation)) + 63) / 64 * 64 + 64;
-    if (bytes * height > static_cast<int64_t>(kBlockBytes)) return;
-    columns = static_cast<int32_t>(width);
-    line_bytes = bytes;
-    const int64_t fit = (static_cast<int64_t>(kBlockBytes) / bytes - height) / s.stride_h + 1;
+    const auto bytes_of = [&](int64_t columns) { return (InputColumns(s, columns) * pixel + 63) / 64 * 64 + 64; };
+    int64_t columns = s.out_width;
+    if (bytes_of(columns) * height > kBlock) {
+      columns = (((kBlock / height - 128) / pixel - window) / s.stride_w + 1) / kMostRows * kMostRows;
+      if (columns < kLeastPart || columns * s.stride_w < 4 * window) return;  // what two parts share is copied twice
+    }
+    out_columns = static_cast<int32_t>(columns);
+    line_bytes = bytes_of(columns);
+    const int64_t fit = columns < s.out_width ? 1 : (kBlock / line_bytes - height) / s.stride_h + 1;
     lines = fit < s.out_height ? static_cast<int32_t>(fit) : s.out_height;
   }
 };
@@ -336,7 +343,8 @@ size_t ActivationBytes(const ConvShape& shape) {
 size_t SumBytes(const ConvShape& shape) {
   const ConvShape s = Gathered(shape);
   const Depth depth(s);
-  const int32_t line_rows = LineBlocks(s, depth).lines * s.out_width, block_rows = BlockRows(s, depth);
+  const LineBlocks blocks(s, depth);
+  const int32_t line_rows = blocks.lines * blocks.out_columns, block_rows = BlockRows(s, depth);
   const int32_t rows = block_rows > line_rows ? block_rows : line_rows;
   return (static_cast<size_t>(rows) * sizeof(int32_t) + 63) / 64 * 64;
 }
@@ -596,46 +604,53 @@ SIGRUN_INLINE Activation* CopyPixels(const ConvShape& s, Activation* dst, const 
   return dst;
 }
 
-// Input lines [first, first + count) of one image, completed to the columns that the windows of a line see.
-void CopyLines(const ConvShape& s, const LineBlocks& blocks, const Source& source, int32_t group, int32_t batch, int32_t first,
-               int32_t count, int32_t zero_point, std::byte* scratch) {
-  const ptrdiff_t depth = s.in_channels, line_bytes = s.in_width * depth * s.groups;
-  const int32_t left = s.pad_left < blocks.columns ? s.pad_left : blocks.columns;
-  const int32_t inside = blocks.columns - left < s.in_width ? blocks.columns - left : s.in_width;
-  const uint8_t* image = source.data + batch * (s.in_height * line_bytes) + group * depth;
-  for (int32_t y = first; y < first + count; ++y, scratch += blocks.line_bytes) {
+// The columns of these input lines of one image, line_bytes apart; what lies beyond the image is the zero point.
+void CopyLines(const ConvShape& s, const Source& source, int32_t group, int32_t batch, Range lines, Range columns, int32_t zero_point,
+               ptrdiff_t line_bytes, std::byte* scratch) {
+  const ptrdiff_t depth = s.in_channels, pixel = depth * s.groups, input_line = s.in_width * pixel;
+  const auto within = [&](int32_t x) { return x < 0 ? 0 : x < s.in_width ? x : s.in_width; };
+  const Range inside{within(columns.begin), within(columns.end)};
+  const int32_t all = columns.end - columns.begin, before = inside.begin - columns.begin, left = before < all ? before : all;
+  const int32_t count = inside.end - inside.begin;
+  const uint8_t* image = source.data + batch * (s.in_height * input_line) + inside.begin * pixel + group * depth;
+  for (int32_t y = lines.begin; y < lines.end; ++y, scratch += line_bytes) {
     Activation* dst = reinterpret_cast<Activation*>(scratch);
     if (y < 0 || y >= s.in_height) {
-      FillActivations(dst, blocks.columns * depth, zero_point);
+      FillActivations(dst, all * depth, zero_point);
       continue;
     }
     dst = FillActivations(dst, left * depth, zero_point);
-    if (inside > 0) dst = CopyPixels(s, dst, image + y * line_bytes, inside, source.mask);
-    FillActivations(dst, (blocks.columns - left - inside) * depth, zero_point);
+    if (count > 0) dst = CopyPixels(s, dst, image + y * input_line, count, source.mask);
+    FillActivations(dst, (all - left - count) * depth, zero_point);
   }
 }
 
-// The block of output lines from row `begin` on; ends with the rows, the image or the scratch.
+// The block of output lines from row `begin` on; ends with the rows, the image or the scratch. Of a single line, no more than is wanted.
 Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& blocks, const Source& source, int32_t group, Range rows,
                     std::byte* scratch) {
-  const int32_t top = rows.begin / s.out_width, batch = top / s.out_height, y = top % s.out_height;
+  constexpr ptrdiff_t kBytes = sizeof(Activation);
+  const int32_t top = rows.begin / s.out_width, batch = top / s.out_height, y = top % s.out_height, x = rows.begin % s.out_width;
   const int32_t lines_left = (rows.end - 1) / s.out_width + 1 - top, image_left = s.out_height - y;
   int32_t lines = blocks.lines < image_left ? blocks.lines : image_left;
   if (lines_left < lines) lines = lines_left;
-  const int32_t end = (top + lines) * s.out_width < rows.end ? (top + lines) * s.out_width : rows.end;
-  CopyLines(s, blocks, source, group, batch, y * s.stride_h - s.pad_top, blocks.InputLines(s, lines), source.ZeroPoint(rows.begin, batch),
-            scratch);
+  const bool single = lines == 1;
+  int32_t end = (top + lines) * s.out_width < rows.end ? (top + lines) * s.out_width : rows.end;
+  if (single && end - rows.begin > blocks.out_columns) end = rows.begin + blocks.out_columns;
+  const int32_t line_rows = single ? end - rows.begin : s.out_width;
+  const int32_t first_line = y * s.stride_h - s.pad_top, first_column = (single ? x : 0) * s.stride_w - s.pad_left;
+  CopyLines(s, source, group, batch, {first_line, first_line + blocks.InputLines(s, lines)},
+            {first_column, first_column + static_cast<int32_t>(blocks.InputColumns(s, line_rows))}, source.ZeroPoint(rows.begin, batch),
+            blocks.line_bytes, scratch);
   return {reinterpret_cast<const uint8_t*>(scratch),
-          static_cast<ptrdiff_t>(s.stride_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation)),
+          s.stride_w * s.in_channels * kBytes,
           s.stride_h * blocks.line_bytes,
           rows.begin,
           end - rows.begin,
-          s.out_width,
-          rows.begin % s.out_width,
+          line_rows,
+          single ? 0 : x,
           blocks.by_taps ? s.in_channels / kGroup : depth.segment_groups,
           blocks.by_taps ? s.kernel_width : depth.segments,
-          blocks.by_taps ? static_cast<ptrdiff_t>(s.dilation_w) * s.in_channels * static_cast<ptrdiff_t>(sizeof(Activation))
-                         : s.dilation_h * blocks.line_bytes};
+          blocks.by_taps ? s.dilation_w * s.in_channels * kBytes : s.dilation_h * blocks.line_bytes};
 }
 
 // The rows of one group, of a block of pixels that all share, whose depth is `all`; `lines` is null where they are gathered rows.
