@@ -81,11 +81,11 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
     width = ColumnLayout::Width(s, c);
     int32_t* sums = reinterpret_cast<int32_t*>(block);
     int8_t* weights = reinterpret_cast<int8_t*>(sums + width);
-    const int32_t first = ColumnLayout::First(s, c);
+    int32_t channels[4 * kLanes];
+    for (int32_t i = 0; i < width; ++i) channels[i] = ColumnLayout::First(s, c) + ChannelAt(i, width);
     const auto for_channels = [&](const auto& pack) {
       for (int32_t i = 0; i < width; ++i) {
-        const int32_t n = first + ChannelAt(i, width);
-        if (n < s.out_channels) pack(i, n);
+        if (channels[i] < s.out_channels) pack(i, channels[i]);
       }
     };
     for_channels([&](int32_t i, int32_t n) { sums[i] = WrapAdd(bias != nullptr ? bias[n] : 0, INT32_MIN); });
@@ -97,8 +97,10 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
         const int8_t raw = static_cast<int8_t>(static_cast<uint8_t>(from[n]) ^ (flip_weights ? 0x80 : 0));
         const int32_t w = raw - weight_zero_point, fits = ClampI32(w, -128, 127);
         to[4 * i] = static_cast<int8_t>(fits);
-        to[4 * i + layout.PartBytes(width)] = static_cast<int8_t>(w - fits);
-        if (w != fits) parts = 2;
+        if (w != fits) {
+          to[4 * i + layout.PartBytes(width)] = static_cast<int8_t>(w - fits);
+          parts = 2;
+        }
         sums[i] = WrapSub(sums[i], WrapMul(input_zero_point + 128, w));
       });
     }
