@@ -372,6 +372,8 @@ struct Kernels {
   void (*masked_softmax_f32)(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows);
   /// Rows [rows.begin, rows.end) of [*, depth]: (x - mean) / sqrt(variance + epsilon) * scale + shift, scale and shift of depth values.
   void (*layer_norm_f32)(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows);
+  /// The same rows: x / sqrt(weight * sum(x^2) + epsilon) * scale. Every tier gives the same bits: what follows may be rounded to 8 bits.
+  void (*rms_norm_f32)(const float* x, const float* scale, float* y, int32_t depth, float weight, float epsilon, Range rows);
   /// Pixels of `depth` channels between columns, the next never left of the last, of two lines of in_width pixels, `weight` being the
   /// distance from the top one. The order of the sums is top left, bottom left, top right, bottom right.
   void (*mix_columns_f32)(const float* top, const float* bottom, int32_t in_width, float weight, const ColumnsF32* columns, int32_t count,

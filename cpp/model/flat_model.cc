@@ -129,8 +129,8 @@ void CheckConstant(const FlatModel& model, const TensorInfo& tensor, const Path&
   const int64_t elements = count ? *count : ElementCount(tensor.shape, path.text());
   if (bytes.empty() || tensor.sparsity || TensorTypeBits(tensor.type) == 0) return;
   if (bytes.size() < BytesOf(tensor.type, elements)) {
-    FailAt(path / "buffer", Concat("buffer ", tensor.buffer, " has ", bytes.size(), " bytes, ", TensorTypeName(tensor.type), ToString(tensor.shape),
-                                    " needs ", BytesOf(tensor.type, elements)));
+    FailAt(path / "buffer", Concat("buffer ", tensor.buffer, " has ", bytes.size(), " bytes, ", TensorTypeName(tensor.type),
+                                   ToString(tensor.shape), " needs ", BytesOf(tensor.type, elements)));
   }
 }
 
@@ -170,7 +170,9 @@ std::vector<std::pair<std::string, int32_t>> ReadTensorMap(const Table& signatur
   for (uint32_t i = 0; i < entries.size(); ++i) {
     const Table entry = entries[i];
     const uint32_t tensor = entry.Scalar<uint32_t>(1);
-    if (tensor >= graph.tensors.size()) FailAt(entry.path() / "tensor_index", Concat("tensor ", tensor, ", the subgraph has ", graph.tensors.size()));
+    if (tensor >= graph.tensors.size()) {
+      FailAt(entry.path() / "tensor_index", Concat("tensor ", tensor, ", the subgraph has ", graph.tensors.size()));
+    }
     map.emplace_back(ReadKey(entry, 0, "name"), static_cast<int32_t>(tensor));
   }
   std::sort(map.begin(), map.end());

@@ -1,5 +1,4 @@
-#include <array>
-#include <cmath>
+#include <utility>
 #include <vector>
 
 #include "ops/op.h"
@@ -11,21 +10,6 @@ namespace sigrun::ops {
 namespace {
 
 constexpr int kInput = 0, kScale = 1, kNumbers = 2;
-
-// Sixteen sums side by side, in doubles and in one order on every processor: what follows may be rounded to 8 bits.
-float SumOfSquares(const float* x, int32_t n) {
-  constexpr int32_t kLanes = 16;
-  std::array<double, kLanes> sums = {};
-  int32_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int32_t lane = 0; lane < kLanes; ++lane) sums[static_cast<size_t>(lane)] += double{x[i + lane]} * x[i + lane];
-  }
-  for (int32_t lane = 0; i + lane < n; ++lane) sums[static_cast<size_t>(lane)] += double{x[i + lane]} * x[i + lane];
-  for (size_t half = kLanes / 2; half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  return static_cast<float>(sums[0]);
-}
 
 void PrepareRmsNorm(Prepare& p) {
   p.CheckCounts(3, 3, 1);
@@ -43,15 +27,10 @@ void PrepareRmsNorm(Prepare& p) {
   scale.resize(static_cast<size_t>(depth), scale[0]);
   const float weight = numbers[0] != 0.0f ? numbers[0] : 1.0f / static_cast<float>(depth), epsilon = numbers[1];
   p.MayOverwrite(0, kInput);
-  p.Emit([=, scale = std::move(scale), rows = static_cast<int32_t>(p.elements(kInput) / depth), in = p.in(kInput),
-          out = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(rows, 2 * depth, [&](kernels::Range range, int) {
-      for (int64_t row = range.begin; row < range.end; ++row) {
-        const float* x = run.get<float>(in) + row * depth;
-        float* y = run.get<float>(out) + row * depth;
-        const float factor = 1.0f / std::sqrt(weight * SumOfSquares(x, depth) + epsilon);
-        for (int32_t i = 0; i < depth; ++i) y[i] = x[i] * factor * scale[static_cast<size_t>(i)];
-      }
+  p.Emit([=, scale = std::move(scale), rows = static_cast<int32_t>(p.elements(kInput) / depth), kernel = p.kernels().rms_norm_f32,
+          in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(rows, depth, [&](kernels::Range range, int) {
+      kernel(run.get<float>(in), scale.data(), run.get<float>(out), depth, weight, epsilon, range);
     });
   });
 }

@@ -533,8 +533,8 @@ TileFunction ChooseTile(int32_t height, int32_t width, int32_t panels, bool shar
 }
 
 // Rows packed for the tiles, where a tier's F32 says how: NEON takes 73 instructions for 64 multiply-adds instead of 80, and fewer between
-// tiles. By llvm-mca that is all of a Neoverse N1's peak either way, and 86 % of a Cortex-A55's instead of 94 %. The rows of a tile are packed in halves of four, and so are four steps of k:
-// [k / 4][half][4 k][4 rows], what is left of k one by one.
+// tiles. By llvm-mca that is all of a Neoverse N1's peak either way, and 86 % of a Cortex-A55's instead of 94 %. The rows of a tile are
+// packed in halves of four, and so are four steps of k: [k / 4][half][4 k][4 rows], what is left of k one by one.
 constexpr int32_t kPackedFloats = 10240;
 constexpr int64_t kLeastPanels = 2, kMostRepeated = int64_t{640} << 10;
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/common/math.h"
+#include "kernels/common/sum_squares.h"
 #include "kernels/kernels.h"
 
 // Sums, maxima and softmax along rows. Several accumulators hide the latency of an addition; they are joined in a fixed order, so that a
@@ -189,12 +190,32 @@ void LayerNormF32(const float* x, const float* scale, const float* shift, float*
   }
 }
 
+void RmsNormF32(const float* x, const float* scale, float* y, int32_t depth, float weight, float epsilon, Range rows) {
+  constexpr ptrdiff_t kRows = 8;  // whose factors do not wait for each other
+  const size_t n = static_cast<size_t>(depth);
+  for (ptrdiff_t first = rows.begin; first < rows.end; first += kRows) {
+    const ptrdiff_t few = rows.end - first < kRows ? rows.end - first : kRows;
+    float factors[kRows];
+    for (ptrdiff_t r = 0; r < few; ++r) factors[r] = weight * static_cast<float>(SumSquaresInDouble(x + (first + r) * depth, n)) + epsilon;
+    for (ptrdiff_t r = 0; r < few; ++r) {
+      const float* in = x + (first + r) * depth;
+      float* out = y + (first + r) * depth;
+      const F32 factor = Set1(1.0f) / Sqrt(Set1(factors[r]));
+      size_t i = 0;
+      for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Load(in + i) * factor * Load(scale + i));
+      const int rest = static_cast<int>(n - i);
+      if (rest > 0) StorePartial(out + i, LoadPartial(in + i, rest) * factor * LoadPartial(scale + i, rest), rest);
+    }
+  }
+}
+
 void OverlayReduce(Kernels& t) {
   t.sum_f32 = SumF32;
   t.max_f32 = MaxF32;
   t.softmax_f32 = SoftmaxF32;
   t.masked_softmax_f32 = MaskedSoftmaxF32;
   t.layer_norm_f32 = LayerNormF32;
+  t.rms_norm_f32 = RmsNormF32;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "kernels/common/bf16.h"
 #include "kernels/common/inline.h"
+#include "kernels/common/sum_squares.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd_lines.h"
 
@@ -626,6 +627,16 @@ void LayerNormF32(const float* x, const float* scale, const float* shift, float*
   }
 }
 
+void RmsNormF32(const float* x, const float* scale, float* y, int32_t depth, float weight, float epsilon, Range rows) {
+  for (ptrdiff_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = x + row * depth;
+    float* out = y + row * depth;
+    const float squares = static_cast<float>(SumSquaresInDouble(in, static_cast<size_t>(depth)));
+    const float factor = 1.0f / sqrtf(weight * squares + epsilon);
+    for (ptrdiff_t i = 0; i < depth; ++i) out[i] = in[i] * factor * scale[i];
+  }
+}
+
 void MixColumnsF32(const float* top, const float* bottom, int32_t, float weight, const ColumnsF32* columns, int32_t count, int32_t depth,
                    float* y) {
   for (const ColumnsF32& c : std::span(columns, static_cast<size_t>(count))) {
@@ -729,6 +740,7 @@ void OverlayF32(Kernels& t) {
   t.softmax_f32 = SoftmaxF32;
   t.masked_softmax_f32 = MaskedSoftmaxF32;
   t.layer_norm_f32 = LayerNormF32;
+  t.rms_norm_f32 = RmsNormF32;
   t.mix_columns_f32 = MixColumnsF32;
   SetElementwise(t);
 }

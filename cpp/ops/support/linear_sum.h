@@ -14,8 +14,8 @@ namespace sigrun::ops {
 /// is mostly found.
 kernels::LinearI8 FindLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned);
 
-/// An 8-bit ADD or SUB whose linear form is searched once it has taken as many elements as the search does: a net of many small sums is then
-/// loaded without, and no sum costs more than twice what it would if its future were known. Threads may share it.
+/// An 8-bit ADD or SUB whose linear form is searched once it has taken as many elements as the search does: a net of many small sums is
+/// then loaded without, and no sum costs more than twice what it would if its future were known. Threads may share it.
 class LazyLinearSum {
  public:
   LazyLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned)

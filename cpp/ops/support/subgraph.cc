@@ -91,8 +91,8 @@ void Feed(Runner& runner, const std::vector<Operand>& inputs) {
     if (inputs[i].data == nullptr) continue;
     Tensor& tensor = *runner.tensor(values[i]);
     if (tensor.shape() != inputs[i].shape) {
-      Fail(StatusCode::kInvalidArgument, "input '", tensor.name(), "' is listed twice, and given the shapes ", ToString(inputs[i].shape), " and ",
-           ToString(tensor.shape()));
+      Fail(StatusCode::kInvalidArgument, "input '", tensor.name(), "' is listed twice, and given the shapes ", ToString(inputs[i].shape),
+           " and ", ToString(tensor.shape()));
     }
     std::byte* to = tensor.strings() != nullptr ? reinterpret_cast<std::byte*>(tensor.strings()) : tensor.data_as<std::byte>();
     CopyOperand(tensor.type(), inputs[i].data, to, tensor.bytes());

@@ -874,6 +874,22 @@ TEST(RowsF32, LayerNorm) {
   }
 }
 
+TEST(RowsF32, RmsNorm) {
+  constexpr int32_t kRows = 11;
+  for (int32_t depth : {1, 5, 16, 31, 64, 100, 257}) {
+    const size_t size = static_cast<size_t>(kRows * depth);
+    const std::vector<float> x = RandomFloats(size, 1), scale = RandomFloats(static_cast<size_t>(depth), 2);
+    std::vector<float> expected(size), y(size);
+    const float weight = 1.0f / static_cast<float>(depth);
+    Scalar().rms_norm_f32(x.data(), scale.data(), expected.data(), depth, weight, 1e-6f, {0, kRows});
+    for (const Kernels* t : TiersToTest()) {
+      SCOPED_TRACE(std::string(t->tier) + " depth " + std::to_string(depth));
+      for (const Range& range : UnevenRanges(kRows)) t->rms_norm_f32(x.data(), scale.data(), y.data(), depth, weight, 1e-6f, range);
+      ExpectSameBits(expected, y);
+    }
+  }
+}
+
 TEST(RowsF32, MixColumns) {
   constexpr int32_t kWidth = 5;
   const std::vector<kernels::ColumnsF32> columns = {{0, 0, -0.25f}, {0, 1, 0.5f}, {1, 2, 0.0f}, {3, 4, 0.75f}, {4, 4, 0.25f}};
