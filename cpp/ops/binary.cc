@@ -140,7 +140,7 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
     return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
   }
   if (subtract) params.b_multiplier = -params.b_multiplier;
-  const auto sum = std::make_shared<LazyLinearSum>(p.kernels(), params, is_unsigned);
+  const auto sum = std::make_shared<LazyLinearSum>(p.kernels(), params, is_unsigned, std::max(p.elements(0), p.elements(1)));
   const auto by = [=]<class T>(void (*add)(const T*, const T*, T*, size_t, const kernels::AddI8Params&, Operands)) {
     return [=](const T* a, const T* b, T* y, size_t n, Operands operands) { add(a, b, y, n, sum->Next(n), operands); };
   };

@@ -12,16 +12,17 @@ namespace {
 const kernels::AddI8Params kSum = QuantizedSum({0.0471f, 3}, {0.0312f, -7}, {0.0583f, 1}, 20, {-128, 127});
 
 TEST(LazyLinearSum, IsSearchedOnceItPays) {
-  LazyLinearSum sum(kernels::Best(), kSum, false);
+  LazyLinearSum sum(kernels::Best(), kSum, false, 40);
   EXPECT_FALSE(sum.Next(40).linear.holds);
   EXPECT_FALSE(sum.Next(60000).linear.holds);
   EXPECT_TRUE(sum.Next(10000).linear.holds);
   EXPECT_TRUE(sum.Next(1).linear.holds);
-  EXPECT_TRUE(LazyLinearSum(kernels::Best(), kSum, false).Next(size_t{1} << 20).linear.holds);
+  EXPECT_TRUE(LazyLinearSum(kernels::Best(), kSum, false, 40).Next(size_t{1} << 20).linear.holds);
+  EXPECT_TRUE(LazyLinearSum(kernels::Best(), kSum, false, 5000).Next(1).linear.holds);
 }
 
 TEST(LazyLinearSum, ThreadsShareIt) {
-  LazyLinearSum sum(kernels::Best(), kSum, false);
+  LazyLinearSum sum(kernels::Best(), kSum, false, 1000);
   const kernels::LinearI8 expected = FindLinearSum(kernels::Best(), kSum, false);
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;

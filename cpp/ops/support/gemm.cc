@@ -420,7 +420,7 @@ ResidualSum PrepareResidualSum(Prepare& p) {
   TakeResidual(p);
   const kernels::AddI8Params add =
       QuantizedSum(p.intermediate_affine(0), CheckedAffine(p, at), CheckedOutputAffine(p, 0), 20, QuantizedActivationRange(p, 0));
-  return {p.in(at), std::make_shared<LazyLinearSum>(p.kernels(), add, false)};
+  return {p.in(at), std::make_shared<LazyLinearSum>(p.kernels(), add, false, p.output_elements(0))};
 }
 
 }  // namespace

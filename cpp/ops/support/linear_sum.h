@@ -14,12 +14,13 @@ namespace sigrun::ops {
 /// is mostly found.
 kernels::LinearI8 FindLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned);
 
-/// An 8-bit ADD or SUB whose linear form is searched once it has taken as many elements as the search does: a net of many small sums is
-/// then loaded without, and no sum costs more than twice what it would if its future were known. Threads may share it.
+/// An 8-bit ADD or SUB with its linear form. Where a call adds few elements, the form is searched once there have been as many as the
+/// search takes: a net of many small sums is then loaded without, and no sum costs more than twice what it would if its future were known.
+/// Threads may share it.
 class LazyLinearSum {
  public:
-  LazyLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned)
-      : kernels_(kernels), plain_(params), best_(params), is_unsigned_(is_unsigned) {}
+  /// A call adds about `elements`.
+  LazyLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned, int64_t elements);
   /// What to add the next `elements` by.
   const kernels::AddI8Params& Next(size_t elements) noexcept {
     return found_.load(std::memory_order_acquire) ? best_ : Count(elements);
@@ -27,6 +28,7 @@ class LazyLinearSum {
 
  private:
   const kernels::AddI8Params& Count(size_t elements) noexcept;
+  void Search() noexcept;
 
   const kernels::Kernels& kernels_;
   kernels::AddI8Params plain_, best_;
