@@ -131,13 +131,41 @@ WeightOffsets ChooseOffsets(const ConvShape& s, WeightView<int8_t> weights, bool
   return {left.mask, weight_zero_point, 0};
 }
 
-// The channels of a panel whose k lie side by side, or lie side by side themselves, as the right sides of matrix products do: groups are
-// moved whole, and summed apart.
-void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t subtracted, int32_t channels, const PanelLayout& layout,
-                uint8_t* begin, int32_t* sums) {
+// Groups of four of channels whose k lie side by side, for as many lines of 64 bytes as they are: two groups of two channels are moved at
+// once. Returns how many k that are.
+int32_t PackWholeLines(const WeightView<int8_t>& weights, int32_t k, int32_t channels, const PanelLayout& layout, uint8_t* begin) {
+  constexpr int32_t kLine = 64;
+  constexpr uint64_t kLow = UINT32_MAX;
+  const ptrdiff_t group_bytes = layout.Group(1);
+  int32_t done = 0;
+  for (; done + kLine <= k; done += kLine, begin += kLine / 4 * group_bytes) {
+    const int8_t* line = weights.data + done;
+    int32_t n = 0;
+    for (; n + 2 <= channels; n += 2, line += 2 * weights.stride_n) {
+      uint8_t* to = begin + n * 4;
+      for (int32_t i = 0; i < kLine; i += 8, to += 2 * group_bytes) {
+        uint64_t a, b;
+        std::memcpy(&a, line + i, sizeof(a));
+        std::memcpy(&b, line + weights.stride_n + i, sizeof(b));
+        const uint64_t first = (a & kLow) | b << 32, second = a >> 32 | (b & ~kLow);
+        std::memcpy(to, &first, sizeof(first));
+        std::memcpy(to + group_bytes, &second, sizeof(second));
+      }
+    }
+    for (int32_t i = 0; n < channels && i < kLine; i += 4) std::memcpy(begin + n * 4 + i / 4 * group_bytes, line + i, 4);
+  }
+  return done;
+}
+
+// A segment of the channels of a panel whose k lie side by side, or lie side by side themselves, as the right sides of matrix products do:
+// groups are moved whole, and summed apart.
+void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t first_group, int32_t subtracted, int32_t channels,
+                const PanelLayout& layout, uint8_t* begin, int32_t* sums) {
   const ptrdiff_t step = layout.step();
-  for (int32_t k = 0; k < depth.segment_k; k += kGroup) {
-    uint8_t* to = begin + layout.Group(k / kGroup);
+  const bool in_lines = kGroup == 4 && step == kGroup && weights.stride_k == 1 && subtracted == 0;
+  const int32_t moved = in_lines ? PackWholeLines(weights, depth.segment_k, channels, layout, begin + layout.Group(first_group)) : 0;
+  for (int32_t k = moved; k < depth.segment_k; k += kGroup) {
+    uint8_t* to = begin + layout.Group(first_group + k / kGroup);
     const int32_t count = depth.segment_k - k < kGroup ? depth.segment_k - k : kGroup;
     const int8_t* from = weights.data + k * weights.stride_k;
     if (count == kGroup && weights.stride_k == 1) {
@@ -169,7 +197,7 @@ void PackGroups(const WeightView<int8_t>& weights, const Depth& depth, int32_t s
 
 SIGRUN_INLINE bool PacksGroups(const WeightView<int8_t>& weights, const Depth& depth, const WeightOffsets& offsets) {
   const bool near = weights.stride_k == 1 || weights.stride_n == 1;
-  return near && depth.segments == 1 && offsets.mask == 0 && depth.segment_k < 1 << 22;
+  return near && offsets.mask == 0 && depth.groups() < (1 << 22) / kGroup;
 }
 
 void PackBiases(int32_t k, const WeightOffsets& offsets, const int32_t* bias, int32_t input_zero_point, int32_t channels,
@@ -224,9 +252,13 @@ void Pack(const ConvShape& s, WeightView<int8_t> weights, bool flip_weights, con
     const int32_t channels = n - first < layout.width ? n - first : layout.width;
     if (PacksGroups(weights, depth, offsets)) {
       int32_t sums[kPanel] = {};
-      const WeightView<int8_t> view{weights.data + first * weights.stride_n, weights.stride_n, weights.stride_k};
-      PackGroups(view, depth, offsets.subtracted, channels, layout, reinterpret_cast<uint8_t*>(panel + layout.weights), sums);
-      PackBiases(depth.segment_k, offsets, bias == nullptr ? nullptr : bias + first, input_zero_point, channels, sums, layout, panel);
+      WeightView<int8_t> view{weights.data + first * weights.stride_n, weights.stride_n, weights.stride_k};
+      for (int32_t segment = 0; segment < depth.segments; ++segment, view.data += depth.segment_k * weights.stride_k) {
+        PackGroups(view, depth, segment * depth.segment_groups, offsets.subtracted, channels, layout,
+                   reinterpret_cast<uint8_t*>(panel + layout.weights), sums);
+      }
+      PackBiases(depth.segments * depth.segment_k, offsets, bias == nullptr ? nullptr : bias + first, input_zero_point, channels, sums,
+                 layout, panel);
       tell_least(layout);
       panel += layout.bytes;
       continue;
