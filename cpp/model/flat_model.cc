@@ -125,8 +125,7 @@ OperatorInfo ReadOperator(const Table& t, const FlatModel& model, size_t tensor_
 // A constant must hold as many bytes as its shape says; sparse, string and blockwise tensors have rules of their own.
 void CheckConstant(const FlatModel& model, const TensorInfo& tensor, const Path& path) {
   const auto bytes = model.buffers[tensor.buffer];
-  const std::optional<int64_t> count = CountElements(tensor.shape);
-  const int64_t elements = count ? *count : ElementCount(tensor.shape, path.text());
+  const int64_t elements = ElementCount(tensor.shape, [&] { return path.text(); });
   if (bytes.empty() || tensor.sparsity || TensorTypeBits(tensor.type) == 0) return;
   if (bytes.size() < BytesOf(tensor.type, elements)) {
     FailAt(path / "buffer", Concat("buffer ", tensor.buffer, " has ", bytes.size(), " bytes, ", TensorTypeName(tensor.type),
@@ -331,8 +330,7 @@ int64_t ElementCount(const Shape& shape, const std::string& what) {
 }
 
 int64_t TensorElementCount(const Shape& shape, std::string_view name) {
-  const auto count = CountElements(shape);
-  return count ? *count : ElementCount(shape, Concat("tensor '", name, "'"));
+  return ElementCount(shape, [&] { return Concat("tensor '", name, "'"); });
 }
 
 size_t BytesOf(TensorType type, int64_t elements) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -82,8 +83,13 @@ SignatureInfo DefaultSignature(const FlatModel& model);
 
 /// Product of the dimensions; none if a dimension is negative or the product, zeros left out, exceeds 2^40.
 std::optional<int64_t> CountElements(const Shape& shape);
-/// The same, but throws, naming `what`.
+/// The same, but throws, naming `what`: a text, or what makes one if it is needed.
 int64_t ElementCount(const Shape& shape, const std::string& what);
+template <std::invocable What>
+int64_t ElementCount(const Shape& shape, const What& what) {
+  const auto count = CountElements(shape);
+  return count ? *count : ElementCount(shape, what());
+}
 /// The same for what is asked with every call: the text, "tensor 'NAME'", is made only if it is needed.
 int64_t TensorElementCount(const Shape& shape, std::string_view name);
 

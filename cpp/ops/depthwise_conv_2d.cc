@@ -63,6 +63,15 @@ struct LinesStep {
 template <class F>
 LinesStep(LineGeometry, F) -> LinesStep<F>;
 
+// The step by itself, or with its neighbours.
+template <class F>
+void EmitLines(Prepare& p, const ConvShape& s, const LinesStep<F>& step) {
+  p.Emit([=, compute = step.compute, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    ForLines(run, s, [&](Range lines) { compute(run, run.get<std::byte>(in), run.get<std::byte>(out), lines, 0); });
+  });
+  p.AlsoByLines(kInput, step.geometry, step.compute);
+}
+
 // Steps from lines to lines as one: each makes lines as the next wants them, into a buffer that stays in the cache.
 template <class... F>
 void EmitChain(Prepare& p, const LinesStep<F>&... steps) {
@@ -136,10 +145,7 @@ void EmitBf16(Prepare& p, const ConvShape& s) {
                                                       int) noexcept {
     kernel(s, reinterpret_cast<const uint16_t*>(from), packed.get(run), reinterpret_cast<uint16_t*>(to), epilogue.at(run), lines);
   };
-  p.Emit([=, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
-    ForLines(run, s, [&](Range lines) { compute(run, run.get<std::byte>(in), run.get<std::byte>(out), lines, 0); });
-  });
-  p.AlsoByLines(kInput, Lines(s, sizeof(uint16_t), k.pack_depthwise_bf16_bytes(s)), compute);
+  EmitLines(p, s, LinesStep{Lines(s, sizeof(uint16_t), k.pack_depthwise_bf16_bytes(s)), compute});
 }
 
 Packed PackF32(Prepare& p, const ConvShape& s) {
@@ -151,9 +157,8 @@ Packed PackF32(Prepare& p, const ConvShape& s) {
 }
 
 // What computes lines of the output.
-auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed) {
+auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed, Epilogue end) {
   constexpr int32_t kLines = 4;  // what a kernel may compute side by side
-  Epilogue end = PrepareEpilogue(p);
   const FunctionApart apart(p, s.out_channels, int64_t{s.out_width} * s.out_channels, kLines, &end);
   return LinesStep{Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
                    [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines,
@@ -167,14 +172,12 @@ auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed) {
 
 void EmitF32(Prepare& p, const ConvShape& s) {
   p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, float32, ", p.kernels().tier));
-  if (RepeatsF32(s)) return EmitChain(p, RepeatLines<float>(s), ComputeF32(p, Repeated(s), PackF32(p, Repeated(s))));
-  const Packed packed = PackF32(p, s);
+  const ConvShape computed = RepeatsF32(s) ? Repeated(s) : s;
+  const Packed packed = PackF32(p, computed);
   const Epilogue epilogue = PrepareEpilogue(p);
-  const auto by_lines = ComputeF32(p, s, packed);
-  p.Emit([=, compute = by_lines.compute, input = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
-    ForLines(run, s, [&](Range lines) { compute(run, run.get<std::byte>(input), run.get<std::byte>(out), lines, 0); });
-  });
-  p.AlsoByLines(kInput, by_lines.geometry, by_lines.compute);
+  const auto by_lines = ComputeF32(p, computed, packed, epilogue);
+  if (RepeatsF32(s)) return EmitChain(p, RepeatLines<float>(s), by_lines);
+  EmitLines(p, s, by_lines);
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.in_channels != s.out_channels) return;
   p.AlsoByChannels({s.out_channels, grain, sizeof(float), true},
@@ -220,7 +223,8 @@ void EmitHybrid(Prepare& p, const ConvShape& s, const WeightScales& scales) {
                                  run.get<kernels::ExtremesF32>(extremes)[lines.begin / s.in_height]);
                         }};
   const ConvShape computed = RepeatsF32(s) ? Repeated(s) : s;
-  const auto multiply = ComputeF32(p, computed, PackDequantized(p, computed, scales));
+  const Packed packed = PackDequantized(p, computed, scales);
+  const auto multiply = ComputeF32(p, computed, packed, PrepareEpilogue(p));
   return RepeatsF32(s) ? EmitChain(p, round, RepeatLines<float>(s), multiply) : EmitChain(p, round, multiply);
 }
 
@@ -250,12 +254,7 @@ void Emit8(Prepare& p, const ConvShape& of_input, const WeightScales& scales, Sc
         kernel(s, {from, zero_point, is_unsigned}, packed.get(run), to, requantize.params(), lines);
       }};
   if (repeats) return EmitChain(p, RepeatLines<uint8_t>(of_input), by_lines);
-  p.Emit([=, kernel = k.depthwise_i8, in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
-    const kernels::InputI8 x{run.get<std::byte>(in), zero_point, is_unsigned};
-    const std::byte* w = packed.get(run);
-    ForLines(run, s, [&](Range lines) { kernel(s, x, w, run.get<std::byte>(out), requantize.params(), lines); });
-  });
-  p.AlsoByLines(kInput, by_lines.geometry, by_lines.compute);
+  EmitLines(p, s, by_lines);
 }
 
 // f(tap, pixel of the input) for the taps of an output pixel that lie in the image.

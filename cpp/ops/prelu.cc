@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <memory>
-#include <vector>
 
 #include "ops/op.h"
 #include "ops/support/affine.h"
@@ -64,37 +62,12 @@ struct PreluRun {
   }
 };
 
-// Slopes of channels stand so many times behind each other that runs are long.
-template <class T>
-void EmitByChannels(Prepare& p, const PreluRun<T>& compute) {
-  constexpr int32_t kRun = 1024;
-  const int32_t channels = p.shape(0).back(), pixels = static_cast<int32_t>(p.elements(0) / channels);
-  const int32_t at_once = std::min(pixels, std::max(1, kRun / channels));
-  const T* slopes = p.constant_as<T>(1);
-  auto repeated = std::make_shared<std::vector<T>>();
-  for (int32_t i = 0; i < at_once; ++i) repeated->insert(repeated->end(), slopes, slopes + channels);
-  p.SetShape(0, p.shape(0));
-  p.MayOverwrite(0, 0);
-  p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(pixels, channels, [&](kernels::Range range, int) {
-      for (int32_t i = range.begin; i < range.end; i += at_once) {
-        const int64_t first = int64_t{i} * channels, n = int64_t{std::min(at_once, range.end - i)} * channels;
-        compute(run.get<T>(in) + first, repeated->data(), run.get<T>(out) + first, static_cast<size_t>(n),
-                kernels::Operands::kVectorVector);
-      }
-    });
-  });
-}
-
 template <class T>
 void EmitQuantized(Prepare& p, typename PreluRun<T>::Multiply kernel) {
   const Prelu<T> prelu(p);
   const auto takes = [](const FixedPoint& factor) { return factor.shift >= -31 && factor.shift < 31; };
   if (!takes(prelu.identity) || !takes(prelu.product)) return EmitBinaryOp<T, T>(p, 8, prelu);
   const PreluRun<T> compute(prelu, kernel);
-  const bool by_channels = !p.shape(0).empty() && p.elements(0) > 0 && p.elements(0) <= INT32_MAX && p.is_constant(1) &&
-                           !p.shape(1).empty() && p.shape(1).back() == p.shape(0).back() && p.elements(1) == p.shape(0).back();
-  if (by_channels) return EmitByChannels<T>(p, compute);
   EmitBinary<T, T>(p, 1, [=](const T* x, const T* slopes, T* y, size_t n, kernels::Operands operands) {
     if (operands != kernels::Operands::kScalarVector) return compute(x, slopes, y, n, operands);
     for (size_t i = 0; i < n; ++i) y[i] = prelu(*x, slopes[i]);

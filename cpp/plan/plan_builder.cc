@@ -494,8 +494,7 @@ bool Prepare::is_variable(int i) const {
 int64_t Prepare::elements(int i) const { return ElementsOf(shape(i)); }
 
 int64_t Prepare::ElementsOf(const Shape& shape) const {
-  const auto count = CountElements(shape);
-  return count ? *count : ElementCount(shape, graph_.Describe(node_));
+  return ElementCount(shape, [&] { return graph_.Describe(node_); });
 }
 
 const std::byte* Prepare::constant(int i) const {
@@ -578,7 +577,7 @@ void Prepare::Refuse(StatusCode code, const std::string& what) const { Fail(code
 void Prepare::SetShape(int o, Shape shape) {
   OutputValue(*this, graph_, o);
   const auto what = [&] { return graph_.Describe(node_) + ": its output"; };
-  if (!CountElements(shape)) ElementCount(shape, what());
+  ElementCount(shape, what);
   const int32_t value = node_.outputs[static_cast<size_t>(o)];
   builder_.shapes_[PlanBuilder::Index(value)] = std::move(shape);
   builder_.has_shape_[PlanBuilder::Index(value)] = 1;

@@ -142,17 +142,6 @@ SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
   return {_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)};
 }
 
-/// RoundScaled plus a zero point, maybe saturated to 16 bits.
-struct RealScale {
-  const double* scale;
-  I32 zero_point;
-};
-SIGRUN_INLINE RealScale MakeRealScale(const double* scale, int32_t zero_point) { return {scale, Set1(zero_point)}; }
-template <bool kBounded = false>
-SIGRUN_INLINE I32 Rescaled(I32 x, const RealScale& s) {
-  return RoundScaled<kBounded>(x, s.scale) + s.zero_point;
-}
-
 SIGRUN_INLINE F32 Set1(float x) { return {_mm256_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm256_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm256_storeu_ps(p, x.v); }
@@ -284,3 +273,5 @@ SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const Bytes (&taps)[kDepthwiseTaps], co
 
 }  // namespace
 }  // namespace sigrun::kernels
+
+#include "kernels/common/real_scale_i8.h"

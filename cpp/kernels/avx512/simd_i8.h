@@ -153,17 +153,6 @@ SIGRUN_INLINE I32 RoundScaled(I32 x, const double* scale) {
   return {_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)};
 }
 
-/// RoundScaled plus a zero point, maybe saturated to 16 bits.
-struct RealScale {
-  const double* scale;
-  I32 zero_point;
-};
-SIGRUN_INLINE RealScale MakeRealScale(const double* scale, int32_t zero_point) { return {scale, Set1(zero_point)}; }
-template <bool kBounded = false>
-SIGRUN_INLINE I32 Rescaled(I32 x, const RealScale& s) {
-  return RoundScaled<kBounded>(x, s.scale) + s.zero_point;
-}
-
 SIGRUN_INLINE F32 Set1(float x) { return {_mm512_set1_ps(x)}; }
 SIGRUN_INLINE F32 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm512_storeu_ps(p, x.v); }
@@ -280,3 +269,5 @@ SIGRUN_INLINE I32 DepthwiseStep(I32 acc, const Bytes (&taps)[kDepthwiseTaps], co
 
 }  // namespace
 }  // namespace sigrun::kernels
+
+#include "kernels/common/real_scale_i8.h"

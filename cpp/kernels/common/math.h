@@ -50,15 +50,15 @@ SIGRUN_INLINE F32 Exp(F32 x) {
   return ScaleByPowerOf2(p.expm1_r + Set1(1.0f), p.n);
 }
 
-/// Exp of several x <= 0, one operation of all of them before the next: a processor sees fewer operations ahead than one of them takes.
+/// SplitExp of several: x becomes e^r - 1. One operation of all of them comes before the next: a processor sees fewer operations ahead than
+/// one of them takes.
 template <int kCount>
-SIGRUN_INLINE void ExpOfNegative(F32 (&x)[kCount]) {
-  F32 n[kCount], q[kCount];
+SIGRUN_INLINE void SplitExp(F32 (&x)[kCount], F32 (&n)[kCount]) {
+  F32 q[kCount];
   const auto each = [](auto step) __attribute__((always_inline)) {
     SIGRUN_UNROLL
     for (int i = 0; i < kCount; ++i) step(i);
   };
-  each([&](int i) __attribute__((always_inline)) { x[i] = Max(Set1(-104.0f), x[i]); });
   each([&](int i) __attribute__((always_inline)) { n[i] = x[i] * Set1(0x1.715476p+0f); });
   each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(n[i]); });
   each([&](int i) __attribute__((always_inline)) { x[i] = Fnma(n[i], Set1(0x1.62e43p-1f), x[i]); });
@@ -68,7 +68,17 @@ SIGRUN_INLINE void ExpOfNegative(F32 (&x)[kCount]) {
   each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(kExpm1[3])); });
   each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(0.5f)); });
   each([&](int i) __attribute__((always_inline)) { x[i] = Fma(q[i], x[i] * x[i], x[i]); });
-  each([&](int i) __attribute__((always_inline)) { x[i] = ScaleByPowerOf2(x[i] + Set1(1.0f), n[i]); });
+}
+
+/// Exp of several x <= 0.
+template <int kCount>
+SIGRUN_INLINE void ExpOfNegative(F32 (&x)[kCount]) {
+  F32 n[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Max(Set1(-104.0f), x[i]);
+  SplitExp(x, n);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = ScaleByPowerOf2(x[i] + Set1(1.0f), n[i]);
 }
 
 /// e^x - 1 for x <= 80, within 2, relative also near 0.
@@ -103,7 +113,7 @@ SIGRUN_INLINE F32 Log(F32 x) {
   return Select(Less(x, Set1(0.0f)), Set1(kNotANumber), y);
 }
 
-/// Within 3: e / (e + 2) for e = e^2|x| - 1. This and the functions that follow take several, as ExpOfNegative does.
+/// Within 3: e / (e + 2) for e = e^2|x| - 1. This and the functions that follow take several, as SplitExp does.
 template <int kCount>
 SIGRUN_INLINE void Tanh(F32 (&x)[kCount]) {
   F32 r[kCount], n[kCount], q[kCount];
@@ -112,14 +122,7 @@ SIGRUN_INLINE void Tanh(F32 (&x)[kCount]) {
     for (int i = 0; i < kCount; ++i) step(i);
   };
   each([&](int i) __attribute__((always_inline)) { r[i] = Min(Set1(20.0f), Abs(x[i]) + Abs(x[i])); });
-  each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(r[i] * Set1(0x1.715476p+0f)); });
-  each([&](int i) __attribute__((always_inline)) { r[i] = Fnma(n[i], Set1(0x1.62e43p-1f), r[i]); });
-  each([&](int i) __attribute__((always_inline)) { r[i] = Fnma(n[i], Set1(-0x1.05c61p-29f), r[i]); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(r[i], Set1(kExpm1[0]), Set1(kExpm1[1])); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], r[i], Set1(kExpm1[2])); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], r[i], Set1(kExpm1[3])); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], r[i], Set1(0.5f)); });
-  each([&](int i) __attribute__((always_inline)) { r[i] = Fma(q[i], r[i] * r[i], r[i]); });
+  SplitExp(r, n);
   each([&](int i) __attribute__((always_inline)) { n[i] = ScaleByPowerOf2(Set1(1.0f), n[i]); });
   each([&](int i) __attribute__((always_inline)) { r[i] = Fma(n[i], r[i], n[i] - Set1(1.0f)); });
   each([&](int i) __attribute__((always_inline)) { q[i] = Reciprocal(r[i] + Set1(2.0f)); });

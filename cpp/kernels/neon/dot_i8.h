@@ -134,17 +134,13 @@ void SumTile(const TileRun& run, int32_t rows, int32_t* sums) {
   if (rows > 0) SumRows<1, kFits>(run, a, sums);
 }
 
+template <int kPanels>
+SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t, int32_t* sums) {
+  static_assert(kPanels == 1);
+  run.has_least ? SumRows<1, false>(run, run.a, sums) : SumRows<1, true>(run, run.a, sums);
+}
 template <>
-struct RowPanels<int8_t> {
-  static constexpr bool kUsed = true;
-  static void Run(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
-    for (; count > 0; --count, sums += kLanes) {
-      run.has_least ? SumRows<1, false>(run, run.a, sums) : SumRows<1, true>(run, run.a, sums);
-      run.weights += bytes;
-      run.bias = PanelAt(run.bias, bytes);
-    }
-  }
-};
+struct RowPanels<int8_t> : RowPanelsOf<1> {};
 
 template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {

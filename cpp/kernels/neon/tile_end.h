@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/common/inline.h"
 #include "kernels/common/tile_run_i8.h"
@@ -57,16 +56,23 @@ SIGRUN_INLINE void StoreEnds(const TileRun& run, const Sum& sum) {
 SIGRUN_INLINE const int32_t* PanelAt(const int32_t* panel, ptrdiff_t bytes) {
   return reinterpret_cast<const int32_t*>(reinterpret_cast<const std::byte*>(panel) + bytes);
 }
-/// some(run, how many, sums) for kMost panels at a time, then for one.
-template <int kMost, class Some>
-SIGRUN_INLINE void ForPanels(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums, Some some) {
-  for (; count >= kMost; count -= kMost, sums += kMost * kLanes) {
-    some(run, std::integral_constant<int, kMost>{}, sums);
-    run.weights += kMost * bytes;
-    run.bias = PanelAt(run.bias, kMost * bytes);
+/// A tier's product of a single row and so many panels, each of which takes `bytes`.
+template <int kPanels>
+SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t bytes, int32_t* sums);
+
+/// RowPanels by it: kMost panels at a time, then one.
+template <int kMost>
+struct RowPanelsOf {
+  static constexpr bool kUsed = true;
+  static void Run(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
+    for (; count >= kMost; count -= kMost, sums += kMost * kLanes) {
+      RunRowPanels<kMost>(run, bytes, sums);
+      run.weights += kMost * bytes;
+      run.bias = PanelAt(run.bias, kMost * bytes);
+    }
+    if constexpr (kMost > 1) RowPanelsOf<1>::Run(run, count, bytes, sums);
   }
-  if constexpr (kMost > 1) ForPanels<1>(run, count, bytes, sums, some);
-}
+};
 
 constexpr bool kTilesEndInFloats = true;
 

@@ -116,13 +116,7 @@ SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t bytes, int32_t* su
   for (int p = 0; p < kPanels; ++p) Store(sums + p * kLanes, acc[p]);
 }
 template <>
-struct RowPanels<int8_t> {
-  static constexpr bool kUsed = true;
-  static void Run(const TileRun& run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
-    ForPanels<4>(run, count, bytes, sums,
-                 [=](const TileRun& some, auto panels, int32_t* to) SIGRUN_INLINE_LAMBDA { RunRowPanels<panels>(some, bytes, to); });
-  }
-};
+struct RowPanels<int8_t> : RowPanelsOf<4> {};
 
 // Packed rows: a group of four rows is a register. Four groups of the first four rows, then of the others; what is less than four groups
 // follows one by one.
