@@ -108,6 +108,7 @@ struct RequantizeParams {
   int32_t max;
   /// If not null, conv_i8 takes x * scale[n] in double, rounded half away from zero, for the fixed-point product: LiteRT's FULLY_CONNECTED.
   const double* scale = nullptr;
+  bool bounded = false;  // no such scale is above 1/4
   /// If not null, conv_i8 adds the residual to its int8 output, as add_i8 does. The residual is laid out as the output, and may be it.
   const struct AddI8Params* add = nullptr;
   const int8_t* residual = nullptr;

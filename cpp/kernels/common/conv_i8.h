@@ -572,6 +572,13 @@ struct Block {
   }
 };
 
+// A group's channels of a pixel, completed.
+SIGRUN_INLINE void CopyPixel(const ConvShape& s, const Depth& k, const uint8_t* src, uint8_t mask, std::byte* to) {
+  Activation* end = CopyActivations(reinterpret_cast<Activation*>(to), src, s.in_channels, mask);
+  const ptrdiff_t left = static_cast<ptrdiff_t>(k.groups()) * kGroup - s.in_channels;
+  if (left > 0) std::memset(end, 0, static_cast<size_t>(left) * sizeof(Activation));
+}
+
 void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_t group, Range rows, std::byte* scratch) {
   const size_t stride = RowBytes(s, k);
   if (IsPointwise(s)) {
@@ -581,21 +588,16 @@ void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_
       CopyRow(reinterpret_cast<Activation*>(scratch), src, (rows.end - rows.begin) * depth, source.mask);
       return;
     }
-    const ptrdiff_t padding = static_cast<ptrdiff_t>(k.groups()) * kGroup - s.in_channels;
-    for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) {
-      Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
-      if (padding > 0) std::memset(end, 0, static_cast<size_t>(padding) * sizeof(Activation));
-    }
+    for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) CopyPixel(s, k, src, source.mask, scratch);
     return;
   }
   OutputPixel p = PixelOf(s, rows.begin);
   if (IsSparsePointwise(s)) {
-    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups, padding = k.groups() * kGroup - s.in_channels;
+    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
     for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
       const ptrdiff_t line = static_cast<ptrdiff_t>(p.batch) * s.in_height + p.y * s.stride_h;
       const uint8_t* src = source.data + (line * s.in_width + p.x * s.stride_w) * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
-      Activation* end = CopyActivations(reinterpret_cast<Activation*>(scratch), src, s.in_channels, source.mask);
-      if (padding > 0) std::memset(end, 0, static_cast<size_t>(padding) * sizeof(Activation));
+      CopyPixel(s, k, src, source.mask, scratch);
       NextPixel(s, &p);
     }
     return;
@@ -772,19 +774,19 @@ void SubtractZeroPoint(int32_t zero_point, const std::byte* panel, const PanelLa
   }
 }
 
-// The panels of a group over a single row, whose sums are taken many at once: epilogue.Row(row of output, channel, channels, sums).
+// The panels of a group over the one row of a run, whose sums are taken many at once: epilogue.Row(row of output, channel, channels, sums).
 template <class Epilogue, class Panels = RowPanels<Activation>>
-void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::byte* panel, const Epilogue& epilogue) {
+SIGRUN_INLINE void RunRow(const ConvShape& s, TileRun& run, bool by_pairs, int32_t row, int32_t group, const std::byte* panel,
+                          const Epilogue& epilogue) {
   constexpr int32_t kMost = 16 * kPanel;
   alignas(64) int32_t sums[kMost];
-  TileRun run = block.Run();
-  const int32_t zero_point = epilogue.RowZeroPoint(block.first);
-  const auto begin = [&](const PanelLayout& layout) {
+  const int32_t k_groups = run.k_groups * run.segments, zero_point = epilogue.RowZeroPoint(row);
+  const auto begin = [&](const PanelLayout& layout) SIGRUN_INLINE_LAMBDA {
     run.bias = reinterpret_cast<const int32_t*>(panel);
     run.weights = run.ahead = reinterpret_cast<const int8_t*>(panel + layout.weights);
     run.pairs = layout.pairs;
   };
-  [[maybe_unused]] const PanelLayout whole(block.k_groups * block.segments, kPanel, block.pairs);
+  [[maybe_unused]] const PanelLayout whole(k_groups, kPanel, by_pairs);
   for (int32_t n = 0; n < s.out_channels; n += kMost) {
     const int32_t end = s.out_channels - n < kMost ? s.out_channels : n + kMost;
     int32_t at = n;
@@ -797,13 +799,13 @@ void RunRow(const ConvShape& s, const Block& block, int32_t group, const std::by
       panel += static_cast<ptrdiff_t>(count) * static_cast<ptrdiff_t>(whole.bytes);
     }
     for (; at < end; at += kPanel) {
-      const PanelLayout layout(block.k_groups * block.segments, s.out_channels - at, block.pairs);
+      const PanelLayout layout(k_groups, s.out_channels - at, by_pairs);
       begin(layout);
       RunTile(run, 1, layout.width, sums + (at - n));
       SubtractZeroPoint(zero_point, panel, layout, 1, sums + (at - n));
       panel += layout.bytes;
     }
-    epilogue.Row(block.first, group * s.out_channels + n, end - n, sums);
+    epilogue.Row(row, group * s.out_channels + n, end - n, sums);
   }
 }
 
@@ -949,7 +951,10 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
   const int32_t line_tiles = (block.line_rows + kMostRows - 1) / kMostRows;
   const int32_t tiles = block.rows == block.line_rows ? line_tiles : line_tiles * ((block.rows + block.line_rows - 1) / block.line_rows);
   const std::byte* panel = weights + 64;
-  if (block.rows == 1 && weight_zero_point == 0 && epilogue.TakesRow()) return RunRow(s, block, group, panel, epilogue);
+  if (block.rows == 1 && weight_zero_point == 0 && epilogue.TakesRow()) {
+    TileRun run = block.Run();
+    return RunRow(s, run, block.pairs, block.first, group, panel, epilogue);
+  }
   for (int32_t n = 0; n < s.out_channels; n += kPanel) {
     const int32_t left = s.out_channels - n;
     const PanelLayout layout(block.k_groups * block.segments, left, block.pairs);
@@ -976,9 +981,28 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
   }
 }
 
+// A row that is a pixel of the input. Its products may take no longer than to ask what else there might be, so that nothing is asked.
+template <class Epilogue>
+[[gnu::noinline]] void RunPixel(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, int32_t row, Epilogue& epilogue) {
+  const Depth depth(s);
+  TileRun run{};
+  run.a = source.data + static_cast<ptrdiff_t>(row) * s.in_channels;
+  run.k_groups = depth.groups();
+  run.has_least = reinterpret_cast<const WeightHeader*>(packed)->has_least != 0;
+  if (kWide || source.mask != 0 || !depth.IsWhole(s)) {
+    CopyPixel(s, depth, run.a, source.mask, scratch);
+    run.a = reinterpret_cast<const uint8_t*>(scratch);
+  }
+  RunRow(s, run, depth.pairs, row, 0, packed + 64, epilogue);
+}
+
 // Runs the blocks of the rows and their groups.
 template <class Epilogue>
 void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, Range rows, Epilogue& epilogue) {
+  const bool single = rows.end - rows.begin == 1 && s.groups == 1 && IsPointwise(s);
+  if (single && reinterpret_cast<const WeightHeader*>(packed)->weight_zero_point == 0 && epilogue.TakesRow()) {
+    return RunPixel(s, source, packed, scratch, rows.begin, epilogue);
+  }
   [[maybe_unused]] const TileSession session(rows.end - rows.begin);
   const bool shared = SharesPixels(s);
   const ConvShape all = shared ? AllGroups(s) : ConvShape{}, &gathered = shared ? all : s;
@@ -1016,10 +1040,8 @@ struct RequantizeEpilogue {
   ptrdiff_t output_stride;
   const RequantizeParams& params;
   ByteOutput bytes = MakeByteOutput(params);
-  ByteOutput added = params.add != nullptr ? MakeByteOutput(params.add->output_offset, params.add->min, params.add->max) : bytes;
   int32_t channel = 0, channels = 0;
   bool rescalable = false, ends_in_tile = false;
-  bool bounded = false;  // no sum times its scale is beyond RoundScaled's bounds
   TileEnd end;
   const int32_t *multiplier = nullptr, *shift = nullptr;
   const double* scale = nullptr;
@@ -1037,16 +1059,16 @@ struct RequantizeEpilogue {
     ends_in_tile = false;
     if (params.scale != nullptr) {
       scale = whole ? params.scale + first : Complete(params.scale + first, completed.scale);
-      bounded = true;
-      for (int32_t i = 0; i < n; ++i) bounded = bounded && scale[i] <= 0.25;
       return;
     }
     multiplier = whole ? params.multiplier + first : Complete(params.multiplier + first, completed.multiplier);
     shift = whole ? params.shift + first : Complete(params.shift + first, completed.shift);
     rescalable = bytes.fits && AreRescalable(multiplier, shift, n, bytes.zero_point);
-    ends_in_tile = kTilesEnd && rescalable && (params.add == nullptr || (params.add->linear.holds && added.fits));
+    if (!kTilesEnd || !rescalable) return;
+    end.bytes = bytes;
+    if (params.add != nullptr) end.bytes = MakeByteOutput(params.add->output_offset, params.add->min, params.add->max);
+    ends_in_tile = params.add == nullptr || (params.add->linear.holds && end.bytes.fits);
     if (!ends_in_tile) return;
-    end.bytes = added;
     end.out_stride = output_stride;
     end.channels = n;
     end.never_below_zero = params.min >= params.zero_point;
@@ -1073,11 +1095,11 @@ struct RequantizeEpilogue {
     uint8_t* out = output + row * output_stride + first;
     const double* from = params.scale + first;
     int32_t i = 0;
-    const auto scaled = [&](int32_t at) SIGRUN_INLINE_LAMBDA { return Rescaled(Load(sums + at), MakeRealScale(from + at, to.zero_point)); };
-    if (to.whole) {
-      for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, SaturateBytes(scaled(i)));
+    const auto real = [&](int32_t at) SIGRUN_INLINE_LAMBDA { return MakeRealScale(from + at, to.zero_point); };
+    if (params.bounded) {
+      for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, ToBytes(Rescaled<true>(Load(sums + i), real(i)), to));
     } else {
-      for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, ToBytes(scaled(i), to));
+      for (; i + kLanes <= n; i += kLanes) StoreLanes(out + i, ToBytes(Rescaled(Load(sums + i), real(i)), to));
     }
     if (i == n) return;
     double last[kLanes] = {};
@@ -1134,7 +1156,7 @@ struct RequantizeEpilogue {
     for (int32_t i = 0; i < channels; i += kLanes, out += kLanes, sums += kLanes) {
       if (params.scale != nullptr && bytes.fits) {
         const RealScale real = MakeRealScale(scale + i, to.zero_point);
-        if (bounded && to.whole) {
+        if (params.bounded && to.whole) {
           Column(out, stride, channels - i, rows, width, sums,
                  [=](I32 x) SIGRUN_INLINE_LAMBDA { return SaturateBytes(Rescaled<true>(x, real)); });
         } else {

@@ -346,7 +346,7 @@ void Tile(const TileRun& run, int32_t* sums) {
 template <>
 struct RowPanels<Activation> {
   static constexpr bool kUsed = true;
-  static void Run(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
+  SIGRUN_INLINE static void Run(TileRun& run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
     constexpr int32_t kAtOnce = 8 / kPanelVectors;
     constexpr ptrdiff_t kShort = 9 << 10;
     while (count > 0) {
@@ -362,7 +362,7 @@ struct RowPanels<Activation> {
 
  private:
   template <int kPanels>
-  static void RunSeveral(const TileRun& run, ptrdiff_t bytes, int32_t* sums) {
+  [[gnu::noinline]] static void RunSeveral(const TileRun& run, ptrdiff_t bytes, int32_t* sums) {
     constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kVectorBytes = kLanes * kGroup;
     const auto each = [](const auto& f) SIGRUN_INLINE_LAMBDA {
       SIGRUN_UNROLL

@@ -65,7 +65,7 @@ struct RowPacker {
 };
 
 /// Where a tier has a way of its own to multiply a single row, its dot_i8.h says so for its Activation: Run(run, count, bytes, sums)
-/// multiplies it by `count` whole panels, the first of which is the run's and each of which takes so many bytes.
+/// multiplies it by `count` whole panels, the first of which is the run's and each of which takes so many bytes. The run moves on.
 template <class Activation>
 struct RowPanels {
   static constexpr bool kUsed = false;

@@ -64,7 +64,7 @@ SIGRUN_INLINE void RunRowPanels(const TileRun& run, ptrdiff_t bytes, int32_t* su
 template <int kMost>
 struct RowPanelsOf {
   static constexpr bool kUsed = true;
-  static void Run(TileRun run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
+  static void Run(TileRun& run, int32_t count, ptrdiff_t bytes, int32_t* sums) {
     for (; count >= kMost; count -= kMost, sums += kMost * kLanes) {
       RunRowPanels<kMost>(run, bytes, sums);
       run.weights += kMost * bytes;

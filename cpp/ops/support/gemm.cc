@@ -237,6 +237,7 @@ Requantization PrepareRequantization(const Prepare& p, float input_scale, const 
     const double scale = in_float ? static_cast<double>(input_scale * weight_scale) : static_cast<double>(input_scale) * weight_scale;
     if (product == ScaleProduct::kUnquantized) {
       r.scale.push_back(scale / output.scale);
+      r.bounded = r.bounded && r.scale.back() <= 0.25;
       continue;
     }
     const FixedPoint fixed = QuantizeMultiplier(scale / output.scale);

@@ -80,10 +80,11 @@ enum class ScaleProduct : uint8_t { kDouble, kFloatIfSingle, kUnquantized };
 struct Requantization {
   std::vector<int32_t> multiplier, shift;
   std::vector<double> scale;  // empty, or used instead
+  bool bounded = true;        // RequantizeParams's
   int32_t zero_point = 0, min = 0, max = 0;
   /// For the output channels from `first` on.
   kernels::RequantizeParams params(int32_t first = 0) const {
-    if (!scale.empty()) return {nullptr, nullptr, zero_point, min, max, scale.data() + first};
+    if (!scale.empty()) return {nullptr, nullptr, zero_point, min, max, scale.data() + first, bounded};
     return {multiplier.data() + first, shift.data() + first, zero_point, min, max};
   }
 };

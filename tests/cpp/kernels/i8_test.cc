@@ -171,6 +171,7 @@ struct Requantization {
       if (m % 3 == 0) scale.back() = std::ldexp(1.0 + (m % 5 - 2) * 0x1p-40, -9);  // halves, and what floats take for them
     }
     params.scale = scale.data();
+    params.bounded = *std::max_element(scale.begin(), scale.end()) <= 0.25;
   }
 };
 
