@@ -8,6 +8,7 @@
 #include "ops/support/elements.h"
 #include "ops/support/fft.h"
 #include "ops/support/flexbuffer.h"
+#include "ops/support/worker_scratch.h"
 
 // AudioSpectrogram and Mfcc: the front end of speech models, in double as LiteRT computes it.
 namespace sigrun::ops {
@@ -19,19 +20,22 @@ struct Spectrogram {
   int64_t samples, channels, windows, stride;
   bool squared;
   std::vector<double> window;  // Hann
-  Fft fft;
+  RealFft fft;
 
-  int64_t frequencies() const { return fft.size / 2 + 1; }
+  int64_t frequencies() const { return fft.frequencies(); }
 
-  /// One window: `x` is its first sample.
-  void Run(const float* x, Complex* line, float* y) const {
-    std::fill_n(line, fft.size, Complex{});
-    for (size_t i = 0; i < window.size(); ++i) line[i] = static_cast<double>(x[static_cast<int64_t>(i) * channels]) * window[i];
-    fft.Run(line, 1);
-    for (int64_t k = 0; k < frequencies(); ++k) {
-      const float power = static_cast<float>(line[k].real() * line[k].real() + line[k].imag() * line[k].imag());
-      y[k] = squared ? power : std::sqrt(power);
-    }
+  /// Windows that begin at first[0, rows).
+  void Run(const float* const* first, int64_t rows, double* scratch, float* y) const {
+    const int64_t samples_of_window = static_cast<int64_t>(window.size());
+    fft.Forward(
+        scratch, rows,
+        [&](int64_t r, int64_t i) {
+          return i < samples_of_window ? static_cast<double>(first[r][i * channels]) * window[static_cast<size_t>(i)] : 0.0;
+        },
+        [&](int64_t r, int64_t k, double real, double imag) {
+          const float power = static_cast<float>(real * real + imag * imag);
+          y[r * frequencies() + k] = squared ? power : std::sqrt(power);
+        });
   }
 };
 
@@ -54,14 +58,18 @@ void PrepareSpectrogram(Prepare& p) {
                       .stride = stride,
                       .squared = options.Bool("magnitude_squared", false),
                       .window = std::move(window),
-                      .fft = Fft(static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(size))))};
+                      .fft = RealFft(static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(size))))};
   p.SetShape(0, {static_cast<int32_t>(channels), static_cast<int32_t>(s.windows), static_cast<int32_t>(s.frequencies())});
-  const Slot lines = p.Scratch(static_cast<size_t>(s.fft.size * p.workers()) * sizeof(Complex));
-  p.Emit([s, lines, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(static_cast<int32_t>(s.channels * s.windows), 32 * s.fft.size, [&](kernels::Range range, int worker) {
-      for (int64_t i = range.begin; i < range.end; ++i) {
-        const float* from = run.get<float>(x) + i % s.windows * s.stride * s.channels + i / s.windows;
-        s.Run(from, run.get<Complex>(lines) + worker * s.fft.size, run.get<float>(y) + i * s.frequencies());
+  const WorkerScratch scratch(p, s.fft.scratch_bytes());
+  p.Emit([s, scratch, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(static_cast<int32_t>(s.channels * s.windows), 16 * s.fft.size, [&](kernels::Range range, int worker) {
+      for (int64_t begin = range.begin; begin < range.end; begin += RealFft::kRows) {
+        const int64_t rows = std::min<int64_t>(RealFft::kRows, range.end - begin);
+        const float* first[RealFft::kRows];
+        for (int64_t r = 0; r < rows; ++r) {
+          first[r] = run.get<float>(x) + (begin + r) % s.windows * s.stride * s.channels + (begin + r) / s.windows;
+        }
+        s.Run(first, rows, reinterpret_cast<double*>(scratch.of(run, worker)), run.get<float>(y) + begin * s.frequencies());
       }
     });
   });

@@ -7,6 +7,7 @@
 #include "ops/support/elements.h"
 #include "ops/support/fft.h"
 #include "ops/support/numbers.h"
+#include "ops/support/worker_scratch.h"
 
 // RFFT2D, and the parts of complex numbers: REAL, IMAG, COMPLEX_ABS.
 namespace sigrun::ops {
@@ -14,20 +15,45 @@ namespace {
 
 struct Rfft2d {
   int64_t slices, in_height, in_width;
-  Fft rows, columns;  // along a row, along a column
-  int64_t out_width() const { return rows.size / 2 + 1; }
+  RealFft rows;
+  Fft columns;
 
-  void Run(const float* x, Complex* line, Complex* plane, std::complex<float>* y) const {
-    const int64_t height = std::min(in_height, columns.size), width = std::min(in_width, rows.size);
-    for (int64_t r = 0; r < columns.size; ++r) {
-      std::fill_n(line, rows.size, Complex{});
-      if (r < height) std::copy_n(x + r * in_width, width, line);
-      if (r < height) rows.Run(line, 1);
-      std::copy_n(line, out_width(), plane + r * out_width());
+  int64_t out_width() const { return rows.frequencies(); }
+  size_t plane_bytes() const { return columns.size == 1 ? 0 : static_cast<size_t>(4 * columns.size * out_width()) * sizeof(double); }
+
+  double At(const float* x, int64_t i) const { return i < in_width ? static_cast<double>(x[i]) : 0.0; }
+
+  /// Slices [begin, end) of a single row each.
+  void RunRows(const float* x, int64_t begin, int64_t end, double* scratch, float* y) const {
+    const int64_t slice = in_height * in_width, out = 2 * out_width();
+    const auto store = [&](int64_t r, int64_t k, double real, double imag) {
+      float* to = y + r * out + 2 * k;
+      to[0] = static_cast<float>(real);
+      to[1] = static_cast<float>(imag);
+    };
+    y += begin * out;
+    for (x += begin * slice; begin < end; begin += RealFft::kRows, x += RealFft::kRows * slice, y += RealFft::kRows * out) {
+      rows.Forward(scratch, std::min(RealFft::kRows, end - begin), [&](int64_t r, int64_t i) { return At(x + r * slice, i); }, store);
     }
-    for (int64_t c = 0; c < out_width(); ++c) columns.Run(plane + c, out_width());
-    for (int64_t i = 0; i < columns.size * out_width(); ++i) {
-      y[i] = {static_cast<float>(plane[i].real()), static_cast<float>(plane[i].imag())};
+  }
+
+  void RunPlane(const float* x, double* scratch, double* plane, float* y) const {
+    const int64_t width = out_width(), size = columns.size * width, height = std::min(in_height, columns.size);
+    const Planes all{plane, plane + size}, work{plane + 2 * size, plane + 3 * size};
+    for (int64_t first = 0; first < height; first += RealFft::kRows) {
+      rows.Forward(
+          scratch, std::min(RealFft::kRows, height - first), [&](int64_t r, int64_t i) { return At(x + (first + r) * in_width, i); },
+          [&](int64_t r, int64_t k, double real, double imag) {
+            all.real[(first + r) * width + k] = real;
+            all.imag[(first + r) * width + k] = imag;
+          });
+    }
+    std::fill(all.real + height * width, all.real + size, 0.0);
+    std::fill(all.imag + height * width, all.imag + size, 0.0);
+    const Planes z = columns.Run(all, work, width);
+    for (int64_t i = 0; i < size; ++i) {
+      y[2 * i] = static_cast<float>(z.real[i]);
+      y[2 * i + 1] = static_cast<float>(z.imag[i]);
     }
   }
 };
@@ -50,15 +76,18 @@ void PrepareRfft2d(Prepare& p) {
   shape[rank - 1] = static_cast<int32_t>(length[1] / 2 + 1);
   p.SetShape(0, shape);
   if (p.output_elements(0) == 0) return;
-  const Rfft2d fft{slices, in_height, in_width, Fft(length[1]), Fft(length[0])};
-  const int64_t plane = length[0] * fft.out_width();
-  const Slot scratch = p.Scratch(static_cast<size_t>(length[1] + plane) * sizeof(Complex));
+  const Rfft2d fft{slices, in_height, in_width, RealFft(length[1]), Fft(length[0])};
+  const WorkerScratch row_scratch(p, fft.rows.scratch_bytes()), planes(p, fft.plane_bytes());
   p.Emit([=, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    Complex* line = run.get<Complex>(scratch);
-    for (int64_t s = 0; s < fft.slices; ++s) {
-      fft.Run(run.get<float>(x) + s * fft.in_height * fft.in_width, line, line + fft.rows.size,
-              run.get<std::complex<float>>(y) + s * plane);
-    }
+    const int64_t cost = 16 * length[0] * length[1];
+    run.Parallel(static_cast<int32_t>(fft.slices), cost, [&](kernels::Range range, int worker) {
+      double* scratch = reinterpret_cast<double*>(row_scratch.of(run, worker));
+      if (fft.columns.size == 1) return fft.RunRows(run.get<float>(x), range.begin, range.end, scratch, run.get<float>(y));
+      for (int64_t s = range.begin; s < range.end; ++s) {
+        fft.RunPlane(run.get<float>(x) + s * fft.in_height * fft.in_width, scratch, reinterpret_cast<double*>(planes.of(run, worker)),
+                     run.get<float>(y) + 2 * s * fft.columns.size * fft.out_width());
+      }
+    });
   });
 }
 
@@ -73,19 +102,47 @@ void EmitParts(Prepare& p, F f) {
     p.Emit([f, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
       const std::complex<T>* from = run.get<std::complex<T>>(x);
       T* to = run.get<T>(y);
-      ForElements(run, n, 4, [&](int64_t begin, int64_t count) { std::transform(from + begin, from + begin + count, to + begin, f); });
+      ForElements(run, n, 4, [&](int64_t begin, int64_t count) { f(from + begin, to + begin, count); });
     });
   });
 }
 
 void PrepareReal(Prepare& p) {
-  EmitParts(p, [](auto z) { return z.real(); });
+  EmitParts(p, [](const auto* z, auto* y, int64_t n) { std::transform(z, z + n, y, [](auto one) { return one.real(); }); });
 }
 void PrepareImag(Prepare& p) {
-  EmitParts(p, [](auto z) { return z.imag(); });
+  EmitParts(p, [](const auto* z, auto* y, int64_t n) { std::transform(z, z + n, y, [](auto one) { return one.imag(); }); });
 }
+
+// Roots of sums that are normal numbers, as nearly all are, come from the kernel.
+struct Magnitudes {
+  kernels::UnaryF32 roots;
+
+  void operator()(const std::complex<double>* z, double* y, int64_t n) const {
+    std::transform(z, z + n, y, [](std::complex<double> one) { return std::abs(one); });
+  }
+  void operator()(const std::complex<float>* z, float* y, int64_t n) const {
+    constexpr int64_t kChunk = 256;
+    for (; n > 0; n -= kChunk, z += kChunk, y += kChunk) Chunk(z, y, std::min(n, kChunk));
+  }
+  void Chunk(const std::complex<float>* z, float* y, int64_t n) const {
+    const float* parts = reinterpret_cast<const float*>(z);
+    int strange = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float real = parts[2 * i], imag = parts[2 * i + 1], sum = real * real + imag * imag;
+      strange |= ((sum >= kLeast) & (sum <= kMost)) ^ ((real == 0) & (imag == 0)) ^ 1;
+      y[i] = sum;
+    }
+    if (strange == 0) return roots(y, y, static_cast<size_t>(n));
+    std::transform(z, z + n, y, [](std::complex<float> one) { return std::abs(one); });
+  }
+
+ private:
+  static constexpr float kLeast = 1e-30f, kMost = 1e38f;  // squares that count are normal as well
+};
+
 void PrepareComplexAbs(Prepare& p) {
-  EmitParts(p, [](auto z) { return std::abs(z); });
+  EmitParts(p, Magnitudes{p.kernels().unary_f32[static_cast<size_t>(kernels::Unary::kSqrt)]});
 }
 
 constexpr OpDef kOps[] = {

@@ -117,36 +117,35 @@ void EmitFixedIrfft(Prepare& p, int64_t rows, int32_t length) {
 }
 
 void EmitFloatRfft(Prepare& p, Rows rows, int32_t length) {
-  auto fft = std::make_shared<Fft>(length);
-  p.Emit([=, work = p.Scratch(static_cast<size_t>(length) * sizeof(Complex)), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    Complex* samples = run.get<Complex>(work);
-    for (int64_t r = 0; r < rows.count; ++r) {
-      for (int64_t i = 0; i < length; ++i) samples[i] = i < rows.length ? static_cast<double>(run.get<float>(x)[r * rows.length + i]) : 0.0;
-      fft->Run(samples, 1);
-      float* to = run.get<float>(y) + r * (length + 2);
-      for (int64_t k = 0; k <= length / 2; ++k) {
-        to[2 * k] = static_cast<float>(samples[k].real());
-        to[2 * k + 1] = static_cast<float>(samples[k].imag());
-      }
+  auto fft = std::make_shared<RealFft>(length);
+  p.Emit([=, work = p.Scratch(fft->scratch_bytes()), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    for (int64_t first = 0; first < rows.count; first += RealFft::kRows) {
+      const float* from = run.get<float>(x) + first * rows.length;
+      float* to = run.get<float>(y) + first * (length + 2);
+      fft->Forward(
+          run.get<double>(work), std::min(RealFft::kRows, rows.count - first),
+          [&](int64_t r, int64_t i) { return i < rows.length ? static_cast<double>(from[r * rows.length + i]) : 0.0; },
+          [&](int64_t r, int64_t k, double real, double imag) {
+            to[r * (length + 2) + 2 * k] = static_cast<float>(real);
+            to[r * (length + 2) + 2 * k + 1] = static_cast<float>(imag);
+          });
     }
   });
 }
 
-// The conjugate's transform is the inverse's conjugate, and the samples are real.
 void EmitFloatIrfft(Prepare& p, int64_t rows, int32_t length) {
-  auto fft = std::make_shared<Fft>(length);
-  p.Emit([=, work = p.Scratch(static_cast<size_t>(length) * sizeof(Complex)), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    Complex* values = run.get<Complex>(work);
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* from = run.get<float>(x) + r * (length + 2);
-      for (int64_t k = 0; k <= length / 2; ++k) {
-        const bool real = k == 0 || k == length / 2;  // whatever the file says
-        values[k] = {static_cast<double>(from[2 * k]), real ? 0.0 : -static_cast<double>(from[2 * k + 1])};
-        if (!real) values[length - k] = std::conj(values[k]);
-      }
-      fft->Run(values, 1);
-      for (int64_t i = 0; i < length; ++i)
-        run.get<float>(y)[r * length + i] = static_cast<float>(values[i].real() / static_cast<double>(length));
+  auto fft = std::make_shared<RealFft>(length);
+  p.Emit([=, work = p.Scratch(fft->scratch_bytes()), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    for (int64_t first = 0; first < rows; first += RealFft::kRows) {
+      const float* from = run.get<float>(x) + first * (length + 2);
+      float* to = run.get<float>(y) + first * length;
+      fft->Inverse(
+          run.get<double>(work), std::min(RealFft::kRows, rows - first),
+          [&](int64_t r, int64_t k) {
+            const float* number = from + r * (length + 2) + 2 * k;
+            return Turn{static_cast<double>(number[0]), static_cast<double>(number[1])};
+          },
+          [&](int64_t r, int64_t i, double sample) { to[r * length + i] = static_cast<float>(sample); });
     }
   });
 }

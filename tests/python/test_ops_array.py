@@ -139,10 +139,16 @@ CASES = [
     case("ATAN2", [real(9), real(9)], (F32, (9,)), builtin=True),
     *[
         case("RFFT2D", [real(2, 5, 7), const(n)], ("complex64", (2, n[0], n[1] // 2 + 1)), options="Rfft2dOptions")
-        for n in ([8, 8], [4, 16], [2, 4])
+        for n in ([8, 8], [4, 16], [2, 4], [1, 8], [1, 2], [16, 2])
     ],
+    *[case("RFFT2D", [real(7, 1, n), const([1, 64])], ("complex64", (7, 1, 33)), options="Rfft2dOptions") for n in (64, 50)],
+    case("RFFT2D", [real(3, 32, 128), const([32, 128])], ("complex64", (3, 32, 65)), options="Rfft2dOptions"),
     case("RFFT2D", [real(4, 6), const([4, 6])], ("complex64", (4, 4)), bad="fft_length 6 is no power of two"),
     *[case(op, [(real(5) + 1j * real(5)).astype("complex64")], (F32, (5,)), builtin=True) for op in ("REAL", "IMAG", "COMPLEX_ABS")],
+    case("COMPLEX_ABS", [(real(600) + 1j * real(600)).astype("complex64")], (F32, (600,)), builtin=True),
+    case("COMPLEX_ABS", [(real(6) * 1e25 + 1j * 1e-25).astype("complex64")], (F32, (6,)), builtin=True),
+    case("COMPLEX_ABS", [(real(6) * 1e-25 + 0j).astype("complex64")], (F32, (6,)), builtin=True),
+    case("COMPLEX_ABS", [np.array([0, 3 + 4j, 1e-30j], "complex64")], (F32, (3,)), builtin=True),
     case("EMBEDDING_LOOKUP", [IDS, const(real(3, 4), F32)], (F32, (4, 4))),
     case("EMBEDDING_LOOKUP", [IDS, const(ints("int8", 3, 4), "int8")], (F32, (4, 4)), quant=[(1, 0), (0.25, 0), (1, 0)]),
     case("EMBEDDING_LOOKUP", [IDS, const(real(2, 4), F32)], (F32, (4, 4)), bad="row 2 at position 2"),
