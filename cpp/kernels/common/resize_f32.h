@@ -33,16 +33,16 @@ void MixColumnsF32(const float* top, const float* bottom, int32_t in_width, floa
     const ptrdiff_t left = ptrdiff_t{columns[c].first} * depth, right = ptrdiff_t{columns[c].second} * depth;
     const F32 wr = Set1(columns[c].weight), wl = Set1(1.0f) - wr;
     const MixWeights weights = {wt * wl, wb * wl, wt * wr, wb * wr};
-    for (int32_t i = 0; i < depth; i += F32::lanes) {
-      const auto mix = [&](const auto& load) {
-        return Mix(weights, top + left + i, bottom + left + i, top + right + i, bottom + right + i, load);
-      };
-      if (const int rest = depth - i; c < whole || rest >= F32::lanes) {
-        Store(y + i, mix([](const float* p) { return Load(p); }));
-      } else {
-        StorePartial(y + i, mix([rest](const float* p) { return LoadPartial(p, rest); }), rest);
-      }
+    const float *top_left = top + left, *bottom_left = bottom + left, *top_right = top + right, *bottom_right = bottom + right;
+    const ptrdiff_t end = c < whole ? depth : depth / F32::lanes * F32::lanes;
+    ptrdiff_t i = 0;
+    for (; i < end; i += F32::lanes) {
+      Store(y + i, Mix(weights, top_left + i, bottom_left + i, top_right + i, bottom_right + i, [](const float* p) { return Load(p); }));
     }
+    if (i >= depth) continue;
+    const int rest = static_cast<int>(depth - i);
+    const auto load = [rest](const float* p) { return LoadPartial(p, rest); };
+    StorePartial(y + i, Mix(weights, top_left + i, bottom_left + i, top_right + i, bottom_right + i, load), rest);
   }
 }
 
