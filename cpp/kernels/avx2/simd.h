@@ -139,3 +139,5 @@ SIGRUN_INLINE F32 FmaLeft(Left4 left, F32 w, F32 sum) {
 
 }  // namespace
 }  // namespace sigrun::kernels
+
+#include "kernels/common/whole_powers.h"

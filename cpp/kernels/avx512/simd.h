@@ -141,3 +141,5 @@ SIGRUN_INLINE F32 FmaLeft(Left4 left, F32 w, F32 sum) {
 
 }  // namespace
 }  // namespace sigrun::kernels
+
+#include "kernels/avx512/powers.h"

@@ -23,69 +23,93 @@ SIGRUN_INLINE F32 Clamp(F32 x, F32 low, F32 high) { return Min(high, Max(low, x)
 /// Below -3 a zero with x's sign, from 3 on x.
 SIGRUN_INLINE F32 HardSwish(F32 x) { return x * Clamp((x + Set1(3.0f)) * Set1(1.0f / 6.0f), Set1(0.0f), Set1(1.0f)); }
 
-// e^r - 1 for |r| <= ln(2) / 2.
-constexpr float kExpm1[] = {0x1.6dbc64p-10f, 0x1.124148p-7f, 0x1.555454p-5f, 0x1.555486p-3f};
-SIGRUN_INLINE F32 Expm1OfReduced(F32 r) {
-  F32 q = Fma(r, Set1(kExpm1[0]), Set1(kExpm1[1]));
-  q = Fma(q, r, Set1(kExpm1[2]));
-  q = Fma(q, r, Set1(kExpm1[3]));
-  q = Fma(q, r, Set1(0.5f));
-  return Fma(q, r * r, r);
+// What follows takes several: one operation of all of them comes before the next. A processor sees fewer operations ahead than one of them
+// takes.
+
+/// x = exponent * ln(2) + r, to float's accuracy relative to e^x, or to 1 if kAbsolute: x becomes r.
+template <bool kAbsolute = false, int kCount>
+SIGRUN_INLINE void SplitExp(F32 (&x)[kCount], Power (&power)[kCount]) {
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) power[i] = NearestPower(x[i], Set1(0x1.715476p+0f));
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Fnma(power[i].exponent, Set1(0x1.62e43p-1f), x[i]);
+  if constexpr (kAbsolute) return;
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Fnma(power[i].exponent, Set1(-0x1.05c61p-29f), x[i]);
 }
 
-// x = n * ln(2) + r with |r| <= ln(2) / 2, and e^r - 1.
-struct ExpParts {
-  F32 n, expm1_r;
-};
-SIGRUN_INLINE ExpParts SplitExp(F32 x) {
-  const F32 n = RoundEven(x * Set1(0x1.715476p+0f));
-  F32 r = Fnma(n, Set1(0x1.62e43p-1f), x);
-  r = Fnma(n, Set1(-0x1.05c61p-29f), r);
-  return {n, Expm1OfReduced(r)};
+/// The terms of e^(sign * r) behind 1 + sign * r, divided by r^2. r is what SplitExp leaves.
+template <int kSign, int kCount, int kTerms>
+SIGRUN_INLINE void ExpTail(const F32 (&r)[kCount], F32 (&q)[kCount], const float (&terms)[kTerms]) {
+  const auto term = [&](int k) SIGRUN_INLINE_LAMBDA { return Set1((kTerms - k) % 2 == 0 ? kSign * terms[k] : terms[k]); };
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) q[i] = Fma(r[i], term(0), term(1));
+  SIGRUN_UNROLL
+  for (int k = 2; k < kTerms; ++k) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) q[i] = Fma(q[i], r[i], term(k));
+  }
+}
+
+/// e^r - 1.
+template <int kCount, int kTerms>
+SIGRUN_INLINE void Expm1OfReduced(F32 (&r)[kCount], const float (&terms)[kTerms]) {
+  F32 q[kCount];
+  ExpTail<1>(r, q, terms);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) r[i] = Fma(q[i], r[i] * r[i], r[i]);
+}
+
+/// Exp of x in [-104, 89].
+template <int kCount>
+SIGRUN_INLINE void ExpOfBounded(F32 (&x)[kCount]) {
+  Power power[kCount];
+  SplitExp(x, power);
+  Expm1OfReduced(x, kExpTerms);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = TimesOnePlus(x[i], power[i]);
 }
 
 /// Within 1.1; denormal results included. Above ln(FLT_MAX) infinity.
-SIGRUN_INLINE F32 Exp(F32 x) {
-  const ExpParts p = SplitExp(Clamp(x, Set1(-104.0f), Set1(89.0f)));
-  return ScaleByPowerOf2(p.expm1_r + Set1(1.0f), p.n);
-}
-
-/// SplitExp of several: x becomes e^r - 1. One operation of all of them comes before the next: a processor sees fewer operations ahead than
-/// one of them takes.
 template <int kCount>
-SIGRUN_INLINE void SplitExp(F32 (&x)[kCount], F32 (&n)[kCount]) {
-  F32 q[kCount];
-  const auto each = [](auto step) __attribute__((always_inline)) {
-    SIGRUN_UNROLL
-    for (int i = 0; i < kCount; ++i) step(i);
-  };
-  each([&](int i) __attribute__((always_inline)) { n[i] = x[i] * Set1(0x1.715476p+0f); });
-  each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(n[i]); });
-  each([&](int i) __attribute__((always_inline)) { x[i] = Fnma(n[i], Set1(0x1.62e43p-1f), x[i]); });
-  each([&](int i) __attribute__((always_inline)) { x[i] = Fnma(n[i], Set1(-0x1.05c61p-29f), x[i]); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(x[i], Set1(kExpm1[0]), Set1(kExpm1[1])); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(kExpm1[2])); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(kExpm1[3])); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Fma(q[i], x[i], Set1(0.5f)); });
-  each([&](int i) __attribute__((always_inline)) { x[i] = Fma(q[i], x[i] * x[i], x[i]); });
+SIGRUN_INLINE void Exp(F32 (&x)[kCount]) {
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Clamp(x[i], Set1(-104.0f), Set1(89.0f));
+  ExpOfBounded(x);
 }
 
-/// Exp of several x <= 0.
+/// Exp of x <= 0.
 template <int kCount>
 SIGRUN_INLINE void ExpOfNegative(F32 (&x)[kCount]) {
-  F32 n[kCount];
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) x[i] = Max(Set1(-104.0f), x[i]);
-  SplitExp(x, n);
-  SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) x[i] = ScaleByPowerOf2(x[i] + Set1(1.0f), n[i]);
+  ExpOfBounded(x);
 }
 
-/// e^x - 1 for x <= 80, within 2, relative also near 0.
-SIGRUN_INLINE F32 Expm1(F32 x) {
-  const ExpParts p = SplitExp(Clamp(x, Set1(-20.0f), Set1(80.0f)));
-  const F32 scale = ScaleByPowerOf2(Set1(1.0f), p.n);
-  return Fma(scale, p.expm1_r, scale - Set1(1.0f));
+/// e^x - 1 for |x| <= 20, within 2, relative also near 0.
+template <int kCount>
+SIGRUN_INLINE void Expm1(F32 (&x)[kCount]) {
+  Power power[kCount];
+  F32 scale[kCount];
+  SplitExp<true>(x, power);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Corrected(x[i], power[i]);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) scale[i] = NormalValue(power[i]);
+  Expm1OfReduced(x, kExpm1Terms);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Fma(scale[i], x[i], scale[i] - Set1(1.0f));
+}
+
+/// x from 0 on, else e^x - 1, within 2.
+template <int kCount>
+SIGRUN_INLINE void Elu(F32 (&x)[kCount]) {
+  F32 below[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) below[i] = Clamp(x[i], Set1(-20.0f), Set1(0.0f));
+  Expm1(below);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Select(Less(x[i], Set1(0.0f)), below[i], x[i]);
 }
 
 /// Within 1.5. Below 0 NaN, at 0 minus infinity.
@@ -113,53 +137,53 @@ SIGRUN_INLINE F32 Log(F32 x) {
   return Select(Less(x, Set1(0.0f)), Set1(kNotANumber), y);
 }
 
-/// Within 3: e / (e + 2) for e = e^2|x| - 1. This and the functions that follow take several, as SplitExp does.
+/// Within 3: e / (e + 2) for e = e^2|x| - 1.
 template <int kCount>
 SIGRUN_INLINE void Tanh(F32 (&x)[kCount]) {
-  F32 r[kCount], n[kCount], q[kCount];
-  const auto each = [](auto step) __attribute__((always_inline)) {
-    SIGRUN_UNROLL
-    for (int i = 0; i < kCount; ++i) step(i);
-  };
-  each([&](int i) __attribute__((always_inline)) { r[i] = Min(Set1(20.0f), Abs(x[i]) + Abs(x[i])); });
-  SplitExp(r, n);
-  each([&](int i) __attribute__((always_inline)) { n[i] = ScaleByPowerOf2(Set1(1.0f), n[i]); });
-  each([&](int i) __attribute__((always_inline)) { r[i] = Fma(n[i], r[i], n[i] - Set1(1.0f)); });
-  each([&](int i) __attribute__((always_inline)) { q[i] = Reciprocal(r[i] + Set1(2.0f)); });
-  each([&](int i) __attribute__((always_inline)) { x[i] = WithSignOf(r[i] * q[i], x[i]); });
+  F32 e[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) e[i] = Min(Set1(20.0f), Abs(x[i] + x[i]));
+  Expm1(e);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = WithSignOf(e[i] / (e[i] + Set1(2.0f)), x[i]);
+}
+
+/// For e^x = power * e^r power and power + e^-r, whose quotient is the logistic function: no term cancels, and the power alone is denormal
+/// where the result is. x becomes the sum.
+template <bool kAbsolute, int kCount>
+SIGRUN_INLINE void LogisticQuotient(F32 (&x)[kCount], F32 (&value)[kCount]) {
+  Power power[kCount];
+  F32 q[kCount];
+  SplitExp<kAbsolute>(x, power);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) value[i] = kAbsolute ? NormalValue(power[i]) : Value(power[i]);
+  ExpTail<-1>(x, q, kExpTerms);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) q[i] = Fma(q[i], x[i], Set1(-1.0f));
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Fma(q[i], x[i], Set1(1.0f)) + value[i];
 }
 
 /// Within 3; tiny but not 0 for arguments down to -103.
 template <int kCount>
 SIGRUN_INLINE void Logistic(F32 (&x)[kCount]) {
-  F32 e[kCount], inverse[kCount];
+  F32 value[kCount];
   SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) e[i] = Neg(Abs(x[i]));
-  ExpOfNegative(e);
+  for (int i = 0; i < kCount; ++i) x[i] = Clamp(x[i], Set1(-104.0f), Set1(30.0f));
+  LogisticQuotient<false>(x, value);
   SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) inverse[i] = Reciprocal(e[i] + Set1(1.0f));
-  SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) x[i] = Select(Less(x[i], Set1(0.0f)), e[i], Set1(1.0f)) * inverse[i];
+  for (int i = 0; i < kCount; ++i) x[i] = value[i] / x[i];
 }
 
-/// Within 2^-23 absolutely: what is to be multiplied by x needs no more. 2^f for |f| <= 0.5 is a polynomial, and 2^n never denormal.
+/// Within 2^-23 absolutely: what is to be multiplied by x needs no more.
 template <int kCount>
 SIGRUN_INLINE void LogisticAbsolute(F32 (&x)[kCount]) {
-  constexpr float kPowers[] = {0x1.3d0c52p-7f, 0x1.c6b6e4p-5f, 0x1.ebf918p-3f, 0x1.62e428p-1f, 0x1.000002p+0f};
-  F32 f[kCount], n[kCount], p[kCount];
-  const auto each = [](auto step) __attribute__((always_inline)) {
-    SIGRUN_UNROLL
-    for (int i = 0; i < kCount; ++i) step(i);
-  };
-  each([&](int i) __attribute__((always_inline)) { f[i] = Clamp(x[i], Set1(-87.0f), Set1(87.0f)) * Set1(-0x1.715476p+0f); });
-  each([&](int i) __attribute__((always_inline)) { n[i] = RoundEven(f[i]); });
-  each([&](int i) __attribute__((always_inline)) { f[i] = f[i] - n[i]; });
-  each([&](int i) __attribute__((always_inline)) { p[i] = Fma(f[i], Set1(0x1.5c08e4p-10f), Set1(kPowers[0])); });
+  F32 sum[kCount], value[kCount];
   SIGRUN_UNROLL
-  for (int k = 1; k < 5; ++k) each([&](int i) __attribute__((always_inline)) { p[i] = Fma(p[i], f[i], Set1(kPowers[k])); });
-  each([&](int i) __attribute__((always_inline)) { p[i] = FromBits(Bits(p[i]) + ShiftLeft<23>(ToInt(n[i]))) + Set1(1.0f); });
-  each([&](int i) __attribute__((always_inline)) { p[i] = Reciprocal(p[i]); });
-  each([&](int i) __attribute__((always_inline)) { x[i] = Select(Less(x[i], Set1(-87.0f)), Set1(0.0f), p[i]); });
+  for (int i = 0; i < kCount; ++i) sum[i] = Clamp(x[i], Set1(-87.0f), Set1(30.0f));
+  LogisticQuotient<true>(sum, value);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Select(Less(x[i], Set1(-87.0f)), Set1(0.0f), value[i] / sum[i]);
 }
 
 /// Within 2 units in the last place of x.
@@ -173,27 +197,19 @@ SIGRUN_INLINE void Swish(F32 (&x)[kCount]) {
   for (int i = 0; i < kCount; ++i) x[i] = x[i] * factor[i];
 }
 
-// The same of one.
-SIGRUN_INLINE F32 Tanh(F32 x) {
-  F32 one[1] = {x};
-  Tanh(one);
-  return one[0];
+/// Within 2 units in the last place of x: 0.5 * x * (1 + tanh(t)) is x * logistic(2 t).
+template <int kCount>
+SIGRUN_INLINE void GeluTanh(F32 (&x)[kCount]) {
+  F32 factor[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) factor[i] = x[i] * Fma(x[i] * x[i], Set1(0x1.2444f2p-4f), Set1(0x1.988454p+0f));
+  LogisticAbsolute(factor);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = x[i] * factor[i];
 }
-SIGRUN_INLINE F32 Logistic(F32 x) {
-  F32 one[1] = {x};
-  Logistic(one);
-  return one[0];
-}
-SIGRUN_INLINE F32 LogisticAbsolute(F32 x) {
-  F32 one[1] = {x};
-  LogisticAbsolute(one);
-  return one[0];
-}
-SIGRUN_INLINE F32 Swish(F32 x) { return x * LogisticAbsolute(x); }
 
 /// Within 3 units in the last place of x, which is what the definition 0.5 * x * (1 + erf(x / sqrt(2))) can give: its left tail cancels.
 /// The middle is x * (0.5 + x * P(x^2) / Q(x^2)), of the fifth degree both; beyond it the error function is 1 in float.
-/// One operation of all of them before the next, as in ExpOfNegative.
 template <int kCount>
 SIGRUN_INLINE void Gelu(F32 (&x)[kCount]) {
   constexpr float kP[] = {0x1.91c6ecp-26f, 0x1.aacf82p-18f, 0x1.589b1ap-13f, 0x1.30cc3cp-8f, 0x1.11629p-5f, 0x1.988450p-2f};
@@ -214,18 +230,32 @@ SIGRUN_INLINE void Gelu(F32 (&x)[kCount]) {
     }
   }
   SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) q[i] = Reciprocal(q[i]);
-  SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) {
-    const F32 half = Select(Less(u[i], Set1(29.16f)), x[i] * p[i] * q[i], WithSignOf(Set1(0.5f), x[i]));
+    const F32 half = Select(Less(u[i], Set1(29.16f)), x[i] * p[i] / q[i], WithSignOf(Set1(0.5f), x[i]));
     x[i] = x[i] * (half + Set1(0.5f));
   }
 }
 
-/// Within 2 units in the last place of x: 0.5 * x * (1 + tanh(t)) is x * logistic(2 t).
-SIGRUN_INLINE F32 GeluTanh(F32 x) {
-  const F32 square = x * x;
-  return x * LogisticAbsolute(x * Fma(square, Set1(0x1.2444f2p-4f), Set1(0x1.988454p+0f)));
+// The same of one.
+SIGRUN_INLINE F32 Exp(F32 x) {
+  F32 one[1] = {x};
+  Exp(one);
+  return one[0];
+}
+SIGRUN_INLINE F32 Tanh(F32 x) {
+  F32 one[1] = {x};
+  Tanh(one);
+  return one[0];
+}
+SIGRUN_INLINE F32 Logistic(F32 x) {
+  F32 one[1] = {x};
+  Logistic(one);
+  return one[0];
+}
+SIGRUN_INLINE F32 Swish(F32 x) {
+  F32 one[1] = {x};
+  Swish(one);
+  return one[0];
 }
 
 // Arguments for which the logarithm below is not made: the C library does them right.
@@ -241,8 +271,8 @@ SIGRUN_INLINE F32 GeluTanh(F32 x) {
   return Load(result);
 }
 
-// The base-2 logarithm of a normal number as a sum of two floats, to 30 bits: of the mantissa m in [sqrt(1/2), sqrt(2)) it is the odd series of
-// (m - 1) / (m + 1).
+// The base-2 logarithm of a normal number as a sum of two floats, to 30 bits: of the mantissa m in [sqrt(1/2), sqrt(2)) it is the odd
+// series of (m - 1) / (m + 1).
 struct TwoFloats {
   F32 high, low;
 };
@@ -279,9 +309,10 @@ SIGRUN_INLINE F32 Pow(F32 x, F32 y) {
   const TwoFloats log = Log2(x);
   const F32 high = y * log.high, bounded = Clamp(high, Set1(-200.0f), Set1(200.0f));
   const F32 low = Select(Equal(high, bounded), Fma(y, log.low, Fma(y, log.high, Neg(high))), Set1(0.0f));
-  const F32 n = RoundEven(bounded);
-  const F32 r = ((bounded - n) + low) * Set1(0x1.62e43p-1f);
-  const F32 power = ScaleByPowerOf2(Expm1OfReduced(r) + one, n);
+  const Power nearest = NearestPower(bounded + low, one);
+  F32 r[1] = {((bounded - nearest.exponent) + low) * Set1(0x1.62e43p-1f)};
+  Expm1OfReduced(r, kExpTerms);
+  const F32 power = TimesOnePlus(r[0], nearest);
   return Any(Less(Set1(0.0f), replaced)) ? ReplacePowers(x, y, replaced, power) : power;
 }
 
