@@ -33,7 +33,8 @@ struct Rfft2d {
     };
     y += begin * out;
     for (x += begin * slice; begin < end; begin += RealFft::kRows, x += RealFft::kRows * slice, y += RealFft::kRows * out) {
-      rows.Forward(scratch, std::min(RealFft::kRows, end - begin), [&](int64_t r, int64_t i) { return At(x + r * slice, i); }, store);
+      rows.Forward(
+          scratch, std::min(RealFft::kRows, end - begin), [&](int64_t r, int64_t i) { return At(x + r * slice, i); }, store);
     }
   }
 
@@ -141,9 +142,7 @@ struct Magnitudes {
   static constexpr float kLeast = 1e-30f, kMost = 1e38f;  // squares that count are normal as well
 };
 
-void PrepareComplexAbs(Prepare& p) {
-  EmitParts(p, Magnitudes{p.kernels().unary_f32[static_cast<size_t>(kernels::Unary::kSqrt)]});
-}
+void PrepareComplexAbs(Prepare& p) { EmitParts(p, Magnitudes{p.kernels().unary_f32[static_cast<size_t>(kernels::Unary::kSqrt)]}); }
 
 constexpr OpDef kOps[] = {
     {.name = "RFFT2D", .prepare = PrepareRfft2d},

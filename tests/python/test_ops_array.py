@@ -1,11 +1,21 @@
 """Array and math operators, one by one: small models made here give what LiteRT gives, and refuse bad data."""
 
+import functools
+
 import numpy as np
 import pytest
 from one_op import case, check_against_litert, check_refused, const, ints, mm, real
 
 I32, F32 = "int32", "float32"
 IDS = np.array([1, 0, 2, 0], I32)
+# Shapes that broadcast in short runs: one value or a few beside many.
+SHORT_RUNS = [
+    ((1, 70, 1, 2), (6, 1, 17, 2)),
+    ((40, 3, 1), (10,)),
+    ((1, 9, 9, 7), (1, 9, 9, 1)),
+    ((2, 1, 33), (2, 31, 1)),
+    ((5, 1, 4, 1), (3, 1, 16)),
+]
 SCATTER = np.array([[1], [3], [1]], I32)
 CASES = [
     *[case("SCATTER_ND", [SCATTER, ints(t, 3, 2), const([5, 2])], (t, (5, 2)), options="ScatterNdOptions") for t in ("int8", "int64")],
@@ -128,6 +138,16 @@ CASES = [
     case("SPACE_TO_DEPTH", [real(2, 4, 6, 3)], (F32, (2, 2, 3, 12)), options="SpaceToDepthOptions", blockSize=0, bad="a block of 0"),
     case("DEPTH_TO_SPACE", [ints("int8", 2, 2, 3, 12)], ("int8", (2, 4, 6, 3)), options="DepthToSpaceOptions", blockSize=2),
     *[case("ADD_N", [x, x * 2, x], (x.dtype.name, x.shape), options="AddNOptions") for x in (real(3, 2), ints(I32, 7))],
+    *[
+        case(op, [make(*a), make(*b)], (kind, np.broadcast_shapes(a, b)), options=f"{op.title()}Options", quant=quant)
+        for a, b in SHORT_RUNS
+        for op, make, kind, quant in (
+            ("MUL", real, F32, []),
+            ("ADD", functools.partial(ints, "int8"), "int8", [(0.25, 3), (0.125, -5), (0.5, 7)]),
+            ("GREATER", functools.partial(ints, "int64", low=-2, high=2), "bool", []),
+            ("ADD", functools.partial(ints, I32), I32, []),
+        )
+    ],
     case("BROADCAST_ARGS", [np.array([4, 1], "int64"), np.array([3, 1, 5], "int64")], ("int64", (3,))),
     case("BROADCAST_ARGS", [np.array([4, 2], I32), np.array([3], I32)], (I32, (2,)), bad="do not broadcast"),
     *[case("MATRIX_DIAG", [x], (x.dtype.name, (2, 3, 3)), options="MatrixDiagOptions") for x in (real(2, 3), ints("int64", 2, 3))],

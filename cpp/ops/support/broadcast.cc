@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/support/quantization.h"
+#include "ops/support/worker_scratch.h"
 
 namespace sigrun::ops {
 namespace {
@@ -101,8 +102,111 @@ bool EmitRepeated(Prepare& p, const BroadcastPlan& plan, size_t operand_bytes, s
       for (int64_t at = range.begin * count; at < std::min(range.end * count, all); at += count) {
         const std::byte* x = from + at * static_cast<int64_t>(operand_bytes);
         f(repeated == 0 ? vector : x, repeated == 0 ? x : vector, to + at * static_cast<int64_t>(result_bytes),
-          static_cast<size_t>(std::min(count, all - at)), kernels::Operands::kVectorVector);
+          {std::min(count, all - at), 1, {}, kernels::Operands::kVectorVector});
       }
+    });
+  });
+  return true;
+}
+
+constexpr int64_t kBeyond = 16;  // bytes that may be written behind what is asked for
+
+// As many elements as fit into kBeyond bytes.
+template <class T>
+struct Block {
+  static constexpr int64_t kElements = kBeyond / static_cast<int64_t>(sizeof(T));
+  T element[kElements];
+};
+
+// Calls f(std::type_identity<T>()) where T has as many bytes as an element.
+template <class F>
+void WithBytes(size_t bytes, const F& f) {
+  switch (bytes) {
+    case 1: return f(std::type_identity<uint8_t>());
+    case 2: return f(std::type_identity<uint16_t>());
+    case 4: return f(std::type_identity<uint32_t>());
+    case 8: return f(std::type_identity<uint64_t>());
+    default: return f(std::type_identity<Bytes<16>>());
+  }
+}
+
+/// An operand whose short runs are written out, for a kernel that takes many at once.
+struct ShortRuns {
+  int64_t run, stride;  // elements of a run, from a run to the next
+  bool fixed;
+
+  /// Writes `count` runs of one loop, the first of which is at `from`.
+  template <class T>
+  void Write(const T* from, int64_t count, T* to) const {
+    if (fixed) {
+      run <= Block<T>::kElements       ? Fill<1>(from, count, to)
+      : run <= 2 * Block<T>::kElements ? Fill<2>(from, count, to)
+                                       : Fill<0>(from, count, to);
+    } else if (stride != 0) {
+      CopyElements(from, to, count * run);
+    } else if (run <= Block<T>::kElements) {
+      Block<T> block = {};
+      std::memcpy(&block, from, static_cast<size_t>(run) * sizeof(T));
+      for (int64_t k = 0; k < count; ++k) std::memcpy(to + k * run, &block, sizeof(block));
+    } else {
+      CopyElements(from, to, run);
+      for (int64_t done = run, all = count * run; done < all; done *= 2) CopyElements(to, to + done, std::min(done, all - done));
+    }
+  }
+
+  // kBlocks blocks a run; 0: as many as it takes.
+  template <int kBlocks, class T>
+  void Fill(const T* from, int64_t count, T* to) const {
+    const int64_t end = kBlocks == 0 ? run : kBlocks * Block<T>::kElements;
+    for (int64_t k = 0; k < count; ++k, from += stride, to += run) {
+      T element;
+      std::memcpy(&element, from, sizeof(T));
+      Block<T> block;
+      std::fill_n(block.element, Block<T>::kElements, element);
+      for (int64_t i = 0; i < end; i += Block<T>::kElements) std::memcpy(to + i, &block, sizeof(block));
+    }
+  }
+};
+
+// Runs so short that calls would take most of the time: operands that are not as dense as the output are written out, some thousand
+// elements at a time. False if the runs are longer.
+bool EmitShortRuns(Prepare& p, const BroadcastPlan& plan, size_t operand_bytes, size_t result_bytes, int64_t cost, const BinaryRun& f) {
+  constexpr int64_t kShort = 64, kElements = 1024;
+  const int64_t element = static_cast<int64_t>(operand_bytes);
+  if (plan.loops < 1 || plan.runs < 2 || plan.run * element > kShort) return false;
+  const int inner = plan.loops - 1;
+  const int64_t runs_at_once = std::min<int64_t>(kElements / plan.run, plan.runs), loop = plan.extent[inner];
+  const size_t buffer = static_cast<size_t>((runs_at_once * plan.run * element + 2 * kBeyond + 63) / 64 * 64);
+  std::array<ShortRuns, 2> operand;
+  std::array<bool, 2> dense;
+  for (size_t i = 0; i < 2; ++i) {
+    operand[i] = {plan.run, plan.stride[i][inner], plan.fixed[i]};
+    dense[i] = p.elements(static_cast<int>(i)) == plan.runs * plan.run;
+  }
+  const WorkerScratch scratch(p, 2 * buffer);
+  WithBytes(operand_bytes, [&]<class T>(std::type_identity<T>) {
+    p.Emit([=, a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
+      const std::array<const T*, 2> from{run.get<T>(a), run.get<T>(b)};
+      const int32_t parts = static_cast<int32_t>((plan.runs + runs_at_once - 1) / runs_at_once);
+      run.Parallel(parts, 2 * cost * runs_at_once * plan.run, [&](kernels::Range range, int worker) {
+        for (int64_t first = range.begin * runs_at_once, end = std::min(range.end * runs_at_once, plan.runs); first < end;
+             first += runs_at_once) {
+          const int64_t count = std::min(runs_at_once, end - first);
+          std::array<const T*, 2> x;
+          for (size_t i = 0; i < 2; ++i) {
+            x[i] = from[i] + first * plan.run;
+            if (dense[i]) continue;
+            T* to = reinterpret_cast<T*>(scratch.of(run, worker) + i * buffer);
+            x[i] = to;
+            for (int64_t done = 0, n = 0; done < count; done += n) {
+              n = std::min(count - done, loop - (first + done) % loop);
+              operand[i].Write(from[i] + plan.OffsetOf(static_cast<int>(i), first + done), n, to + done * plan.run);
+            }
+          }
+          f(x[0], x[1], run.get<std::byte>(y) + first * plan.run * static_cast<int64_t>(result_bytes),
+            {count * plan.run, 1, {}, kernels::Operands::kVectorVector});
+        }
+      });
     });
   });
   return true;
@@ -120,14 +224,27 @@ void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64
   const BroadcastPlan plan = PlanBroadcast(p, {p.shape(0), p.shape(1)}, shape);
   const int64_t step = static_cast<int64_t>(operand_bytes), result_step = static_cast<int64_t>(result_bytes);
   if (!strings && EmitRepeated(p, plan, operand_bytes, result_bytes, cost, f)) return;
+  if (!strings && EmitShortRuns(p, plan, operand_bytes, result_bytes, cost, f)) return;
   p.Emit([=, f = std::move(f), operands = OperandsOf(plan), a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
     const auto elements = [&](Slot slot) {
       return strings ? reinterpret_cast<const std::byte*>(Elements<const std::string>(run, slot)) : run.get<const std::byte>(slot);
     };
     const std::byte *pa = elements(a), *pb = elements(b);
     std::byte* py = run.get<std::byte>(y);
-    ForRuns(run, plan, cost, [&](const Offsets& at, int64_t to, int64_t n) {
-      f(pa + at[0] * step, pb + at[1] * step, py + to * result_step, static_cast<size_t>(n), operands);
+    if (plan.runs <= 1) {
+      ForElements(run, plan.runs * plan.run, cost, [&](int64_t begin, int64_t count) {
+        f(pa + (plan.fixed[0] ? 0 : begin) * step, pb + (plan.fixed[1] ? 0 : begin) * step, py + begin * result_step,
+          {count, 1, {}, operands});
+      });
+      return;
+    }
+    const int inner = plan.loops - 1;
+    run.Parallel(static_cast<int32_t>(plan.runs), cost * plan.run, [&](kernels::Range range, int) {
+      for (int64_t at = range.begin, n = 0; at < range.end; at += n) {
+        n = std::min<int64_t>(range.end - at, plan.extent[inner] - at % plan.extent[inner]);
+        f(pa + plan.OffsetOf(0, at) * step, pb + plan.OffsetOf(1, at) * step, py + at * plan.run * result_step,
+          {plan.run, n, {plan.stride[0][inner], plan.stride[1][inner]}, operands});
+      }
     });
   });
 }

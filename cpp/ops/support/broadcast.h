@@ -28,6 +28,13 @@ struct BroadcastPlan {
   int64_t runs = 0;                         // product of the extents; 0 if the output is empty
   int64_t run = 0;                          // elements of the output in one run
   bool fixed[kMaxOperands] = {};            // the operand is one value throughout a run
+
+  /// Where a run of an operand begins.
+  int64_t OffsetOf(int operand, int64_t run_index) const {
+    int64_t offset = 0;
+    for (int d = loops - 1; d >= 0; run_index /= extent[d], --d) offset += run_index % extent[d] * stride[operand][d];
+    return offset;
+  }
 };
 BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> operands, const Shape& output);
 
@@ -72,18 +79,29 @@ inline kernels::Operands OperandsOf(const BroadcastPlan& plan) {
                          : kernels::Operands::kVectorVector;
 }
 
-/// A run of a binary operator on untyped elements.
-using BinaryRun = std::function<void(const void* a, const void* b, void* y, size_t n, kernels::Operands operands)>;
+/// Runs of a loop: `count` of n elements, an operand moving by so many elements from one to the next.
+struct LoopRuns {
+  int64_t n, count;
+  std::array<int64_t, 2> step;
+  kernels::Operands operands;
+};
 
-/// A binary operator over inputs 0 and 1, whose elements take `operand_bytes`: sets the output's shape and emits the step. f reads an element
-/// before it writes the one in its place.
+/// Runs of a binary operator on untyped elements.
+using BinaryRun = std::function<void(const void* a, const void* b, void* y, const LoopRuns& runs)>;
+
+/// A binary operator over inputs 0 and 1, whose elements take `operand_bytes`: sets the output's shape and emits the step. f reads an
+/// element before it writes the one in its place.
 void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64_t cost, BinaryRun f);
 
 /// The same for f(const A* a, const A* b, Y* y, size_t n, Operands).
 template <class A, class Y, class F>
 void EmitBinary(Prepare& p, int64_t cost, F f) {
-  EmitBinaryRuns(p, sizeof(A), sizeof(Y), cost, [f = std::move(f)](const void* a, const void* b, void* y, size_t n, kernels::Operands operands) {
-    f(static_cast<const A*>(a), static_cast<const A*>(b), static_cast<Y*>(y), n, operands);
+  EmitBinaryRuns(p, sizeof(A), sizeof(Y), cost, [f = std::move(f)](const void* from_a, const void* from_b, void* to, const LoopRuns& runs) {
+    const A *a = static_cast<const A*>(from_a), *b = static_cast<const A*>(from_b);
+    Y* y = static_cast<Y*>(to);
+    for (int64_t k = 0; k < runs.count; ++k, a += runs.step[0], b += runs.step[1], y += runs.n) {
+      f(a, b, y, static_cast<size_t>(runs.n), runs.operands);
+    }
   });
 }
 

@@ -59,8 +59,8 @@ class Fft {
   static void Four(Planes x, Planes y, int64_t k, int64_t quarter, int64_t stride, const Turn* turns) {
     const Turn one = turns[0], two = turns[1], three = turns[2];
     const int64_t step = quarter * stride;
-    const double *__restrict xr = x.real + k * stride, *__restrict xi = x.imag + k * stride;
-    double *__restrict yr = y.real + 4 * k * stride, *__restrict yi = y.imag + 4 * k * stride;
+    const double* __restrict xr = x.real + k * stride, * __restrict xi = x.imag + k * stride;
+    double* __restrict yr = y.real + 4 * k * stride, * __restrict yi = y.imag + 4 * k * stride;
     for (int64_t i = 0; i < stride; ++i) {
       const double ar = xr[i] + xr[2 * step + i], ai = xi[i] + xi[2 * step + i], br = xr[i] - xr[2 * step + i],
                    bi = xi[i] - xi[2 * step + i];
