@@ -376,9 +376,11 @@ struct Kernels {
   /// The same rows: x / sqrt(weight * sum(x^2) + epsilon) * scale. Every tier gives the same bits: what follows may be rounded to 8 bits.
   void (*rms_norm_f32)(const float* x, const float* scale, float* y, int32_t depth, float weight, float epsilon, Range rows);
   /// Pixels of `depth` channels between columns, the next never left of the last, of two lines of in_width pixels, `weight` being the
-  /// distance from the top one. The order of the sums is top left, bottom left, top right, bottom right.
+  /// distance from the top one. The order of the sums is top left, bottom left, top right, bottom right. Null: there is no bottom line.
   void (*mix_columns_f32)(const float* top, const float* bottom, int32_t in_width, float weight, const ColumnsF32* columns, int32_t count,
                           int32_t depth, float* y);
+  /// A line between two others: y[i] = top[i] * (1 - weight) + bottom[i] * weight.
+  void (*mix_lines_f32)(const float* top, const float* bottom, float weight, float* y, size_t n);
   /// A line between two others, in units of 2^-10: y[i] = a[i] * (1024 - weight) + b[i] * weight. kMixLanes more are written.
   void (*mix_lines_i8)(const int8_t* a, const int8_t* b, int32_t weight, int32_t* y, size_t n);
   /// Pixels of `depth` channels between columns of such a line, over 2^20, rounded half away from zero.

@@ -143,7 +143,40 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Columns> ys, std::v
   });
 }
 
+// Where a line of the input is wanted for several of the output: it is mixed to the output's columns once, and lines of the output lie between
+// two such ones, which are kept. Columns are taken as many at a time as stay in the nearest cache.
+void EmitEnlargedF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
+  constexpr int32_t kPart = 2 << 10;
+  const int32_t columns = std::min(std::max(1, kPart / g.depth), g.out_width), n = columns * g.depth;
+  const auto scratch = WorkerScratch(p, static_cast<size_t>(n) * 2 * sizeof(float));
+  p.Emit([=, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int worker) {
+      float* const first = reinterpret_cast<float*>(scratch.of(run, worker));
+      float* const kept[] = {first, first + n};
+      for (int32_t x = 0; x < g.out_width; x += columns) {
+        const int32_t count = std::min(columns, g.out_width - x);
+        const float* of[2] = {};
+        // `other` stays.
+        const auto mixed = [&](const float* line, const float* other) -> const float* {
+          const int i = of[0] == line || (of[1] != line && of[0] != other) ? 0 : 1;
+          if (of[i] != line) k->mix_columns_f32(line, nullptr, g.in_width, 0.0f, xs.data() + x, count, g.depth, kept[i]);
+          of[i] = line;
+          return kept[i];
+        };
+        for (int32_t line = lines.begin; line < lines.end; ++line) {
+          const ColumnsF32& y = ys[static_cast<size_t>(line % g.out_height)];
+          const float *top = g.Line(run.get<float>(in), line, y.first), *bottom = g.Line(run.get<float>(in), line, y.second);
+          const float *above = mixed(top, bottom), *below = mixed(bottom, top);
+          k->mix_lines_f32(above, below, y.weight, g.Output(run.get<float>(out), line) + ptrdiff_t{x} * g.depth,
+                           static_cast<size_t>(count) * g.depth);
+        }
+      }
+    });
+  });
+}
+
 void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
+  if (2 * g.out_height >= 3 * g.in_height) return EmitEnlargedF32(p, g, std::move(ys), std::move(xs));
   p.Emit([g, mix = p.kernels().mix_columns_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
           out = p.out(0)](RunContext& run) noexcept {
     run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {

@@ -642,10 +642,18 @@ void MixColumnsF32(const float* top, const float* bottom, int32_t, float weight,
   for (const ColumnsF32& c : std::span(columns, static_cast<size_t>(count))) {
     const ptrdiff_t left = ptrdiff_t{c.first} * depth, right = ptrdiff_t{c.second} * depth;
     const float wb = weight, wt = 1 - wb, wr = c.weight, wl = 1 - wr;
+    if (bottom == nullptr) {
+      for (ptrdiff_t i = 0; i < depth; ++i) *y++ = top[left + i] * wl + top[right + i] * wr;
+      continue;
+    }
     for (ptrdiff_t i = 0; i < depth; ++i) {
       *y++ = top[left + i] * (wt * wl) + bottom[left + i] * (wb * wl) + top[right + i] * (wt * wr) + bottom[right + i] * (wb * wr);
     }
   }
+}
+
+void MixLinesF32(const float* top, const float* bottom, float weight, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = top[i] * (1 - weight) + bottom[i] * weight;
 }
 
 template <float (*kFunction)(float)>
@@ -742,6 +750,7 @@ void OverlayF32(Kernels& t) {
   t.layer_norm_f32 = LayerNormF32;
   t.rms_norm_f32 = RmsNormF32;
   t.mix_columns_f32 = MixColumnsF32;
+  t.mix_lines_f32 = MixLinesF32;
   SetElementwise(t);
 }
 

@@ -904,6 +904,14 @@ TEST(RowsF32, MixColumns) {
         std::fill(y.begin(), y.end(), 7.0f);
         t->mix_columns_f32(top.data(), bottom.data(), kWidth, 0.3f, columns.data(), count, depth, y.data());
         ExpectSameBits(expected, y);
+        std::vector<float> of_one_line(n, 7.0f), between(n);
+        Scalar().mix_columns_f32(top.data(), nullptr, kWidth, 0.0f, columns.data(), count, depth, of_one_line.data());
+        std::fill(y.begin(), y.end(), 7.0f);
+        t->mix_columns_f32(top.data(), nullptr, kWidth, 0.0f, columns.data(), count, depth, y.data());
+        ExpectSameBits(of_one_line, y);
+        Scalar().mix_lines_f32(top.data(), bottom.data(), 0.3f, between.data(), n);
+        t->mix_lines_f32(top.data(), bottom.data(), 0.3f, y.data(), n);
+        ExpectSameBits(between, y);
       }
     }
   }
