@@ -175,15 +175,24 @@ void EmitEnlargedF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, 
   });
 }
 
+// Pixels that fill a small part of a vector are mixed from one line, which vectors have mixed from two.
 void EmitBilinearF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
   if (2 * g.out_height >= 3 * g.in_height) return EmitEnlargedF32(p, g, std::move(ys), std::move(xs));
-  p.Emit([g, mix = p.kernels().mix_columns_f32, ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
-          out = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int) {
+  constexpr int32_t kFewChannels = 4;
+  const size_t n = static_cast<size_t>(g.in_width) * g.depth;
+  const auto scratch = WorkerScratch(p, g.depth <= kFewChannels ? n * sizeof(float) : 0);
+  p.Emit([=, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth, [&](Range lines, int worker) {
+      float* const between = reinterpret_cast<float*>(scratch.of(run, worker));
       for (int32_t line = lines.begin; line < lines.end; ++line) {
-        const auto& y = ys[static_cast<size_t>(line % g.out_height)];
-        mix(g.Line(run.get<float>(in), line, y.first), g.Line(run.get<float>(in), line, y.second), g.in_width, y.weight, xs.data(),
-            g.out_width, g.depth, g.Output(run.get<float>(out), line));
+        const ColumnsF32& y = ys[static_cast<size_t>(line % g.out_height)];
+        const float *top = g.Line(run.get<float>(in), line, y.first), *bottom = g.Line(run.get<float>(in), line, y.second);
+        if (g.depth <= kFewChannels) {
+          k->mix_lines_f32(top, bottom, y.weight, between, n);
+          top = between;
+          bottom = nullptr;
+        }
+        k->mix_columns_f32(top, bottom, g.in_width, y.weight, xs.data(), g.out_width, g.depth, g.Output(run.get<float>(out), line));
       }
     });
   });
