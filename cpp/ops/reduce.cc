@@ -102,6 +102,9 @@ struct SumBytes {
   void (*accumulate)(const T*, int32_t*, size_t);
   int32_t (*sum)(const T*, size_t);
   int32_t Initial() const { return 0; }
+  void Rows(const T* x, int64_t rows, int64_t n, int32_t* y) const {
+    for (int64_t r = 0; r < rows; ++r) y[r] = sum(x + r * n, static_cast<size_t>(n));
+  }
   void Run(int32_t& s, const T* x, int64_t n) const { s = kernels::WrapAdd(s, sum(x, static_cast<size_t>(n))); }
   void Columns(int32_t* sums, const T* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
   void Columns(int32_t* sums, const int32_t* x, int64_t n) const {
@@ -185,7 +188,12 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
       if (r.run > 1) {
         for (int64_t first = units.begin; first < units.end; first += kColumns) {
           const int64_t n = std::min<int64_t>(kColumns, units.end - first);
-          for (int64_t i = 0; i < n; ++i) {
+          bool done = false;
+          if constexpr (requires { op.Rows(x, n, n, sums.data()); }) {
+            done = r.inner.empty();
+            if (done) op.Rows(x + first * r.run, n, r.run, sums.data());
+          }
+          for (int64_t i = 0; i < n && !done; ++i) {
             const T* from = x + OffsetOf(r.outer, first + i);
             Sum& sum = sums[static_cast<size_t>(i)] = op.Initial();
             for (int64_t step = 0; step < steps; ++step) op.Run(sum, from + OffsetOf(r.inner, step), r.run);
@@ -214,6 +222,41 @@ void EmitFill(Prepare& p, Y value) {
   p.Emit([value, n = p.output_elements(0), out = p.out(0)](RunContext& run) noexcept { std::fill_n(run.get<Y>(out), n, value); });
 }
 
+/// Folds rows of n >= 2 elements that lie one after the other, in any order. Halves of rows are folded onto each other, or neighbours where
+/// rows are short: either takes whole vectors, whatever the length of a row.
+template <class T, class F>
+void FoldRows(const F& f, T initial, const T* x, int64_t rows, int64_t n, T* y) {
+  constexpr int64_t kElements = 2048, kLongHalf = 32 / static_cast<int64_t>(sizeof(T));
+  // A number that is no NaN may begin a fold.
+  const auto begun = [f, initial](T a) { return std::is_floating_point_v<T> ? f(initial, a) : a; };
+  T halves[2][kElements];
+  const int64_t most = std::max<int64_t>(2 * kElements / n, 1);
+  for (; rows > 0; rows -= most, x += most * n, y += most) {
+    const int64_t count = std::min(rows, most);
+    const T* from = x;
+    int64_t length = n;
+    for (int next = 0; length % 2 == 0 && count * length <= 2 * kElements; length /= 2, next ^= 1) {
+      const T* __restrict in = from;
+      T* __restrict out = length == 2 ? y : halves[next];
+      const int64_t half = length / 2;
+      if (half >= kLongHalf) {
+        for (int64_t r = 0; r < count; ++r) {
+          for (int64_t i = 0; i < half; ++i) out[r * half + i] = f(begun(in[r * length + i]), in[r * length + half + i]);
+        }
+      } else {
+        for (int64_t i = 0; i < count * half; ++i) out[i] = f(begun(in[2 * i]), in[2 * i + 1]);
+      }
+      from = out;
+    }
+    if (length == 1) continue;
+    for (int64_t r = 0; r < count; ++r) {
+      T sum = initial;
+      for (int64_t i = 0; i < length; ++i) sum = f(sum, from[r * length + i]);
+      y[r] = sum;
+    }
+  }
+}
+
 /// Accumulates through f(sum, x) -> sum.
 template <class Sum, class F>
 struct Fold {
@@ -236,10 +279,25 @@ Fold<Sum, F> MakeFold(Sum initial, F f) {
   return {initial, f};
 }
 
+/// The same where any order will do.
+template <class T, class F>
+struct FoldAnyOrder : Fold<T, F> {
+  void Rows(const T* x, int64_t rows, int64_t n, T* y) const { FoldRows(this->f, this->initial, x, rows, n, y); }
+};
+template <class T, class F>
+FoldAnyOrder<T, F> MakeFoldAnyOrder(T initial, F f) {
+  return {{initial, f}};
+}
+
 struct SumF32 {
   float (*sum)(const float*, size_t);
   void (*accumulate)(const float*, float*, size_t);
   float Initial() const { return 0; }
+  void Rows(const float* x, int64_t rows, int64_t n, float* y) const {
+    constexpr int64_t kShort = 16;
+    if (n <= kShort) return FoldRows([](float a, float b) { return a + b; }, 0.0f, x, rows, n, y);
+    for (int64_t r = 0; r < rows; ++r) y[r] = sum(x + r * n, static_cast<size_t>(n));
+  }
   void Run(float& s, const float* x, int64_t n) const { s += sum(x, static_cast<size_t>(n)); }
   void Columns(float* sums, const float* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
 };
@@ -280,10 +338,18 @@ void EmitSumInFloat(Prepare& p, const Reduction& r) {
   if (r.count == 0) return EmitFill(p, T{0});
   const float scale = input.scale / output.scale;
   const float bias = static_cast<float>(-input.zero_point) * scale * static_cast<float>(r.count);
-  EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), [scale, bias, zero = static_cast<float>(output.zero_point)](int32_t sum) {
-    constexpr float kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
-    return static_cast<T>(std::clamp(std::round(static_cast<float>(sum) * scale + bias) + zero, kMin, kMax));
-  });
+  const auto finish = [scale, bias, zero = output.zero_point](int32_t sum) {
+    constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+    constexpr float kFar = 1 << 20;  // beyond all that is not clamped
+    // Half away from zero: the sum of a float and a half is exact in double.
+    const double y = static_cast<double>(std::clamp(static_cast<float>(sum) * scale + bias, -kFar, kFar));
+    return static_cast<T>(std::clamp(static_cast<int32_t>(y + (y < 0 ? -0.5 : 0.5)) + zero, kMin, kMax));
+  };
+  if constexpr (std::is_same_v<T, int8_t>) {
+    EmitReduction<T, T>(p, r, SumBytes<T>{p.kernels().accumulate_i8, p.kernels().sum_i8}, finish);
+  } else {
+    EmitReduction<T, T>(p, r, WrappingSum<int32_t>(), finish);
+  }
 }
 
 // What becomes of a sum of quantised numbers.
@@ -409,9 +475,15 @@ T Better(T a, T b) {
 template <bool kMax>
 struct ExtremumF32 {
   kernels::BinaryF32 better;
+  float (*max)(const float*, size_t);
   float initial;
 
   float Initial() const { return initial; }
+  void Rows(const float* x, int64_t rows, int64_t n, float* y) const {
+    constexpr int64_t kShort = 16;
+    if (!kMax || n < kShort) return FoldRows([](float a, float b) { return Better<kMax>(a, b); }, initial, x, rows, n, y);
+    for (int64_t r = 0; r < rows; ++r) y[r] = Better<kMax>(initial, max(x + r * n, static_cast<size_t>(n)));
+  }
   void Run(float& sum, const float* x, int64_t n) const {
     constexpr int64_t kLanes = 64;
     float lanes[kLanes], s = sum;
@@ -423,9 +495,7 @@ struct ExtremumF32 {
     for (int64_t i = 0; i < n; ++i) s = Better<kMax>(s, x[i]);
     sum = s;
   }
-  void Columns(float* sums, const float* x, int64_t n) const {
-    better(x, sums, sums, static_cast<size_t>(n), {});
-  }
+  void Columns(float* sums, const float* x, int64_t n) const { better(x, sums, sums, static_cast<size_t>(n), {}); }
 };
 
 template <bool kMax>
@@ -440,9 +510,9 @@ void PrepareExtremum(Prepare& p) {
     if constexpr (std::is_same_v<T, float>) {
       const kernels::BinaryF32 better =
           p.kernels().binary(kMax ? kernels::Binary::kMaximum : kernels::Binary::kMinimum, kernels::Operands::kVectorVector);
-      EmitReduction<T, T>(p, r, ExtremumF32<kMax>{better, initial}, as_it_is);
+      EmitReduction<T, T>(p, r, ExtremumF32<kMax>{better, p.kernels().max_f32, initial}, as_it_is);
     } else {
-      EmitReduction<T, T>(p, r, MakeFold(initial, Better<kMax, T>), as_it_is);
+      EmitReduction<T, T>(p, r, MakeFoldAnyOrder(initial, [](T a, T b) { return Better<kMax>(a, b); }), as_it_is);
     }
   });
 }

@@ -88,7 +88,7 @@ CASES = [
         for t, y in (("int16", I32), (I32, "int8"), (I32, "int16"))
     ],
     case("BITCAST", [ints("int16", 2, 3)], ("uint8", (2, 3, 2)), options="BitcastOptions"),
-    case("BITCAST", [ints("uint8", 3, 4)], (F32, (3,)), options="BitcastOptions"),
+    case("BITCAST", [ints("uint8", 3, 4, high=126)], (F32, (3,)), options="BitcastOptions"),
     case("BITCAST", [ints("uint8", 3, 3)], (F32, (3,)), options="BitcastOptions", bad="expected 4 in its last dimension"),
     *[case("BITWISE_XOR", [ints(t, 2, 3), ints(t, 3)], (t, (2, 3)), options="BitwiseXorOptions") for t in ("uint8", I32)],
     *[

@@ -1,5 +1,7 @@
 """Types that models rarely use, in the operators of which LiteRT's kernels take them."""
 
+import functools
+
 import numpy as np
 import pytest
 from one_op import build, case, check_against_litert, compare, const, ints, litert, mm, real, run
@@ -44,6 +46,13 @@ def byte_softmax(dtype, rows, depth, scale):
 
 BOOLS = ints("uint8", 3, 4, 5, high=1).astype(bool)
 SOME_NAN = np.where(real(3, 70, 300) > 2, np.float32(np.nan), real(3, 70, 300)).astype("float32")
+ROWS = {
+    "float32": lambda n: np.where(real(700, n) > 2, np.float32(np.nan), real(700, n)),
+    "int8": functools.partial(ints, "int8", 700),
+    "uint8": functools.partial(ints, "uint8", 700),
+    "int16": functools.partial(ints, "int16", 700),
+    "int64": functools.partial(ints, "int64", 700),
+}
 PHASES = (real(2, 1, 3) + 1j * real(2, 1, 3)).astype("complex64")
 CASES = [
     *[comparison(name, halves(3, 40), halves(40)) for name in COMPARISONS],
@@ -61,6 +70,17 @@ CASES = [
         case(op, [SOME_NAN, const([axis])], ("float32", shape), options="ReducerOptions")
         for op in ("REDUCE_MAX", "REDUCE_MIN")
         for axis, shape in ((1, (3, 300)), (2, (3, 70)))
+    ],
+    *[
+        case(op, [rows(n), const([1])], (dtype, (700, 1)), options="ReducerOptions", keepDims=True)
+        for n in (2, 3, 4, 7, 12, 24, 33, 64, 200)
+        for dtype, rows in ROWS.items()
+        for op in ("REDUCE_MAX", "REDUCE_MIN")
+    ],
+    *[
+        case(op, [real(700, n), const([1])], ("float32", (700,)), options="ReducerOptions")
+        for op in ("SUM", "MEAN")
+        for n in (2, 6, 15, 40)
     ],
     *[
         c
