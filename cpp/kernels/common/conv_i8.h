@@ -78,6 +78,9 @@ struct Depth {
     segment_groups = (segment_k + kDepthUnit - 1) / kDepthUnit * (kDepthUnit / kGroup);
     const int32_t last = s.out_channels % kPanel;
     if (!kPairs || last == 0 || last > kMostPaired) return;
+    // What two groups at once save has to pay for their sums to be joined.
+    constexpr int32_t kShort = 8;
+    if (last > kPairColumns && groups() <= kShort) return;
     // A group completes an odd number where that is cheaper than to take all one by one. Pieces of a product agree about k.
     const bool completes = s.out_channels == last && s.pixel_channels == 0 && (segment_groups > 4 || last <= kPairColumns || by_taps);
     pairs = segment_groups % 2 == 0 || completes;
@@ -284,15 +287,17 @@ SIGRUN_INLINE bool IsSparsePointwise(const ConvShape& s) {
          static_cast<int64_t>(s.out_width - 1) * s.stride_w < s.in_width;
 }
 
-// True where the input is copied as it stands, without a gap between rows.
+// True where the input is copied as it stands, without a gap between rows: what completes a row to a few groups is then the next row, by
+// weights of 0.
 SIGRUN_INLINE bool IsOneRun(const ConvShape& s, const Depth& depth) {
-  return IsPointwise(s) && s.groups == 1 && depth.IsWhole(s) && s.in_channels * sizeof(Activation) % 512 != 0;
+  const bool completes = kDepthUnit == kGroup || depth.IsWhole(s);
+  return IsPointwise(s) && s.groups == 1 && completes && s.in_channels * sizeof(Activation) % 512 != 0;
 }
 
 // Bytes between gathered rows: whole cache lines, and never a multiple of 512, which would put all rows of a tile in the same cache sets.
 SIGRUN_INLINE size_t RowBytes(const ConvShape& s, const Depth& depth) {
+  if (IsOneRun(s, depth)) return s.in_channels * sizeof(Activation);
   const size_t k = static_cast<size_t>(depth.groups()) * kGroup;
-  if (IsOneRun(s, depth)) return k * sizeof(Activation);
   const size_t bytes = (k * sizeof(Activation) + 63) / 64 * 64;
   return bytes % 512 == 0 ? bytes + 64 : bytes;
 }

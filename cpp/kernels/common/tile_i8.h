@@ -217,6 +217,34 @@ SIGRUN_INLINE I32 FirstSum(const TileRun& run, int v) {
   return bias - Set1(*end->row_zero_point) * Load(end->weight_sums + v * kLanes);
 }
 
+/// Where the rows of a tile are read: a pointer for every four of them, all of which go on by a step. Left alone, compilers keep an offset
+/// for every row, which are more than there are registers and take longer to set up than a short k to multiply.
+template <int kRows>
+class TileRows {
+ public:
+  SIGRUN_INLINE TileRows(const uint8_t* a, ptrdiff_t stride) : stride_(stride), three_(3 * stride) {
+    asm("" : "+r"(three_));
+    SIGRUN_UNROLL
+    for (int i = 0; i < kPointers; ++i) at_[i] = a + 4 * i * stride;
+    Hide();
+  }
+  SIGRUN_INLINE const uint8_t* Row(int r) const { return at_[r / 4] + (r % 4 == 3 ? three_ : r % 4 * stride_); }
+  SIGRUN_INLINE void Go(ptrdiff_t bytes) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kPointers; ++i) at_[i] += bytes;
+    Hide();
+  }
+
+ private:
+  static constexpr int kPointers = (kRows + 3) / 4;
+  SIGRUN_INLINE void Hide() {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kPointers; ++i) asm("" : "+r"(at_[i]));
+  }
+  const uint8_t* at_[kPointers];
+  ptrdiff_t stride_, three_;
+};
+
 /// Tile over a panel of pairs of groups.
 template <class Pairs, int kRows, int kPairs>
 void PairTile(const TileRun& run, int32_t* sums) {
@@ -292,8 +320,8 @@ template <int kRows, int kVectors>
 void Tile(const TileRun& run, int32_t* sums) {
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
-  const uint8_t* a = run.a;
-  const ptrdiff_t a_stride = run.a_stride, ahead_step = run.ahead_step;
+  TileRows<kRows> a(run.a, run.a_stride);
+  const ptrdiff_t ahead_step = run.ahead_step;
   const int8_t *weights = run.weights, *ahead = run.ahead;
   const int32_t k_groups = run.k_groups;
   I32 acc[kSplit][kRows][kVectors];
@@ -307,7 +335,7 @@ void Tile(const TileRun& run, int32_t* sums) {
       for (int i = 1; i < kSplit; ++i) acc[i][r][v] = Set1(0);
     }
   }
-  const auto step = [&](I32(&to)[kRows][kVectors], const uint8_t* from, const int8_t* w) __attribute__((always_inline)) {
+  const auto step = [&](I32(&to)[kRows][kVectors], ptrdiff_t at, const int8_t* w) SIGRUN_INLINE_LAMBDA {
     __builtin_prefetch(ahead, 0, 2);
     ahead += ahead_step;
     Weights panel[kVectors];
@@ -315,20 +343,19 @@ void Tile(const TileRun& run, int32_t* sums) {
     for (int v = 0; v < kVectors; ++v) panel[v] = LoadWeights(w + v * kLanes * kGroup);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Broadcasted x = Broadcast(from + r * a_stride);
+      const Broadcasted x = Broadcast(a.Row(r) + at);
       SIGRUN_UNROLL
       for (int v = 0; v < kVectors; ++v) to[r][v] = Dot(to[r][v], x, panel[v]);
     }
   };
   SegmentStart start(run);
-  for (int32_t segments = run.segments; segments > 0; --segments, start.Next()) {
-    const uint8_t* from = a + start.at();
+  for (int32_t segments = run.segments; segments > 0; --segments, a.Go(start.Next() - k_groups * kActivationStep)) {
     int32_t k = 0;
-    for (; k + kSplit <= k_groups; k += kSplit, from += kSplit * kActivationStep, weights += kSplit * kWeightStep) {
+    for (; k + kSplit <= k_groups; k += kSplit, a.Go(kSplit * kActivationStep), weights += kSplit * kWeightStep) {
       SIGRUN_UNROLL
-      for (int i = 0; i < kSplit; ++i) step(acc[i], from + i * kActivationStep, weights + i * kWeightStep);
+      for (int i = 0; i < kSplit; ++i) step(acc[i], i * kActivationStep, weights + i * kWeightStep);
     }
-    for (; k < k_groups; ++k, from += kActivationStep, weights += kWeightStep) step(acc[0], from, weights);
+    for (; k < k_groups; ++k, a.Go(kActivationStep), weights += kWeightStep) step(acc[0], 0, weights);
   }
   SIGRUN_UNROLL
   for (int r = 0; r < kRows; ++r) {

@@ -40,11 +40,15 @@ class SegmentStart {
  public:
   SIGRUN_INLINE explicit SegmentStart(const TileRun& run) : run_(run), left_(run.line_segments) {}
   SIGRUN_INLINE ptrdiff_t at() const { return at_; }
-  SIGRUN_INLINE void Next() {
-    at_ += run_.segment_step;
-    if (--left_ != 0) return;
-    at_ += run_.line_step;
-    left_ = run_.line_segments;
+  /// Returns how far it is to the next one.
+  SIGRUN_INLINE ptrdiff_t Next() {
+    ptrdiff_t step = run_.segment_step;
+    if (--left_ == 0) {
+      step += run_.line_step;
+      left_ = run_.line_segments;
+    }
+    at_ += step;
+    return step;
   }
 
  private:
