@@ -55,6 +55,10 @@ SIGRUN_INLINE void LoadSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
 
 constexpr ptrdiff_t kLine = 64;  // bytes of a cache line
 
+/// Tiles of long vectors over few k, which take as long to begin and to end as to multiply, leave out what they do not need. Shorter vectors
+/// multiply for longer.
+constexpr bool kEndsShort = F32::lanes >= 16;
+
 // What is going to be stored is in L1 by then.
 template <int kRows, int kVectors>
 SIGRUN_INLINE void FetchOutput(const Sums& t) {
@@ -95,10 +99,18 @@ SIGRUN_INLINE void StoreSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
     activates = false;
   }
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
-  if (t.channels >= kVectors * F32::lanes) {
-    float* to = t.output;
+  const ptrdiff_t stride = t.output_stride;  // a store of a vector may change any memory
+  float* to = t.output;
+  const bool plain = kEndsShort && clamp.min == -__builtin_inff() && clamp.max == __builtin_inff();
+  if (plain && t.channels >= kVectors * F32::lanes) {
     SIGRUN_UNROLL
-    for (int i = 0; i < kRows; ++i, to += t.output_stride) {
+    for (int i = 0; i < kRows; ++i, to += stride) {
+      SIGRUN_UNROLL
+      for (int v = 0; v < kVectors; ++v) Store(to + v * F32::lanes, sum[i][v]);
+    }
+  } else if (t.channels >= kVectors * F32::lanes) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kRows; ++i, to += stride) {
       SIGRUN_UNROLL
       for (int v = 0; v < kVectors; ++v) sum[i][v] = Bounded(sum[i][v], low, high);
       SIGRUN_UNROLL
