@@ -103,13 +103,18 @@ struct GroupNorm {
     });
     const float factor = 1.0f / std::sqrt(static_cast<float>(squares) * variance_weight + epsilon);
     const int64_t period = static_cast<int64_t>(scale.size());
+    // Where the channels come again and again, each has one factor.
+    float factors[2 * kColumns];
+    const bool joined = inner == 1 && period <= 2 * kColumns && period <= layout.depth / 4;
+    if (joined) runs.multiply_value(scale.data(), &factor, factors, scale.size(), Runs::kNone);
+    const float* const scales = joined ? factors : scale.data();
     for (int64_t position = 0; position < layout.positions; ++position) {
       for (int64_t i = at(group, position), end = i + layout.depth; i < end;) {
         const int64_t first = inner == 1 ? i % period : i / inner % period, left = inner == 1 ? period - first : inner - i % inner;
         const size_t n = static_cast<size_t>(std::min({kColumns, end - i, left}));
         runs.subtract_value(x + i, &mean, row, n, Runs::kNone);
-        runs.multiply_value(row, &factor, row, n, Runs::kNone);
-        (inner == 1 ? runs.multiply : runs.multiply_value)(row, scale.data() + first, row, n, Runs::kNone);
+        if (!joined) runs.multiply_value(row, &factor, row, n, Runs::kNone);
+        (inner == 1 ? runs.multiply : runs.multiply_value)(row, scales + first, row, n, Runs::kNone);
         (inner == 1 ? runs.add : runs.add_value)(row, shift.data() + first, y + i, n, Runs::kNone);
         i += static_cast<int64_t>(n);
       }
