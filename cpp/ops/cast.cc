@@ -1,3 +1,4 @@
+#include <bit>
 #include <cmath>
 #include <complex>
 #include <limits>
@@ -20,6 +21,15 @@ To FromDouble(double x) {
   return x <= kLow ? std::numeric_limits<To>::min() : static_cast<To>(x);
 }
 
+// The same without a branch, where floats hold the bounds, or one more than the upper one.
+template <class To>
+To FromFloat(float x) {
+  constexpr float kLow = static_cast<float>(std::numeric_limits<To>::min()), kHigh = static_cast<float>(std::numeric_limits<To>::max());
+  const float inside = x < kHigh ? (x > kLow ? x : kLow) : 0.0f;
+  const int32_t y = static_cast<int32_t>(inside);
+  return static_cast<To>(x < kHigh ? y : int32_t{std::numeric_limits<To>::max()});
+}
+
 template <class To, class From>
 To Convert(From x) {
   using Complex = std::complex<float>;
@@ -37,6 +47,8 @@ To Convert(From x) {
     return To(static_cast<float>(x));
   } else if constexpr (std::is_same_v<To, Complex>) {
     return Complex(static_cast<float>(x), 0.0f);
+  } else if constexpr (std::is_same_v<From, float> && std::is_integral_v<To> && (sizeof(To) < 4 || std::is_same_v<To, int32_t>)) {
+    return FromFloat<To>(x);
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     return FromDouble<To>(static_cast<double>(x));
   } else {
@@ -46,10 +58,18 @@ To Convert(From x) {
 
 using Conversion = void (*)(const void* from, void* to, int64_t begin, int64_t count);
 
+// Bytes that are 0 or not.
+void BooleansToFloats(const uint8_t* __restrict x, float* __restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = std::bit_cast<float>(x[i] != 0 ? std::bit_cast<uint32_t>(1.0f) : 0u);
+}
+
 template <class From, class To>
 void ConvertRun(const void* from, void* to, int64_t begin, int64_t count) {
   const From* x = static_cast<const From*>(from);
   To* y = static_cast<To*>(to);
+  if constexpr (std::is_same_v<From, Boolean> && std::is_same_v<To, float>) {
+    return BooleansToFloats(reinterpret_cast<const uint8_t*>(x + begin), y + begin, count);
+  }
   for (int64_t i = begin; i < begin + count; ++i) y[i] = Convert<To>(x[i]);
 }
 

@@ -8,6 +8,7 @@ from one_op import case, check_against_litert, check_refused, const, ints, mm, r
 
 I32, F32 = "int32", "float32"
 IDS = np.array([1, 0, 2, 0], I32)
+EXTREMES = np.array([*np.linspace(-300, 300, 50), 127.5, -128.5, 255.7, -0.7, 4e4, -4e4, 3e9, -3e9, 2147483520.0, -2147483648.0], F32)
 # Shapes that broadcast in short runs: one value or a few beside many.
 SHORT_RUNS = [
     ((1, 70, 1, 2), (6, 1, 17, 2)),
@@ -63,10 +64,18 @@ CASES = [
     case("TOPK_V2", [real(3), const(4)], (F32, (4,)), (I32, (4,)), bad="k is 4, the rows have 3 elements"),
     *[
         case("CUMSUM", [x, const(1)], (x.dtype.name, x.shape), options="CumsumOptions", exclusive=e, reverse=r)
-        for x in (real(2, 5, 3), ints("int64", 2, 4))
+        for x in (real(2, 5, 3), ints("int64", 2, 4), real(19, 7))
         for e in (False, True)
         for r in (False, True)
     ],
+    *[
+        case("REVERSE_V2", [x, const(axes)], (x.dtype.name, x.shape), options="ReverseV2Options")
+        for n in (3, 4, 21)
+        for axes in ([2], [1, 2], [0, 1, 2])
+        for x in (real(3, 5, n), ints("uint8", 3, 5, n), ints("int64", 3, 5, n))
+    ],
+    *[case("CAST", [EXTREMES], (t, (60,)), options="CastOptions") for t in ("int8", "uint8", "int16", I32, "int64", "bool")],
+    case("CAST", [ints("uint8", 70, high=1).astype(bool)], (F32, (70,)), options="CastOptions"),
     case("CUMSUM", [real(3), const(2)], (F32, (3,)), options="CumsumOptions", bad="axis 2"),
     *[
         case(
