@@ -20,6 +20,14 @@ void PairForTiles(StridedCopy& copy) {
   }
 }
 
+// Runs are moved by the loop outside of them: it should be a long one.
+void LengthenRows(StridedCopy& copy) {
+  if (copy.loops < 3) return;
+  const CopyLoop& run = copy.loop[copy.loops - 1];
+  CopyLoop &rows = copy.loop[copy.loops - 2], &outer = copy.loop[copy.loops - 3];
+  if (run.from == 1 && run.to == 1 && rows.extent < outer.extent) std::swap(rows, outer);
+}
+
 template <class T>
 struct OfElement {
   typedef T Vector __attribute__((vector_size(16)));
@@ -193,6 +201,7 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
   copy.loops = static_cast<int>(kept.size());
   std::copy(kept.begin(), kept.end(), copy.loop);
   PairForTiles(copy);
+  LengthenRows(copy);
   return copy;
 }
 
