@@ -365,6 +365,14 @@ struct Kernels {
   // --- rows --------------------------------------------------------------------------------------------------------------------------------
   float (*sum_f32)(const float* x, size_t n);
   float (*max_f32)(const float* x, size_t n);  // n >= 1
+  float (*min_f32)(const float* x, size_t n);
+  /// Of columns [0, n) of a matrix whose rows are `stride` apart: y[c] += the sum of column c, begun at 0, in the order of the rows.
+  void (*sum_columns_f32)(const float* x, ptrdiff_t stride, size_t rows, float* y, size_t n);
+  /// y[c] becomes the maximum, or minimum, of y[c] and column c. NaN is never taken for better.
+  void (*max_columns_f32)(const float* x, ptrdiff_t stride, size_t rows, float* y, size_t n);
+  void (*min_columns_f32)(const float* x, ptrdiff_t stride, size_t rows, float* y, size_t n);
+  /// y[r * y_stride + c] = x[c * x_stride + r] for r < rows, c < columns.
+  void (*transpose_32)(const uint32_t* x, ptrdiff_t x_stride, uint32_t* y, ptrdiff_t y_stride, int64_t rows, int64_t columns);
   /// y[i] += x[i]
   void (*accumulate_f32)(const float* x, float* y, size_t n);
   /// Rows [rows.begin, rows.end) of [*, depth]: exp(beta * (x - max)) / sum.

@@ -112,15 +112,30 @@ struct SumBytes {
   }
 };
 
+// A kernel keeps the results of columns in registers.
+template <class Op>
+constexpr bool kTakesMatrix = requires(const Op& op, const float* x, float* sums) { op.Matrix(sums, x, 1, 1, 1); };
+
+/// op.Columns(sums, x, n) of `rows` rows, `stride` apart.
+template <class Op, class Sum, class T>
+void TakeMatrix(const Op& op, Sum* sums, const T* x, int64_t stride, int64_t rows, int64_t n) {
+  if constexpr (kTakesMatrix<Op>) {
+    op.Matrix(sums, x, stride, rows, n);
+  } else {
+    for (int64_t row = 0; row < rows; ++row) op.Columns(sums, x + row * stride, n);
+  }
+}
+
 /// Reduces rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums; they are folded last.
 template <class T, class Op, class Sum>
 void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, Sum (&sums)[kWide]) {
   // Few rows are not worth the sums that are folded last.
-  const int64_t side_by_side = std::clamp<int64_t>(kWide / columns, 1, std::max<int64_t>(rows / 4, 1)), wide = side_by_side * columns;
+  constexpr int64_t kEnough = kTakesMatrix<Op> ? 128 : kWide;
+  const int64_t side_by_side = std::clamp<int64_t>(kEnough / columns, 1, std::max<int64_t>(rows / 4, 1)), wide = side_by_side * columns;
+  const int64_t whole = rows / side_by_side * side_by_side;
   std::fill_n(sums, wide, op.Initial());
-  int64_t row = 0;
-  for (; row + side_by_side <= rows; row += side_by_side) op.Columns(sums, x + row * columns, wide);
-  op.Columns(sums, x + row * columns, (rows - row) * columns);
+  TakeMatrix(op, sums, x, wide, rows / side_by_side, wide);
+  op.Columns(sums, x + whole * columns, (rows - whole) * columns);
   for (int64_t i = 1; i < side_by_side; ++i) op.Columns(sums, sums + i * columns, columns);
 }
 
@@ -206,8 +221,9 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
         const int64_t outer = unit / r.blocks, first = unit % r.blocks * kColumns, n = std::min(kColumns, r.columns - first);
         const T* from = x + OffsetOf(r.outer, outer) + first;
         std::fill_n(sums.begin(), n, op.Initial());
-        for (int64_t step = 0; step < steps; ++step) {
-          op.Columns(sums.data(), from + OffsetOf(r.inner, step), n);
+        const Loop rows = r.inner.empty() ? Loop{1, 0} : r.inner.back();
+        for (int64_t step = 0; step < steps; step += rows.extent) {
+          TakeMatrix(op, sums.data(), from + OffsetOf(r.inner, step), rows.stride, rows.extent, n);
         }
         FinishAll(finish, sums.data(), y + outer * r.columns + first, n);
       }
@@ -289,9 +305,11 @@ FoldAnyOrder<T, F> MakeFoldAnyOrder(T initial, F f) {
   return {{initial, f}};
 }
 
+using ColumnsF32 = decltype(kernels::Kernels::sum_columns_f32);
+
 struct SumF32 {
   float (*sum)(const float*, size_t);
-  void (*accumulate)(const float*, float*, size_t);
+  ColumnsF32 columns;
   float Initial() const { return 0; }
   void Rows(const float* x, int64_t rows, int64_t n, float* y) const {
     constexpr int64_t kShort = 16;
@@ -299,7 +317,14 @@ struct SumF32 {
     for (int64_t r = 0; r < rows; ++r) y[r] = sum(x + r * n, static_cast<size_t>(n));
   }
   void Run(float& s, const float* x, int64_t n) const { s += sum(x, static_cast<size_t>(n)); }
-  void Columns(float* sums, const float* x, int64_t n) const { accumulate(x, sums, static_cast<size_t>(n)); }
+  void Columns(float* sums, const float* x, int64_t n) const { Matrix(sums, x, 0, 1, n); }
+  // A few rows at a time: sums of sums lose less than one long sum.
+  void Matrix(float* sums, const float* x, int64_t stride, int64_t rows, int64_t n) const {
+    constexpr int64_t kRows = 64;
+    for (; rows > 0; rows -= kRows, x += kRows * stride) {
+      columns(x, stride, static_cast<size_t>(std::min(rows, kRows)), sums, static_cast<size_t>(n));
+    }
+  }
 };
 
 template <class Sum>
@@ -401,7 +426,7 @@ void EmitQuantizedSum(Prepare& p, const Reduction& r, bool mean) {
 void EmitSumF32(Prepare& p, const Reduction& r, bool mean) {
   if (r.count == 0) return EmitFill(p, mean ? std::numeric_limits<float>::quiet_NaN() : 0.0f);
   const float divisor = mean ? static_cast<float>(r.count) : 1.0f;
-  EmitReduction<float, float>(p, r, SumF32{p.kernels().sum_f32, p.kernels().accumulate_f32},
+  EmitReduction<float, float>(p, r, SumF32{p.kernels().sum_f32, p.kernels().sum_columns_f32},
                               [divisor](float sum) { return sum / divisor; });
 }
 
@@ -471,31 +496,24 @@ T Better(T a, T b) {
   return kMax ? (b > a ? b : a) : (b < a ? b : a);
 }
 
-// Of float32, through the kernel of MAXIMUM or MINIMUM. Like the comparison, it never takes a NaN for better.
+// Of float32, through kernels. Like the comparison, they never take a NaN for better.
 template <bool kMax>
 struct ExtremumF32 {
-  kernels::BinaryF32 better;
-  float (*max)(const float*, size_t);
+  float (*best)(const float*, size_t);
+  ColumnsF32 columns;
   float initial;
 
   float Initial() const { return initial; }
   void Rows(const float* x, int64_t rows, int64_t n, float* y) const {
     constexpr int64_t kShort = 16;
-    if (!kMax || n < kShort) return FoldRows([](float a, float b) { return Better<kMax>(a, b); }, initial, x, rows, n, y);
-    for (int64_t r = 0; r < rows; ++r) y[r] = Better<kMax>(initial, max(x + r * n, static_cast<size_t>(n)));
+    if (n < kShort) return FoldRows([](float a, float b) { return Better<kMax>(a, b); }, initial, x, rows, n, y);
+    for (int64_t r = 0; r < rows; ++r) y[r] = Better<kMax>(initial, best(x + r * n, static_cast<size_t>(n)));
   }
-  void Run(float& sum, const float* x, int64_t n) const {
-    constexpr int64_t kLanes = 64;
-    float lanes[kLanes], s = sum;
-    if (n >= 2 * kLanes) {
-      std::fill_n(lanes, kLanes, initial);
-      for (; n >= kLanes; n -= kLanes, x += kLanes) Columns(lanes, x, kLanes);
-      for (const float lane : lanes) s = Better<kMax>(s, lane);
-    }
-    for (int64_t i = 0; i < n; ++i) s = Better<kMax>(s, x[i]);
-    sum = s;
+  void Run(float& sum, const float* x, int64_t n) const { sum = Better<kMax>(sum, best(x, static_cast<size_t>(n))); }
+  void Columns(float* sums, const float* x, int64_t n) const { Matrix(sums, x, 0, 1, n); }
+  void Matrix(float* sums, const float* x, int64_t stride, int64_t rows, int64_t n) const {
+    columns(x, stride, static_cast<size_t>(rows), sums, static_cast<size_t>(n));
   }
-  void Columns(float* sums, const float* x, int64_t n) const { better(x, sums, sums, static_cast<size_t>(n), {}); }
 };
 
 template <bool kMax>
@@ -508,9 +526,10 @@ void PrepareExtremum(Prepare& p) {
     if (r.count == 0) return EmitFill(p, initial);
     const auto as_it_is = [](T y) { return y; };
     if constexpr (std::is_same_v<T, float>) {
-      const kernels::BinaryF32 better =
-          p.kernels().binary(kMax ? kernels::Binary::kMaximum : kernels::Binary::kMinimum, kernels::Operands::kVectorVector);
-      EmitReduction<T, T>(p, r, ExtremumF32<kMax>{better, p.kernels().max_f32, initial}, as_it_is);
+      const kernels::Kernels& k = p.kernels();
+      const ExtremumF32<kMax> extremum =
+          kMax ? ExtremumF32<kMax>{k.max_f32, k.max_columns_f32, initial} : ExtremumF32<kMax>{k.min_f32, k.min_columns_f32, initial};
+      EmitReduction<T, T>(p, r, extremum, as_it_is);
     } else {
       EmitReduction<T, T>(p, r, MakeFoldAnyOrder(initial, [](T a, T b) { return Better<kMax>(a, b); }), as_it_is);
     }

@@ -25,19 +25,90 @@ float SumF32(const float* x, size_t n) {
   return ReduceAdd(JoinSums(sum));
 }
 
-// NaN is passed over, as a comparison does; minus infinity if there is nothing else.
-float MaxF32(const float* x, size_t n) {
+// NaN is passed over, as a comparison does; minus infinity if there is nothing else. A minimum is the maximum of the negated numbers.
+template <bool kMin>
+float ExtremeF32(const float* x, size_t n) {
+  const auto sign = [](F32 v) SIGRUN_INLINE_LAMBDA { return kMin ? Neg(v) : v; };
   const F32 lowest = Set1(-kInfinity);
   F32 max[kSums] = {lowest, lowest, lowest, lowest};
   size_t i = 0;
   for (; i + kSums * F32::lanes <= n; i += kSums * F32::lanes) {
     SIGRUN_UNROLL
-    for (int j = 0; j < kSums; ++j) max[j] = Max(Load(x + i + j * F32::lanes), max[j]);
+    for (int j = 0; j < kSums; ++j) max[j] = Max(sign(Load(x + i + j * F32::lanes)), max[j]);
   }
-  for (; i + F32::lanes <= n; i += F32::lanes) max[0] = Max(Load(x + i), max[0]);
+  for (; i + F32::lanes <= n; i += F32::lanes) max[0] = Max(sign(Load(x + i)), max[0]);
   const int rest = static_cast<int>(n - i);
-  max[1] = Max(Select(FirstLanes(rest), LoadPartial(x + i, rest), lowest), max[1]);
-  return ReduceMax(Max(Max(max[0], max[1]), Max(max[2], max[3])));
+  if (rest > 0) max[1] = Max(Select(FirstLanes(rest), sign(LoadPartial(x + i, rest)), lowest), max[1]);
+  const float extreme = ReduceMax(Max(Max(max[0], max[1]), Max(max[2], max[3])));
+  return kMin ? -extreme : extreme;
+}
+
+// Columns stay in registers for all rows, several vectors of them, since one would wait for its own sum.
+struct SumColumn {
+  static SIGRUN_INLINE F32 First(F32) { return Set1(0.0f); }
+  static SIGRUN_INLINE F32 Take(F32 x, F32 sum) { return sum + x; }
+  static SIGRUN_INLINE F32 Last(F32 sum, F32 y) { return y + sum; }
+};
+template <bool kMin>
+struct ExtremeColumn {
+  static SIGRUN_INLINE F32 First(F32 y) { return y; }
+  static SIGRUN_INLINE F32 Take(F32 x, F32 best) { return kMin ? Min(x, best) : Max(x, best); }
+  static SIGRUN_INLINE F32 Last(F32 best, F32) { return best; }
+};
+
+template <class Op, int kVectors>
+SIGRUN_INLINE void TakeColumns(const float* x, ptrdiff_t stride, size_t rows, float* y) {
+  F32 v[kVectors];
+  SIGRUN_UNROLL
+  for (int j = 0; j < kVectors; ++j) v[j] = Op::First(Load(y + j * F32::lanes));
+  for (size_t r = 0; r < rows; ++r, x += stride) {
+    SIGRUN_UNROLL
+    for (int j = 0; j < kVectors; ++j) v[j] = Op::Take(Load(x + j * F32::lanes), v[j]);
+  }
+  SIGRUN_UNROLL
+  for (int j = 0; j < kVectors; ++j) Store(y + j * F32::lanes, Op::Last(v[j], Load(y + j * F32::lanes)));
+}
+
+template <class Op>
+void ColumnsF32Loop(const float* x, ptrdiff_t stride, size_t rows, float* y, size_t n) {
+  constexpr size_t kMany = 8, kFew = 4;
+  size_t i = 0;
+  for (; i + kMany * F32::lanes <= n; i += kMany * F32::lanes) TakeColumns<Op, kMany>(x + i, stride, rows, y + i);
+  for (; i + kFew * F32::lanes <= n; i += kFew * F32::lanes) TakeColumns<Op, kFew>(x + i, stride, rows, y + i);
+  for (; i + F32::lanes <= n; i += F32::lanes) TakeColumns<Op, 1>(x + i, stride, rows, y + i);
+  const int rest = static_cast<int>(n - i);
+  if (rest == 0) return;
+  const F32 before = LoadPartial(y + i, rest);
+  F32 v = Op::First(before);
+  for (size_t r = 0; r < rows; ++r) v = Op::Take(LoadPartial(x + i + static_cast<ptrdiff_t>(r) * stride, rest), v);
+  StorePartial(y + i, Op::Last(v, before), rest);
+}
+
+// Squares of as many words as a vector has: each side uses whole lines of the cache.
+void Transpose32(const uint32_t* x, ptrdiff_t x_stride, uint32_t* y, ptrdiff_t y_stride, int64_t rows, int64_t columns) {
+  constexpr int kSide = F32::lanes;
+  const float* from = reinterpret_cast<const float*>(x);
+  float* to = reinterpret_cast<float*>(y);
+  for (int64_t r = 0; r < rows; r += kSide) {
+    const int high = rows - r < kSide ? static_cast<int>(rows - r) : kSide;
+    for (int64_t c = 0; c < columns; c += kSide) {
+      const int wide = columns - c < kSide ? static_cast<int>(columns - c) : kSide;
+      const float* a = from + c * x_stride + r;
+      float* b = to + r * y_stride + c;
+      F32 square[kSide];
+      if (high == kSide && wide == kSide) {
+        SIGRUN_UNROLL
+        for (int i = 0; i < kSide; ++i) square[i] = Load(a + i * x_stride);
+        Transpose(square);
+        SIGRUN_UNROLL
+        for (int i = 0; i < kSide; ++i) Store(b + i * y_stride, square[i]);
+        continue;
+      }
+      for (int i = 0; i < kSide; ++i) square[i] = i < wide ? LoadPartial(a + i * x_stride, high) : Set1(0.0f);
+      Transpose(square);
+      for (int i = 0; i < high; ++i) StorePartial(b + i * y_stride, square[i], wide);
+    }
+  }
 }
 
 // Rows of one vector stay in registers. Several are read before the first is written: a partial store would hold up the partial load of
@@ -211,7 +282,12 @@ void RmsNormF32(const float* x, const float* scale, float* y, int32_t depth, flo
 
 void OverlayReduce(Kernels& t) {
   t.sum_f32 = SumF32;
-  t.max_f32 = MaxF32;
+  t.max_f32 = ExtremeF32<false>;
+  t.min_f32 = ExtremeF32<true>;
+  t.sum_columns_f32 = ColumnsF32Loop<SumColumn>;
+  t.max_columns_f32 = ColumnsF32Loop<ExtremeColumn<false>>;
+  t.min_columns_f32 = ColumnsF32Loop<ExtremeColumn<true>>;
+  t.transpose_32 = Transpose32;
   t.softmax_f32 = SoftmaxF32;
   t.masked_softmax_f32 = MaskedSoftmaxF32;
   t.layer_norm_f32 = LayerNormF32;

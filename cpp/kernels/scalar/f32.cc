@@ -590,6 +590,33 @@ float MaxF32(const float* x, size_t n) {
   return max;
 }
 
+float MinF32(const float* x, size_t n) {
+  float min = kInfinity;
+  for (size_t i = 0; i < n; ++i) min = x[i] < min ? x[i] : min;
+  return min;
+}
+
+void SumColumnsF32(const float* x, ptrdiff_t stride, size_t rows, float* y, size_t n) {
+  for (size_t c = 0; c < n; ++c) {
+    float sum = 0.0f;
+    for (size_t r = 0; r < rows; ++r) sum += x[static_cast<ptrdiff_t>(r) * stride + static_cast<ptrdiff_t>(c)];
+    y[c] += sum;
+  }
+}
+
+template <bool kMin>
+void ExtremeColumnsF32(const float* x, ptrdiff_t stride, size_t rows, float* y, size_t n) {
+  for (size_t r = 0; r < rows; ++r, x += stride) {
+    for (size_t c = 0; c < n; ++c) y[c] = (kMin ? x[c] < y[c] : x[c] > y[c]) ? x[c] : y[c];
+  }
+}
+
+void Transpose32(const uint32_t* x, ptrdiff_t x_stride, uint32_t* y, ptrdiff_t y_stride, int64_t rows, int64_t columns) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) y[r * y_stride + c] = x[c * x_stride + r];
+  }
+}
+
 void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
   const float max = MaxF32(x, n);
   float sum = 0.0f;
@@ -744,6 +771,11 @@ void OverlayF32(Kernels& t) {
   t.f16_to_f32 = F16ToF32;
   t.sum_f32 = SumF32;
   t.max_f32 = MaxF32;
+  t.min_f32 = MinF32;
+  t.sum_columns_f32 = SumColumnsF32;
+  t.max_columns_f32 = ExtremeColumnsF32<false>;
+  t.min_columns_f32 = ExtremeColumnsF32<true>;
+  t.transpose_32 = Transpose32;
   t.accumulate_f32 = AccumulateF32;
   t.softmax_f32 = SoftmaxF32;
   t.masked_softmax_f32 = MaskedSoftmaxF32;

@@ -144,7 +144,7 @@ bool TransposeFew(const T* from, T* to, const CopyLoop& rows, const CopyLoop& co
 }  // namespace
 
 template <class T>
-void Transpose(const void* input, void* output, const CopyLoop& rows, const CopyLoop& columns) {
+void Transpose([[maybe_unused]] const StridedCopy& copy, const void* input, void* output, const CopyLoop& rows, const CopyLoop& columns) {
   const T* from = static_cast<const T*>(input);
   T* to = static_cast<T*>(output);
   if (TransposeFew(from, to, rows, columns)) return;
@@ -155,6 +155,7 @@ void Transpose(const void* input, void* output, const CopyLoop& rows, const Copy
   };
   if constexpr (sizeof(T) == 4) {
     if (columns.extent == 3 && rows.to == 3) return one_by_one(InterleaveThree(from, columns.from, to, rows.extent));
+    if (columns.extent >= kLanes<T>) return copy.transpose_32(from, columns.from, to, rows.to, rows.extent, columns.extent);
   }
   constexpr int64_t kSide = kLanes<T>;
   if (rows.extent < kSide || columns.extent < kSide) return one_by_one(0);
@@ -168,9 +169,9 @@ void Transpose(const void* input, void* output, const CopyLoop& rows, const Copy
     });
   }
 }
-template void Transpose<uint8_t>(const void*, void*, const CopyLoop&, const CopyLoop&);
-template void Transpose<uint16_t>(const void*, void*, const CopyLoop&, const CopyLoop&);
-template void Transpose<uint32_t>(const void*, void*, const CopyLoop&, const CopyLoop&);
+template void Transpose<uint8_t>(const StridedCopy&, const void*, void*, const CopyLoop&, const CopyLoop&);
+template void Transpose<uint16_t>(const StridedCopy&, const void*, void*, const CopyLoop&, const CopyLoop&);
+template void Transpose<uint32_t>(const StridedCopy&, const void*, void*, const CopyLoop&, const CopyLoop&);
 
 std::vector<int64_t> DenseStrides(const Shape& shape) {
   std::vector<int64_t> strides(shape.size(), 1);
@@ -180,6 +181,7 @@ std::vector<int64_t> DenseStrides(const Shape& shape) {
 
 StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t from, int64_t to) {
   StridedCopy copy;
+  copy.transpose_32 = p.kernels().transpose_32;
   copy.from = from;
   copy.to = to;
   std::vector<CopyLoop> kept;

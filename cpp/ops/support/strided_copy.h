@@ -26,6 +26,7 @@ struct StridedCopy {
   int64_t from = 0;  // offsets of the first element
   int64_t to = 0;
   bool empty = false;
+  decltype(kernels::Kernels::transpose_32) transpose_32 = nullptr;
 
   /// Nothing but one run of consecutive elements.
   bool contiguous() const { return !empty && (loops == 0 || (loops == 1 && loop[0].from == 1 && loop[0].to == 1)); }
@@ -39,14 +40,14 @@ std::vector<int64_t> DenseStrides(const Shape& shape);
 
 /// A copy of elements of T, uint8_t, uint16_t or uint32_t, in which the input is consecutive along the rows and the output along the columns.
 template <class T>
-void Transpose(const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
+void Transpose(const StridedCopy& copy, const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
 
 /// Columns of a copy whose input is not consecutive along the innermost loop: square tiles, so that both sides are used by the cache line.
 template <class T>
-void CopyTile(const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
+void CopyTile(const StridedCopy& copy, const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
   if constexpr (sizeof(T) <= 4) {
     using Word = std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>;
-    if (rows.from == 1 && columns.to == 1) return Transpose<Word>(from, to, rows, columns);
+    if (rows.from == 1 && columns.to == 1) return Transpose<Word>(copy, from, to, rows, columns);
   }
   constexpr int64_t kSide = 16;
   for (int64_t r0 = 0; r0 < rows.extent; r0 += kSide) {
@@ -152,7 +153,7 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
         return CopyBackwards<Word>(source, middle.from, target, middle.to, inner.extent, rows.end - rows.begin);
       }
     }
-    if (!rows_of_runs) return CopyTile(source, target, {rows.end - rows.begin, middle.from, middle.to}, inner);
+    if (!rows_of_runs) return CopyTile(copy, source, target, {rows.end - rows.begin, middle.from, middle.to}, inner);
     CopyRuns(source, middle.from, target, middle.to, inner.extent, rows.end - rows.begin);
   };
   const kernels::Range all_rows = {0, static_cast<int32_t>(middle.extent)};

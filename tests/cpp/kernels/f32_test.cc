@@ -803,6 +803,7 @@ TEST(RowsF32, SumMaxAccumulate) {
       const double sum_bound = static_cast<double>(n) * std::sqrt(static_cast<double>(n)) * 2 * kUnit;
       EXPECT_NEAR(t->sum_f32(x.data(), n), Scalar().sum_f32(x.data(), n), sum_bound);
       EXPECT_EQ(t->max_f32(x.data(), n), Scalar().max_f32(x.data(), n));
+      EXPECT_EQ(t->min_f32(x.data(), n), Scalar().min_f32(x.data(), n));
       std::vector<float> y = start;
       t->accumulate_f32(x.data(), y.data(), n);
       ExpectSameBits(expected, y);
@@ -812,7 +813,52 @@ TEST(RowsF32, SumMaxAccumulate) {
     const std::vector<float> negative(21, -5.0f), mixed = {kNan, 1.0f, kNan, 3.0f, kNan};
     EXPECT_EQ(t->max_f32(negative.data(), negative.size()), -5.0f) << t->tier;
     EXPECT_EQ(t->max_f32(mixed.data(), mixed.size()), 3.0f) << t->tier;
+    EXPECT_EQ(t->min_f32(mixed.data(), mixed.size()), 1.0f) << t->tier;
     EXPECT_EQ(t->sum_f32(nullptr, 0), 0.0f) << t->tier;
+  }
+}
+
+TEST(RowsF32, Columns) {
+  constexpr size_t kStride = 300;
+  std::vector<float> x = RandomFloats(9 * kStride, 1);
+  for (size_t i = 0; i < x.size(); i += 7) x[i] = kNan;
+  const std::vector<float> numbers = RandomFloats(9 * kStride, 3), start = RandomFloats(kStride, 2);
+  for (size_t n : {1u, 3u, 8u, 16u, 17u, 33u, 64u, 129u, 300u}) {
+    for (size_t rows : {0u, 1u, 2u, 9u}) {
+      std::vector<float> sum = start, max = start, min = start;
+      Scalar().sum_columns_f32(numbers.data(), kStride, rows, sum.data(), n);
+      Scalar().max_columns_f32(x.data(), kStride, rows, max.data(), n);
+      Scalar().min_columns_f32(x.data(), kStride, rows, min.data(), n);
+      for (const Kernels* t : TiersToTest()) {
+        SCOPED_TRACE(std::string(t->tier) + " " + std::to_string(n) + " " + std::to_string(rows));
+        std::vector<float> y = start;
+        t->sum_columns_f32(numbers.data(), kStride, rows, y.data(), n);
+        ASSERT_NO_FATAL_FAILURE(ExpectSameBits(sum, y));
+        y = start;
+        t->max_columns_f32(x.data(), kStride, rows, y.data(), n);
+        ASSERT_NO_FATAL_FAILURE(ExpectSameBits(max, y));
+        y = start;
+        t->min_columns_f32(x.data(), kStride, rows, y.data(), n);
+        ASSERT_NO_FATAL_FAILURE(ExpectSameBits(min, y));
+      }
+    }
+  }
+}
+
+TEST(Rows32, Transpose) {
+  constexpr ptrdiff_t kStride = 50;
+  std::vector<uint32_t> x(kStride * kStride);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint32_t>(i * 2654435761u);
+  for (int64_t rows : {1, 3, 4, 8, 15, 16, 17, 48, 50}) {
+    for (int64_t columns : {1, 4, 7, 8, 16, 31, 50}) {
+      std::vector<uint32_t> expected(x.size(), 7);
+      Scalar().transpose_32(x.data(), kStride, expected.data(), kStride, rows, columns);
+      for (const Kernels* t : TiersToTest()) {
+        std::vector<uint32_t> y(x.size(), 7);
+        t->transpose_32(x.data(), kStride, y.data(), kStride, rows, columns);
+        ASSERT_EQ(y, expected) << t->tier << " " << rows << " " << columns;
+      }
+    }
   }
 }
 
