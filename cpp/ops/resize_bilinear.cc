@@ -202,8 +202,13 @@ void PrepareResizeBilinear(Prepare& p) {
   enum Field : int { kAlignCorners = 2, kHalfPixelCenters = 3 };
   p.CheckType(kInput, {TensorType::kFloat32, TensorType::kInt8, TensorType::kUInt8, TensorType::kInt16});
   const Options options{p.options().Bool(kAlignCorners), p.options().Bool(kHalfPixelCenters)};
-  const Geometry g = ReadGeometry(p, options);
+  Geometry g = ReadGeometry(p, options);
   if (p.output_elements(0) == 0) return;
+  // A column of pixels is a line of them.
+  if (g.in_width == 1 && g.out_width == 1) {
+    std::swap(g.in_width, g.in_height);
+    std::swap(g.out_width, g.out_height);
+  }
   const auto in_float = [&](int32_t in, int32_t out) { return FloatNeighbours(in, out, options); };
   const auto in_fixed = [&](int32_t in, int32_t out) { return FixedNeighbours(in, out, options); };
   switch (p.type(kInput)) {

@@ -344,6 +344,24 @@ CASES = [
         for size in ([13, 12], [3, 4], [10, 14])
         for how in ({}, {"halfPixelCenters": True}, {"alignCorners": True})
     ],
+    *[
+        case(
+            op,
+            [make(2, 9, 37, channels)],
+            (make(1).dtype.name, (2, -(-9 // stride), -(-37 // stride), channels)),
+            options="Pool2DOptions",
+            quant=quant,
+            padding=0,
+            strideW=stride,
+            strideH=stride,
+            filterWidth=4,
+            filterHeight=3,
+        )
+        for op in ("MAX_POOL_2D", "AVERAGE_POOL_2D")
+        for make, quant in ((real, []), (functools.partial(ints, "int8"), [(0.1, 3), (0.1, 3)]))
+        for channels in (1, 3, 20)
+        for stride in (1, 2, 3)
+    ],
 ]
 
 

@@ -55,7 +55,7 @@ SIGRUN_INLINE void PoolLastChannels(const Window& w, ptrdiff_t c, int rest, floa
 }
 
 template <class Pool>
-void PoolPixel(const Window& w, ptrdiff_t channels, float* out, F32 low, F32 high) {
+SIGRUN_INLINE void PoolPixel(const Window& w, ptrdiff_t channels, float* out, F32 low, F32 high) {
   constexpr ptrdiff_t lanes = F32::lanes;
   if (w.height <= 0 || w.width <= 0) {
     for (ptrdiff_t c = 0; c < channels; ++c) out[c] = 0.0f;
@@ -67,21 +67,49 @@ void PoolPixel(const Window& w, ptrdiff_t channels, float* out, F32 low, F32 hig
   if (c < channels) PoolLastChannels<Pool>(w, c, static_cast<int>(channels - c), out, low, high);
 }
 
+/// Pixels [begin, end) of a line, whose windows lie in the image: without a stride, they are one pixel of many channels. Of a few channels
+/// that is done with a stride as well, and the pixels between are dropped.
+template <class Pool>
+SIGRUN_INLINE void PoolRun(Window w, ptrdiff_t channels, int32_t stride, int32_t begin, int32_t end, float* out, F32 low, F32 high) {
+  if (begin >= end) return;
+  if (stride == 1) return PoolPixel<Pool>(w, (end - begin) * channels, out, low, high);
+  constexpr ptrdiff_t kMost = 256;
+  float run[kMost];
+  const ptrdiff_t step = stride * channels, pixels = (kMost - channels) / step + 1;
+  for (ptrdiff_t x = begin; x < end; x += pixels, w.first += pixels * step) {
+    const ptrdiff_t count = end - x < pixels ? end - x : pixels;
+    PoolPixel<Pool>(w, (count - 1) * step + channels, run, low, high);
+    for (ptrdiff_t i = 0; i < count; ++i, out += channels) {
+      for (ptrdiff_t c = 0; c < channels; ++c) out[c] = run[i * step + c];
+    }
+  }
+}
+
 template <class Pool>
 void PoolF32(const ConvShape& s, const float* input, float* output, ClampF32 clamp, Range lines) {
+  constexpr int32_t kWorthARun = 4;  // strides of as many pixels leave little of a run
   const F32 low = Set1(clamp.min), high = Set1(clamp.max);
   const ptrdiff_t channels = s.in_channels, line = s.in_width * channels;
+  const Range whole = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
+  const bool in_runs = s.stride_w == 1 || (channels < F32::lanes && s.stride_w < kWorthARun);
   for (int32_t row = lines.begin; row < lines.end; ++row) {
     const int32_t image = row / s.out_height, top = (row % s.out_height) * s.stride_h - s.pad_top;
     const Range ky = TapsInside(top, s.dilation_h, s.kernel_height, s.in_height);
     const float* first = input + (static_cast<ptrdiff_t>(image) * s.in_height + top + ky.begin * s.dilation_h) * line;
     float* out = output + static_cast<ptrdiff_t>(row) * s.out_width * channels;
-    for (int32_t ox = 0; ox < s.out_width; ++ox, out += channels) {
+    const auto window = [&](int32_t ox) {
       const int32_t left = ox * s.stride_w - s.pad_left;
       const Range kx = TapsInside(left, s.dilation_w, s.kernel_width, s.in_width);
-      const Window window = {first + (left + kx.begin * s.dilation_w) * channels, s.dilation_h * line, s.dilation_w * channels,
-                             ky.end - ky.begin, kx.end - kx.begin};
-      PoolPixel<Pool>(window, channels, out, low, high);
+      return Window{first + (left + kx.begin * s.dilation_w) * channels, s.dilation_h * line, s.dilation_w * channels, ky.end - ky.begin,
+                    kx.end - kx.begin};
+    };
+    for (int32_t ox = 0; ox < s.out_width; ++ox) {
+      if (in_runs && ox == whole.begin && whole.begin < whole.end) {
+        PoolRun<Pool>(window(ox), channels, s.stride_w, whole.begin, whole.end, out + ox * channels, low, high);
+        ox = whole.end - 1;
+      } else {
+        PoolPixel<Pool>(window(ox), channels, out + ox * channels, low, high);
+      }
     }
   }
 }

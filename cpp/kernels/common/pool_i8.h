@@ -47,7 +47,8 @@ SIGRUN_INLINE void ForEachTap(const Window& w, Tap tap) {
   }
 }
 
-/// Calls pixel(window, out) for every output pixel of the lines.
+/// Calls pixel(window, out, channels) for every output pixel of the lines. Without a stride, those whose windows lie in the image are one
+/// pixel of many channels.
 template <class Pixel>
 SIGRUN_INLINE void ForEachWindow(const ConvShape& s, const uint8_t* input, uint8_t* output, Range lines, Pixel pixel) {
   uint8_t* out = output + static_cast<ptrdiff_t>(lines.begin) * s.out_width * s.in_channels;
@@ -60,10 +61,16 @@ SIGRUN_INLINE void ForEachWindow(const ConvShape& s, const uint8_t* input, uint8
   for (int32_t line = lines.begin; line < lines.end; ++line) {
     const Window all = LineWindow(s, input, line);
     int32_t x = 0;
-    for (; x < s.out_width && (x < first || first >= end); ++x, out += s.in_channels) pixel(SideWindow(s, all, x), out);
+    for (; x < s.out_width && (x < first || first >= end); ++x, out += s.in_channels) pixel(SideWindow(s, all, x), out, s.in_channels);
     Window w = all;
-    for (w.first += x * step; x < end; ++x, out += s.in_channels, w.first += step) pixel(w, out);
-    for (; x < s.out_width; ++x, out += s.in_channels) pixel(SideWindow(s, all, x), out);
+    w.first += x * step;
+    if (s.stride_w == 1 && x < end) {
+      pixel(w, out, (end - x) * s.in_channels);
+      out += static_cast<ptrdiff_t>(end - x) * s.in_channels;
+      x = end;
+    }
+    for (; x < end; ++x, out += s.in_channels, w.first += step) pixel(w, out, s.in_channels);
+    for (; x < s.out_width; ++x, out += s.in_channels) pixel(SideWindow(s, all, x), out, s.in_channels);
   }
 }
 
@@ -91,9 +98,8 @@ template <class T>
 void MaxPool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t max, Range lines) {
   constexpr uint8_t kFlip = static_cast<T>(-1) < 0 ? 0 : 0x80;
   const MaxEnd end = {SetBytes(kFlip), SetBytes(static_cast<uint8_t>(min) ^ kFlip), SetBytes(static_cast<uint8_t>(max) ^ kFlip)};
-  const int32_t channels = s.in_channels;
   ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
-                [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
+                [=](const Window& w, uint8_t* out, int32_t channels) SIGRUN_INLINE_LAMBDA {
                   if (channels < kBytes) {
                     uint8_t lanes[kBytes];
                     Bytes best = SetBytes(0x80);
@@ -134,9 +140,8 @@ void AverageOfMany(const Window& w, T* out, int32_t channels, int32_t min, int32
 
 template <class T>
 void AveragePool(const ConvShape& s, const T* input, T* output, int32_t min, int32_t max, Range lines) {
-  const int32_t channels = s.in_channels;
   ForEachWindow(s, reinterpret_cast<const uint8_t*>(input), reinterpret_cast<uint8_t*>(output), lines,
-                [=](const Window& w, uint8_t* out) SIGRUN_INLINE_LAMBDA {
+                [=](const Window& w, uint8_t* out, int32_t channels) SIGRUN_INLINE_LAMBDA {
                   if (static_cast<int64_t>(w.count_y) * w.count_x > 32768) {
                     return AverageOfMany(w, reinterpret_cast<T*>(out), channels, min, max);
                   }

@@ -108,6 +108,21 @@ void CopyRuns(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t 
       case 64: return whole(std::integral_constant<size_t, 64>());
       default: break;
     }
+    // Others of no more than four words of 16 bytes, by two moves that may overlap.
+    const auto halves = [&]<size_t kBytes>(std::integral_constant<size_t, kBytes>) {
+      const size_t last = static_cast<size_t>(n) * sizeof(T) - kBytes;
+      for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) {
+        const auto* x = reinterpret_cast<const std::byte*>(from);
+        auto* y = reinterpret_cast<std::byte*>(to);
+        std::memcpy(y, x, kBytes);
+        std::memcpy(y + last, x + last, kBytes);
+      }
+    };
+    const size_t bytes = static_cast<size_t>(n) * sizeof(T);
+    if (bytes > 32 && bytes < 64) return halves(std::integral_constant<size_t, 32>());
+    if (bytes > 16 && bytes < 32) return halves(std::integral_constant<size_t, 16>());
+    if (bytes >= 8 && bytes < 16) return halves(std::integral_constant<size_t, 8>());
+    if (bytes >= 4 && bytes < 8) return halves(std::integral_constant<size_t, 4>());
   }
   for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) CopyShort(from, to, n);
 }
