@@ -104,7 +104,10 @@ uint32_t Detect() {
   }
   // Intel's cores with tiles take four operations and two cycles for a vdpbf16ps, of which they begin two FMAs in one.
   constexpr uint32_t kGenuineIntel = 0x756e6547;  // the first letters
-  if (CpuId(0, 0).ebx == kGenuineIntel) add(extended.edx, 24, kSlowBf16);
+  if (CpuId(0, 0).ebx == kGenuineIntel) {
+    found |= kFewVectorPorts;
+    add(extended.edx, 24, kSlowBf16);
+  }
   if ((state & kAmxState) == kAmxState && MayUseTiles()) {
     add(extended.edx, 22, kAmxBf16);
     add(extended.edx, 24, kAmxTile);

@@ -30,7 +30,8 @@ enum CpuFeature : uint32_t {
   kI8mm = 1u << 19,
   kBf16 = 1u << 20,
   kSve = 1u << 21,
-  kSlowBf16 = 1u << 22,  // vdpbf16ps does no more products a cycle than an FMA
+  kSlowBf16 = 1u << 22,        // vdpbf16ps does no more products a cycle than an FMA
+  kFewVectorPorts = 1u << 23,  // dot products of 512 bits take all ports that other operations on them have
 };
 
 /// True if this machine has every feature of the set; features whose registers the operating system does not save count as absent.

@@ -28,6 +28,9 @@ SIGRUN_INLINE void CopyRow(uint8_t* dst, const uint8_t* src, ptrdiff_t n, uint8_
   const __m512i tail = _mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - n), src);
   _mm512_storeu_si512(dst, _mm512_xor_si512(tail, flip));
 }
+template <>
+constexpr bool kFlipsBytes<Activation> = true;
+SIGRUN_INLINE Broadcasted Flipped(Broadcasted x) { return {_mm512_xor_si512(x.v, _mm512_set1_epi8(static_cast<char>(0x80)))}; }
 SIGRUN_INLINE I32 Dot(I32 acc, Broadcasted a, Weights w) { return {_mm512_dpbusd_epi32(acc.v, a.v, w.v)}; }
 
 template <>

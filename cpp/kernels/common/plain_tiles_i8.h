@@ -21,7 +21,27 @@ SIGRUN_INLINE int32_t NextTileRows(int32_t rows, int32_t most) {
   if (rows <= most) return rows;
   return rows >= 2 * most ? most : (rows + 1) / 2;
 }
+// Tiles of all rows whose bytes are flipped.
+template <class Pairs, int kPairs = 3>
+SIGRUN_INLINE void RunFlippedPairs(const TileRun& run, int32_t* sums) {
+  if (run.pairs == kPairs) {
+    PairTile<Pairs, PairRows(kTileRows, kPairs), kPairs, true>(run, sums);
+  } else if constexpr (kPairs > 1) {
+    RunFlippedPairs<Pairs, kPairs - 1>(run, sums);
+  }
+}
+template <int kVectors = kPanelVectors>
+SIGRUN_INLINE void RunFlipped(const TileRun& run, int32_t width, int32_t* sums) {
+  if (width == kVectors * kLanes) {
+    Tile<kTileRows, kVectors, true>(run, sums);
+  } else if constexpr (kVectors > 1) {
+    RunFlipped<kVectors - 1>(run, width, sums);
+  }
+}
 SIGRUN_INLINE void RunTile(const TileRun& run, int32_t rows, int32_t width, int32_t* sums) {
+  if constexpr (kFlipsBytes<Activation>) {
+    if (run.flips) return run.pairs > 0 ? RunFlippedPairs<GroupPairs<Activation>>(run, sums) : RunFlipped(run, width, sums);
+  }
   if constexpr (kPairs) {
     if (run.pairs > 0) return RunPairTile<GroupPairs<Activation>, kTileRows>(run, rows, sums);
   }

@@ -245,8 +245,17 @@ class TileRows {
   ptrdiff_t stride_, three_;
 };
 
+template <bool kFlips, class X>
+SIGRUN_INLINE X Read(X x) {
+  if constexpr (kFlips) {
+    return Flipped(x);
+  } else {
+    return x;
+  }
+}
+
 /// Tile over a panel of pairs of groups.
-template <class Pairs, int kRows, int kPairs>
+template <class Pairs, int kRows, int kPairs, bool kFlips = false>
 void PairTile(const TileRun& run, int32_t* sums) {
   constexpr int kVectors = (kPairs + 1) / 2;
   constexpr ptrdiff_t kPairBytes = kLanes * kGroup;
@@ -271,7 +280,7 @@ void PairTile(const TileRun& run, int32_t* sums) {
     for (int i = 0; i < kPairs; ++i) panel[i] = LoadWeights(w + i * kPairBytes);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Broadcasted x = Pairs::Load(from + r * a_stride);
+      const Broadcasted x = Read<kFlips>(Pairs::Load(from + r * a_stride));
       SIGRUN_UNROLL
       for (int i = 0; i < kPairs; ++i) to[r][i] = Dot(to[r][i], x, panel[i]);
     }
@@ -316,7 +325,7 @@ void PairTile(const TileRun& run, int32_t* sums) {
 
 /// sums[r][v * kLanes + n] = bias[..] + sum over k of a[r][k] * weights[k][..]. A small tile keeps several sums of one element, since a dot
 /// product takes longer than the few of them need to issue.
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kFlips = false>
 void Tile(const TileRun& run, int32_t* sums) {
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
@@ -343,7 +352,7 @@ void Tile(const TileRun& run, int32_t* sums) {
     for (int v = 0; v < kVectors; ++v) panel[v] = LoadWeights(w + v * kLanes * kGroup);
     SIGRUN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const Broadcasted x = Broadcast(a.Row(r) + at);
+      const Broadcasted x = Read<kFlips>(Broadcast(a.Row(r) + at));
       SIGRUN_UNROLL
       for (int v = 0; v < kVectors; ++v) to[r][v] = Dot(to[r][v], x, panel[v]);
     }

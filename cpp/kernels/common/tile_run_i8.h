@@ -24,6 +24,7 @@ struct TileRun {
   ptrdiff_t segment_step = 0;
   int32_t line_segments = 0;
   ptrdiff_t line_step = 0;
+  bool flips = false;  // where kFlipsBytes: the top bit of bytes is wanted the other way round
   int32_t pairs = 0;  // if not 0, the panel is so many vectors of pairs of groups, see GroupPairs
   /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
   const int8_t* ahead = nullptr;
@@ -60,6 +61,10 @@ class SegmentStart {
 /// Whether a tier's dot_i8.h asks for TileRun's has_least.
 template <class Activation>
 constexpr bool kTellsLeast = false;
+
+/// Whether a tier's tiles of all rows flip bytes that they read, by Flipped(Broadcasted).
+template <class Activation>
+constexpr bool kFlipsBytes = false;
 
 /// Where a tier's tiles read rows faster in an order of its own, its dot_i8.h says so for its Activation: Pack(run, rows, to) packs the rows of
 /// a tile and returns what is behind them, Run(run, rows, count, sums) multiplies `count` such tiles that follow each other, as Tile does.

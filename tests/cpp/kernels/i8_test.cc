@@ -121,6 +121,13 @@ std::vector<Geometry> ConvGeometries() {
       {1, 3, 27, 24, 40, 1, 5, 1, 2, 2, 0, 4, 0, 4},
       {1, 6, 9, 4, 3, 1, 1, 2, 1, 7},
       {1, 1, 1, 12, 20, 1, 1, 1, 1, 2},
+      // Rows of a single panel of every width, read in place by tiles of which the last takes some again.
+      {1, 1, 94, 36, 8},
+      {1, 1, 95, 40, 15},
+      {2, 1, 48, 32, 16},
+      {1, 1, 91, 48, 24},
+      {1, 2, 47, 20, 31},
+      {1, 1, 96, 64, 32},
   };
   for (int32_t rows = 1; rows <= 14; ++rows) all.push_back({1, 1, rows, 20 + 3 * rows, 1 + 5 * rows});
   for (int32_t k = 1; k <= 18; ++k) all.push_back({1, 1, 3, k, 18 - k + 1});
