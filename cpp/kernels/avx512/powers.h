@@ -47,5 +47,17 @@ constexpr float kExpTerms[] = {0x1.55559ap-3f, 0x1.00021ep-1f};
 /// The same for e^r - 1 relative to itself.
 constexpr float kExpm1Terms[] = {0x1.555744p-5f, 0x1.555708p-3f, 0.5f};
 
+// x = mantissa * 2^exponent, the mantissa in [sqrt(1/2), sqrt(2)). The exponent of 0 is minus infinity, that of infinity infinity; of what is
+// below 0 the mantissa is NaN.
+struct FloatParts {
+  F32 mantissa, exponent;
+};
+SIGRUN_INLINE FloatParts SplitFloat(F32 x) {
+  const __m512 mantissa = _mm512_getmant_ps(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan), exponent = _mm512_getexp_ps(x.v);
+  const __mmask16 high = _mm512_cmp_ps_mask(mantissa, _mm512_set1_ps(0x1.6a09e6p+0f), _CMP_GE_OQ);
+  return {{_mm512_mask_mul_ps(mantissa, high, mantissa, _mm512_set1_ps(0.5f))},
+          {_mm512_mask_add_ps(exponent, high, exponent, _mm512_set1_ps(1.0f))}};
+}
+
 }  // namespace
 }  // namespace sigrun::kernels

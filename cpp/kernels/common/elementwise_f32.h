@@ -26,9 +26,6 @@ struct SqrtOp {
 struct RsqrtOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Set1(1.0f) / Sqrt(x); }
 };
-struct LogOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Log(x); }
-};
 struct SinOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Sin(x); }
 };
@@ -69,6 +66,10 @@ struct SignOp {
 struct ExpOp {
   template <int kCount>
   static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Exp(x); }
+};
+struct LogOp {
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Log(x); }
 };
 struct EluOp {
   template <int kCount>
@@ -244,7 +245,7 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<SqrtOp, 1>(t, Unary::kSqrt);
   SetUnary<RsqrtOp, 1>(t, Unary::kRsqrt);
   SetLongUnary<ExpOp>(t, Unary::kExp);
-  SetUnary<LogOp, 1>(t, Unary::kLog);
+  SetLongUnary<LogOp>(t, Unary::kLog);
   SetUnary<SinOp, 1>(t, Unary::kSin);
   SetUnary<CosOp, 1>(t, Unary::kCos);
   SetLongUnary<TanhOp>(t, Unary::kTanh);

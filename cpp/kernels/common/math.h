@@ -11,7 +11,6 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr float kInfinity = __builtin_inff();
-constexpr float kNotANumber = __builtin_nanf("");
 
 SIGRUN_INLINE I32 SignBit(F32 x) { return Bits(x) & Set1(INT32_MIN); }
 SIGRUN_INLINE F32 Abs(F32 x) { return FromBits(Bits(x) & Set1(INT32_MAX)); }
@@ -113,28 +112,34 @@ SIGRUN_INLINE void Elu(F32 (&x)[kCount]) {
 }
 
 /// Within 1.5. Below 0 NaN, at 0 minus infinity.
-SIGRUN_INLINE F32 Log(F32 x) {
-  const Mask denormal = Less(x, Set1(0x1p-126f));
-  const I32 sqrt_half = Set1(0x3f3504f3);
-  const I32 bits = Bits(Select(denormal, x * Set1(0x1p23f), x)) - sqrt_half;
-  const F32 exponent = ToFloat(ShiftRight<23>(bits)) - Select(denormal, Set1(23.0f), Set1(0.0f));
-  const F32 f = FromBits((bits & Set1(0x007fffff)) + sqrt_half) - Set1(1.0f);
-  F32 p = Fma(f, Set1(0x1.1b40e4p-4f), Set1(-0x1.e2e918p-4f));
-  p = Fma(p, f, Set1(0x1.e6512ep-4f));
-  p = Fma(p, f, Set1(-0x1.fb434ep-4f));
-  p = Fma(p, f, Set1(0x1.2332b8p-3f));
-  p = Fma(p, f, Set1(-0x1.5562e2p-3f));
-  p = Fma(p, f, Set1(0x1.99a546p-3f));
-  p = Fma(p, f, Set1(-0x1.ffffeep-3f));
-  p = Fma(p, f, Set1(0x1.555546p-2f));
-  const F32 square = f * f;
-  F32 tail = Fma(exponent, Set1(0x1.7f7d1cp-20f), p * (f * square));
-  tail = Fnma(square, Set1(0.5f), tail);
+template <int kCount>
+SIGRUN_INLINE void Log(F32 (&x)[kCount]) {
+  constexpr float kTerms[] = {-0x1.e2e918p-4f, 0x1.e6512ep-4f,  -0x1.fb434ep-4f, 0x1.2332b8p-3f,
+                              -0x1.5562e2p-3f, 0x1.99a546p-3f, -0x1.ffffeep-3f, 0x1.555546p-2f};
+  F32 exponent[kCount], p[kCount], square[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const FloatParts parts = SplitFloat(x[i]);
+    exponent[i] = parts.exponent;
+    x[i] = parts.mantissa - Set1(1.0f);
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) p[i] = Fma(x[i], Set1(0x1.1b40e4p-4f), Set1(kTerms[0]));
+  SIGRUN_UNROLL
+  for (int k = 1; k < 8; ++k) {
+    SIGRUN_UNROLL
+    for (int i = 0; i < kCount; ++i) p[i] = Fma(p[i], x[i], Set1(kTerms[k]));
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    square[i] = x[i] * x[i];
+    p[i] = Fma(exponent[i], Set1(0x1.7f7d1cp-20f), p[i] * (x[i] * square[i]));
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) p[i] = Fnma(square[i], Set1(0.5f), p[i]);
   // The high part of ln(2) has trailing zeros, so that its product with the exponent is exact.
-  F32 y = Fma(exponent, Set1(0x1.62e4p-1f), f + tail);
-  y = Select(Less(x, Set1(kInfinity)), y, x);
-  y = Select(Equal(x, Set1(0.0f)), Set1(-kInfinity), y);
-  return Select(Less(x, Set1(0.0f)), Set1(kNotANumber), y);
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) x[i] = Fma(exponent[i], Set1(0x1.62e4p-1f), x[i] + p[i]);
 }
 
 /// Within 3: e / (e + 2) for e = e^2|x| - 1.

@@ -23,5 +23,22 @@ constexpr float kExpTerms[] = {0x1.6dbc64p-10f, 0x1.124148p-7f, 0x1.555454p-5f, 
 /// The same for e^r - 1 relative to itself.
 constexpr auto& kExpm1Terms = kExpTerms;
 
+// x = mantissa * 2^exponent, the mantissa in [sqrt(1/2), sqrt(2)). The exponent of 0 is minus infinity, that of infinity infinity, those of
+// NaN and what is below 0 NaN.
+struct FloatParts {
+  F32 mantissa, exponent;
+};
+SIGRUN_INLINE FloatParts SplitFloat(F32 x) {
+  const F32 zero = Set1(0.0f), infinity = Set1(__builtin_inff());
+  const Mask denormal = Less(x, Set1(0x1p-126f));
+  const I32 sqrt_half = Set1(0x3f3504f3);
+  const I32 bits = Bits(Select(denormal, x * Set1(0x1p23f), x)) - sqrt_half;
+  F32 exponent = ToFloat(ShiftRight<23>(bits)) - Select(denormal, Set1(23.0f), zero);
+  exponent = Select(Less(x, infinity), exponent, x);
+  exponent = Select(Equal(x, zero), zero - infinity, exponent);
+  exponent = Select(Less(x, zero), Set1(__builtin_nanf("")), exponent);
+  return {FromBits((bits & Set1(0x007fffff)) + sqrt_half), exponent};
+}
+
 }  // namespace
 }  // namespace sigrun::kernels
