@@ -362,6 +362,22 @@ CASES = [
         for channels in (1, 3, 20)
         for stride in (1, 2, 3)
     ],
+    *[
+        case(
+            "SELECT_V2",
+            [ints("uint8", *mask, high=1).astype(bool), make(*yes), make(*no)],
+            (make(1).dtype.name, np.broadcast_shapes(mask, yes, no)),
+            options="SelectV2Options",
+        )
+        for mask, yes, no in (
+            ((2, 70), (2, 70), (2, 70)),
+            ((2, 70), (1, 1), (2, 70)),
+            ((2, 70), (2, 70), (1, 1)),
+            ((2, 70), (2, 1), (1, 1)),
+            ((1, 1, 9), (4, 5, 9), (4, 5, 1)),
+        )
+        for make in (real, functools.partial(ints, "int8"), functools.partial(ints, "int64"))
+    ],
 ]
 
 
