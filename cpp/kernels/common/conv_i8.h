@@ -616,8 +616,8 @@ void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_
   }
 }
 
-// Rows that a single panel reads once are flipped as they are read, if not all of them fall into the same cache sets, and where that takes
-// nothing away from the products: of an int8 convolution of 144 to 32 channels, to copy them takes an eighth.
+// Rows that are read once, by a single panel of each group, are flipped then, if not all of them fall into the same cache sets, and where
+// that takes nothing away from the products: of an int8 convolution of 144 to 32 channels, to copy them takes an eighth.
 SIGRUN_INLINE bool FlipsInTiles(const ConvShape& s) {
   if constexpr (!kFlipsBytes<Activation> || kTilesEndLate) return false;
   return s.groups == 1 && s.out_channels <= kPanel && s.in_channels % 512 != 0 && !CpuHas(kFewVectorPorts);
@@ -1035,7 +1035,7 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   const LineBlocks lines(gathered, depth);
   const bool by_lines = lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch);
   const bool in_place = !shared || s.in_channels % own.unit == 0;  // nothing is read beyond the input
-  const bool flips = FlipsInTiles(s) && epilogue.MayRepeat();
+  const bool flips = FlipsInTiles(gathered) && epilogue.MayRepeat();
   const int32_t step = by_lines ? 0 : BlockRows(gathered, depth);
   const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
   while (rows.begin < rows.end) {

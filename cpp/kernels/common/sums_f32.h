@@ -55,8 +55,8 @@ SIGRUN_INLINE void LoadSums(const Sums& t, F32 (&sum)[kRows][kVectors]) {
 
 constexpr ptrdiff_t kLine = 64;  // bytes of a cache line
 
-/// Tiles of long vectors over few k, which take as long to begin and to end as to multiply, leave out what they do not need. Shorter vectors
-/// multiply for longer.
+/// Tiles of long vectors over few k, which take as long to begin and to end as to multiply, leave out what they do not need. Shorter
+/// vectors multiply for longer.
 constexpr bool kEndsShort = F32::lanes >= 16;
 
 // What is going to be stored is in L1 by then.
