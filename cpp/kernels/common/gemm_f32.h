@@ -346,6 +346,29 @@ void RunTile(const Tile& t) {
   StoreSums(t.sums, sum);
 }
 
+// Whole panels one after the other over the same rows, for weights that stay in L1: each is set up by a few additions. t is left at the panel
+// behind the last.
+template <int kRows, class W>
+void RunPanels(Tile& t, int32_t panels) {
+  for (; panels > 0; --panels) {
+    F32 sum[kRows][kTileVectors];
+    LoadSums(t.sums, sum);
+    FmaSegment(sum, t.pointers, WeightVectors<kTileVectors, W>{t.weights, 0}, t.offset, t.length, t.weights, 0);
+    StoreSums(t.sums, sum);
+    t.sums.bias += t.sums.panel_bytes;
+    t.weights += t.sums.panel_bytes;
+    t.sums.output += kPanel;
+    t.sums.first += kPanel;
+  }
+}
+
+using PanelsFunction = void (*)(Tile&, int32_t);
+template <class W, int... kRow>
+PanelsFunction ChoosePanels(int32_t height, std::integer_sequence<int, kRow...>) {
+  static constexpr PanelsFunction kOfRows[] = {RunPanels<kRow + 1, W>...};
+  return kOfRows[height - 1];
+}
+
 // A panel of several groups: each lane is given the channels of its own group, so that no product is in vain.
 template <int kRows, class W>
 void RunSharedTile(const Tile& t) {
@@ -386,14 +409,17 @@ template <int kVectors, class W>
 constexpr TileFunctions kTileFunctions = MakeTileFunctions<kVectors, W>(std::make_integer_sequence<int, kTileRows>{});
 static_assert(kTileVectors == 2, "a panel is whole or one vector wide");
 
+constexpr ptrdiff_t kFewWeightBytes = 32 << 10;  // that stay in L1 from rows to rows
+
 // Rows of the tiles of a matrix by whole panels: of 24 sums in 32 registers, compilers keep some in memory. 3136 x 24 x 144 takes 6 % less.
 constexpr int32_t kMatrixRows = kTileRows < 10 ? kTileRows : 10;
 
 /// Pixels of a block, cut into tiles of nearly equal height.
 struct Block {
-  int32_t rows, tiles;
-  explicit Block(int32_t count, int32_t most = kTileRows) : rows(count), tiles((count + most - 1) / most) {}
-  SIGRUN_INLINE int32_t Height(int32_t tile) const { return rows / tiles + (tile < rows % tiles ? 1 : 0); }
+  int32_t rows, tiles, low, high;  // so many of the first tiles have a row more than `low`
+  explicit Block(int32_t count, int32_t most = kTileRows)
+      : rows(count), tiles((count + most - 1) / most), low(count / tiles), high(count % tiles) {}
+  SIGRUN_INLINE int32_t Height(int32_t tile) const { return low + (tile < high ? 1 : 0); }
 };
 
 /// The tiles of a block fetch weights that come next, each its part.
@@ -681,6 +707,29 @@ void RunPacked(const Group& g, const Pass& pass, const Block& block, const Tile&
   }
 }
 
+// Rows of a matrix of few k: all panels for the rows of a tile, so that lines of the output are written from one end to the other.
+template <class W>
+void RunRows(const Block& block, const Tile& begin, int32_t out_channels, ptrdiff_t k) {
+  const int32_t panels = out_channels / kPanel, rest = out_channels % kPanel, width = PanelWidth(rest);
+  const float* const* pointers = begin.pointers;
+  float* output = begin.sums.output;
+  for (int32_t tile = 0; tile < block.tiles; ++tile) {
+    const int32_t height = block.Height(tile);
+    Tile t = begin;
+    t.pointers = pointers;
+    t.sums.output = output;
+    ChoosePanels<W>(height, std::make_integer_sequence<int, kTileRows>{})(t, panels);
+    if (rest > 0) {
+      t.sums.panel_bytes = width * PanelBytes<W>(k);
+      t.sums.channels = rest;
+      t.weights = t.sums.bias + width * PanelBytes<W>(0);
+      ChooseTile<W>(height, width, 1)(t);
+    }
+    pointers += height;
+    output += height * begin.sums.output_stride;
+  }
+}
+
 // The panels of a set over the tiles of a block; `packed` has room for packed rows.
 template <class W>
 void RunSet(const Group& g, int32_t set, const Pass& pass, int32_t row, const Block& block, const float* const* pointers,
@@ -701,6 +750,12 @@ void RunSet(const Group& g, int32_t set, const Pass& pass, int32_t row, const Bl
   if constexpr (kPacksRows<F32> && sizeof(W) == sizeof(float)) {
     if (PaysToPack(g.out_channels, pass, block, k, room)) {
       return RunPacked<F32>(g, pass, block, tile_of(0, kPanel, kPanel), pointers, packed, room);
+    }
+  }
+  if constexpr (kEndsShort) {
+    const bool single = pass.begins && pass.ends && pass.count == 1 && g.lanes == nullptr;
+    if (single && block.tiles > 1 && g.out_channels >= 2 * kPanel && g.out_channels * PanelBytes<W>(k) <= kFewWeightBytes) {
+      return RunRows<W>(block, tile_of(0, kPanel, kPanel), g.out_channels, k);
     }
   }
   for (int32_t n = 0; n < g.out_channels;) {
