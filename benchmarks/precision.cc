@@ -32,7 +32,8 @@ struct Product {
     for (int32_t i = 0; i < kRows * kColumns; ++i) {
       double sum = 0;
       for (int32_t j = 0; j < k; ++j) {
-        sum += static_cast<double>(a[static_cast<size_t>(i / kColumns * k + j)]) * static_cast<double>(b[static_cast<size_t>(i % kColumns * k + j)]);
+        sum += static_cast<double>(a[static_cast<size_t>(i / kColumns * k + j)]) *
+               static_cast<double>(b[static_cast<size_t>(i % kColumns * k + j)]);
       }
       exact.push_back(sum);
     }

@@ -29,26 +29,18 @@ void FillInput(Tensor& tensor, std::mt19937& engine) {
   const auto real = [&] { return static_cast<double>(engine()) * 0x1p-31 - 1.0; };
   const auto integer = [&] { return engine() % kIntegers; };
   switch (tensor.type()) {
-    case TensorType::kFloat32:
-      return Fill<float>(tensor, real);
-    case TensorType::kFloat64:
-      return Fill<double>(tensor, real);
+    case TensorType::kFloat32: return Fill<float>(tensor, real);
+    case TensorType::kFloat64: return Fill<double>(tensor, real);
     case TensorType::kInt8:
-    case TensorType::kUInt8:
-      return Fill<uint8_t>(tensor, integer);
+    case TensorType::kUInt8: return Fill<uint8_t>(tensor, integer);
     case TensorType::kInt16:
-    case TensorType::kUInt16:
-      return Fill<uint16_t>(tensor, integer);
+    case TensorType::kUInt16: return Fill<uint16_t>(tensor, integer);
     case TensorType::kInt32:
-    case TensorType::kUInt32:
-      return Fill<uint32_t>(tensor, integer);
+    case TensorType::kUInt32: return Fill<uint32_t>(tensor, integer);
     case TensorType::kInt64:
-    case TensorType::kUInt64:
-      return Fill<uint64_t>(tensor, integer);
-    case TensorType::kBool:
-      return Fill<bool>(tensor, [&] { return engine() % 2; });
-    default:
-      return;
+    case TensorType::kUInt64: return Fill<uint64_t>(tensor, integer);
+    case TensorType::kBool: return Fill<bool>(tensor, [&] { return engine() % 2; });
+    default: return;
   }
 }
 

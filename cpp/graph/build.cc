@@ -225,9 +225,10 @@ class Builder {
 
   // Whether an operator moves or converts elements that are integers of 4 or 2 bits.
   bool KnowsOnlyBytes(const Node& node) const {
-    static constexpr std::string_view kMovers[] = {"BROADCAST_TO", "CAST", "CONCATENATION", "DYNAMIC_UPDATE_SLICE", "GATHER", "GATHER_ND",
-                                                   "PACK", "PAD", "PADV2", "REVERSE_V2", "SELECT", "SELECT_V2", "SLICE", "SPLIT", "SPLIT_V",
-                                                   "STRIDED_SLICE", "TILE", "TRANSPOSE", "UNPACK"};
+    static constexpr std::string_view kMovers[] = {"BROADCAST_TO", "CAST",  "CONCATENATION", "DYNAMIC_UPDATE_SLICE", "GATHER", "GATHER_ND",
+                                                   "PACK",         "PAD",   "PADV2",         "REVERSE_V2",           "SELECT", "SELECT_V2",
+                                                   "SLICE",        "SPLIT", "SPLIT_V",       "STRIDED_SLICE",        "TILE",   "TRANSPOSE",
+                                                   "UNPACK"};
     if (std::find(std::begin(kMovers), std::end(kMovers), node.op->name) == std::end(kMovers)) return false;
     const auto packed = [this](int32_t v) { return v >= 0 && IsPacked(graph_.values[static_cast<size_t>(v)].type); };
     return std::any_of(node.inputs.begin(), node.inputs.end(), packed) || std::any_of(node.outputs.begin(), node.outputs.end(), packed);

@@ -62,9 +62,9 @@ uint64_t EnabledState() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
-// Linux lets a process use the tile registers only after it asked for them: for all its threads, those to come included. It refuses where it
-// does not know them, and where a thread's alternate signal stack is too small for them. A sandbox may answer without doing anything, so that
-// the permission is read back.
+// Linux lets a process use the tile registers only after it asked for them: for all its threads, those to come included. It refuses where
+// it does not know them, and where a thread's alternate signal stack is too small for them. A sandbox may answer without doing anything, so
+// that the permission is read back.
 bool MayUseTiles() {
 #if defined(__linux__) && defined(__x86_64__)
   constexpr long kGetPermission = 0x1022, kRequestPermission = 0x1023, kTileData = 18;

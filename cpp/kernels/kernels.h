@@ -70,7 +70,7 @@ struct ConvShape {
   int32_t dilation_h = 1, dilation_w = 1;
   int32_t pad_top = 0, pad_left = 0;
   int32_t groups = 1;
-  int32_t packed_groups = 1;  // of conv_f32: groups whose output channels are packed side by side, as those of one
+  int32_t packed_groups = 1;   // of conv_f32: groups whose output channels are packed side by side, as those of one
   int32_t pixel_channels = 0;  // from one pixel of the output to the next, where these are some of its channels; 0: they are all
 
   /// [rows, k] x [k, n]: a 1x1 convolution over one row of pixels.
@@ -122,8 +122,8 @@ struct InputI8 {
   bool is_unsigned;
 };
 
-/// An 8-bit sum as one linear form: (a * (a_high * 2^15 + a_low) + b * (b_high * 2^15 + b_low) + addend_high * 2^15 + addend_low) >> (shift +
-/// 15), clamped. What is low is not negative, and nothing overflows 32 bits where the high and the low parts are summed apart.
+/// An 8-bit sum as one linear form: (a * (a_high * 2^15 + a_low) + b * (b_high * 2^15 + b_low) + addend_high * 2^15 + addend_low) >> (shift
+/// + 15), clamped. What is low is not negative, and nothing overflows 32 bits where the high and the low parts are summed apart.
 struct LinearI8 {
   int16_t a_high, a_low, b_high, b_low;
   int32_t addend_high, addend_low;
@@ -185,8 +185,10 @@ struct MulI8Params {
 
 /// kGelu is x times the normal distribution's function, kGeluTanh its approximation by tanh, kSwish x * logistic(x).
 enum class Unary : uint8_t {
+  // clang-format off
   kAbs, kNeg, kSquare, kSqrt, kRsqrt, kExp, kLog, kSin, kCos, kTanh, kLogistic, kRelu, kRelu6, kReluN1To1, kRelu0To1, kHardSwish,
   kFloor, kCeil, kRound, kElu, kSign, kGelu, kGeluTanh, kSwish, kCount
+  // clang-format on
 };
 
 /// kPrelu is a where a >= 0, else a * b.
@@ -228,9 +230,11 @@ struct Kernels {
   void (*few_rows_f32)(int32_t m, int32_t k, int32_t n, const float* a, ptrdiff_t a_stride, WeightView<float> right, float* output,
                        ptrdiff_t output_stride, ClampF32 clamp);
 
-  // --- the same with bfloat16 products and float32 sums, of numbers rounded to the nearest bfloat16 (parts = 1), or as sums of two or three, of
-  // whose 4 or 9 products the 1 or 3 least are left out. Three are as exact as float32, NaN and infinities included. Denormals may be 0 -----
-  /// The most parts for which conv_bf16 is faster than conv_f32 on machines of this tier, or 0. Only a tier that says 3, and scalar, take 3.
+  // --- the same with bfloat16 products and float32 sums, of numbers rounded to the nearest bfloat16 (parts = 1), or as sums of two or
+  // three, of whose 4 or 9 products the 1 or 3 least are left out. Three are as exact as float32, NaN and infinities included. Denormals
+  // may be 0 -----
+  /// The most parts for which conv_bf16 is faster than conv_f32 on machines of this tier, or 0. Only a tier that says 3, and scalar,
+  /// take 3.
   int32_t bf16_parts;
   size_t (*pack_bf16_bytes)(int32_t k, int32_t n, int32_t parts);
   void (*pack_bf16)(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, const float* bias, std::byte* packed);
@@ -240,9 +244,10 @@ struct Kernels {
   void (*conv_bf16)(const ConvShape& shape, int32_t parts, Bf16Operands operands, const void* input, const std::byte* packed, void* output,
                     const EpilogueF32& epilogue, std::byte* scratch, Range rows);
 
-  // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides and dilations 1 and one group. A tile is m x m pixels of the
-  // output; there are batch * ceil(out_height / m) * ceil(out_width / m). A transformed tile is (m + 2)^2 points in planes `plane` floats
-  // apart, each plane [tile - tiles.begin][channel] ---------------------------------------------------------------------------------------
+  // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides and dilations 1 and one group. A tile is m x m pixels of
+  // the output; there are batch * ceil(out_height / m) * ceil(out_width / m). A transformed tile is (m + 2)^2 points in planes `plane`
+  // floats apart, each plane [tile - tiles.begin][channel]
+  // ---------------------------------------------------------------------------------------
   size_t (*pack_winograd_f32_bytes)(int32_t m, int32_t in_channels, int32_t out_channels);
   /// G g G^T of the filters [out_channels][3][3][in_channels], a matrix a point.
   void (*pack_winograd_f32)(int32_t m, int32_t in_channels, int32_t out_channels, const float* filters, std::byte* packed);
@@ -255,9 +260,10 @@ struct Kernels {
   void (*winograd_output_f32)(const ConvShape& shape, int32_t m, const float* from, ptrdiff_t plane, const float* bias, float* output,
                               const EpilogueF32& epilogue, Range tiles);
 
-  // --- Winograd F(7 - taps, taps), taps = 3, 4 or 5, float32, for a window of one line as kernels/winograd_lines.h cuts it. There are batch *
-  // out_height * line_tiles tiles of 6 points; a plane is [tile - tiles.begin][part][channel]. Products are those of winograd_multiply_f32
-  // with parts * in_channels channels ------------------------------------------------------------------------------------------------------
+  // --- Winograd F(7 - taps, taps), taps = 3, 4 or 5, float32, for a window of one line as kernels/winograd_lines.h cuts it. There are
+  // batch * out_height * line_tiles tiles of 6 points; a plane is [tile - tiles.begin][part][channel]. Products are those of
+  // winograd_multiply_f32 with parts * in_channels channels
+  // ------------------------------------------------------------------------------------------------------
   size_t (*pack_winograd_line_f32_bytes)(const ConvShape& shape, int32_t taps);
   /// filters [out_channels][kernel_width][in_channels]
   void (*pack_winograd_line_f32)(const ConvShape& shape, int32_t taps, const float* filters, std::byte* packed);
@@ -278,7 +284,8 @@ struct Kernels {
   void (*depthwise_bf16)(const ConvShape& shape, const uint16_t* input, const std::byte* packed, uint16_t* output,
                          const EpilogueF32& epilogue, Range lines);
 
-  // --- int8 GEMM and convolution, int32 sums ----------------------------------------------------------------------------------------------
+  // --- int8 GEMM and convolution, int32 sums
+  // ----------------------------------------------------------------------------------------------
   /// Output channels that cost as much as one.
   int32_t i8_columns;
   /// Bytes of one group's packed weights with bias, sums and corrections. Of the shape, packing looks at the window and the channels only.
@@ -293,9 +300,9 @@ struct Kernels {
   void (*conv_i8)(const ConvShape& shape, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
                   std::byte* scratch, Range rows);
   /// Hybrid (dynamic range): out[row, n] = clamp(acc * (row_scale[r] * channel_scale[n]) + bias[n] + residual[row, n]) where acc is the
-  /// exact int32 accumulator. r is the row, or the row's batch entry when scale_per_batch is set: convolutions quantise a whole image at once, and
-  /// row_zero_point then likewise holds one entry a batch entry. packed was made with bias = null and input_zero_point = 0;
-  /// the activations' zero points row_zero_point (null: all 0) are applied inside. bias may be null. So may the residual, which is laid out as
+  /// exact int32 accumulator. r is the row, or the row's batch entry when scale_per_batch is set: convolutions quantise a whole image at
+  /// once, and row_zero_point then likewise holds one entry a batch entry. packed was made with bias = null and input_zero_point = 0; the
+  /// activations' zero points row_zero_point (null: all 0) are applied inside. bias may be null. So may the residual, which is laid out as
   /// the output, and may be it.
   void (*conv_i8_f32)(const ConvShape& shape, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
                       const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias,
@@ -305,21 +312,23 @@ struct Kernels {
   size_t (*pack_low_bits_bytes)(const LowBitShape& shape);
   /// weights are bytes [n, k], scale is [n, k / block].
   void (*pack_low_bits)(const LowBitShape& shape, const int8_t* weights, const float* scale, std::byte* packed);
-  /// out[row, n] = clamp((sum over blocks of float(sum of a * w) * scale[n, block] - zero_point * weight_sum[n]) * row_scale + bias[n]), each
-  /// operation rounded, summed from zero_point's term on; weight_sum[n] = sum over blocks of float(sum of w) * scale. A single block gives
-  /// float(sum of (a - zero_point) * w) * (row_scale * scale[n]) + bias[n]. Channels [channels.begin, channels.end) * kLowBitChannels of all
-  /// rows; bias may be null.
+  /// out[row, n] = clamp((sum over blocks of float(sum of a * w) * scale[n, block] - zero_point * weight_sum[n]) * row_scale + bias[n]),
+  /// each operation rounded, summed from zero_point's term on; weight_sum[n] = sum over blocks of float(sum of w) * scale. A single block
+  /// gives float(sum of (a - zero_point) * w) * (row_scale * scale[n]) + bias[n]. Channels [channels.begin, channels.end) * kLowBitChannels
+  /// of all rows; bias may be null.
   void (*low_bits_f32)(const LowBitShape& shape, const LowBitRows& rows, const std::byte* packed, const float* bias, ClampF32 clamp,
                        float* output, Range channels);
 
-  // --- int8 depthwise; filter is [kernel_height, kernel_width, out_channels] ----------------------------------------------------------------
+  // --- int8 depthwise; filter is [kernel_height, kernel_width, out_channels]
+  // ----------------------------------------------------------------
   size_t (*pack_depthwise_i8_bytes)(const ConvShape& shape);
   void (*pack_depthwise_i8)(const ConvShape& shape, const int8_t* filter, bool flip_weights, const int32_t* bias, int32_t input_zero_point,
                             int32_t weight_zero_point, std::byte* packed);
   void (*depthwise_i8)(const ConvShape& shape, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize,
                        Range lines);
 
-  // --- pooling over NHWC; kernel_* is the window, out-of-image taps do not count ------------------------------------------------------------
+  // --- pooling over NHWC; kernel_* is the window, out-of-image taps do not count
+  // ------------------------------------------------------------
   void (*max_pool_f32)(const ConvShape& shape, const float* input, float* output, ClampF32 clamp, Range lines);
   void (*average_pool_f32)(const ConvShape& shape, const float* input, float* output, ClampF32 clamp, Range lines);
   /// 8-bit: max/average (rounded half away from zero, as the reference), clamped to [min, max] in the element's own domain.
@@ -328,7 +337,8 @@ struct Kernels {
   void (*max_pool_u8)(const ConvShape& shape, const uint8_t* input, uint8_t* output, int32_t min, int32_t max, Range lines);
   void (*average_pool_u8)(const ConvShape& shape, const uint8_t* input, uint8_t* output, int32_t min, int32_t max, Range lines);
 
-  // --- elementwise -------------------------------------------------------------------------------------------------------------------------
+  // --- elementwise
+  // -------------------------------------------------------------------------------------------------------------------------
   UnaryF32 unary_f32[static_cast<size_t>(Unary::kCount)];
   BinaryF32 binary_f32[static_cast<size_t>(Binary::kCount)][static_cast<size_t>(Operands::kCount)];
   BinaryF32 binary(Binary op, Operands operands) const { return binary_f32[static_cast<size_t>(op)][static_cast<size_t>(operands)]; }
@@ -362,7 +372,8 @@ struct Kernels {
   /// What quantize_asymmetric and dequantize_i8 make of a part, one after the other.
   void (*round_asymmetric)(const float* x, float* y, size_t n, ExtremesF32 of_row);
 
-  // --- rows --------------------------------------------------------------------------------------------------------------------------------
+  // --- rows
+  // --------------------------------------------------------------------------------------------------------------------------------
   float (*sum_f32)(const float* x, size_t n);
   float (*max_f32)(const float* x, size_t n);  // n >= 1
   float (*min_f32)(const float* x, size_t n);
@@ -406,7 +417,8 @@ struct Tier {
   const char* name;
   bool (*supported)();
   void (*overlay)(Kernels& table);  // replaces the rows that the tier does better; `scalar` fills all of them
-  bool standin;  // the code of another tier over a software model of its unit, for tests: never chosen unless named, and no part of what follows
+  bool standin;  // the code of another tier over a software model of its unit, for tests: never chosen unless named, and no part of what
+                 // follows
 };
 
 /// Every tier compiled into this build, lowest first, whether this machine can run it or not.

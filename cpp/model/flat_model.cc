@@ -96,7 +96,15 @@ void CheckIndices(const std::vector<int32_t>& indices, size_t count, int32_t lea
 
 OperatorInfo ReadOperator(const Table& t, const FlatModel& model, size_t tensor_count) {
   enum {
-    kCode = 0, kInputs = 1, kOutputs = 2, kOptions = 4, kCustomOptions = 5, kIntermediates = 8, kLargeOffset = 9, kLargeSize = 10, kOptions2 = 12
+    kCode = 0,
+    kInputs = 1,
+    kOutputs = 2,
+    kOptions = 4,
+    kCustomOptions = 5,
+    kIntermediates = 8,
+    kLargeOffset = 9,
+    kLargeSize = 10,
+    kOptions2 = 12
   };
   OperatorInfo op;
   op.code = t.Scalar<uint32_t>(kCode);

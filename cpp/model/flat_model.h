@@ -39,10 +39,10 @@ struct OperatorCode {
 };
 
 struct OperatorInfo {
-  uint32_t code = 0;  // index of FlatModel::operator_codes
+  uint32_t code = 0;                                    // index of FlatModel::operator_codes
   std::vector<int32_t> inputs, outputs, intermediates;  // tensor indices; -1 for an optional tensor that is absent
-  flatbuffer::Table options;    // builtin_options, null if absent
-  flatbuffer::Table options_2;  // builtin_options_2, null if absent
+  flatbuffer::Table options;                            // builtin_options, null if absent
+  flatbuffer::Table options_2;                          // builtin_options_2, null if absent
   std::span<const uint8_t> custom_options;
 };
 

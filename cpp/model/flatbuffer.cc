@@ -55,7 +55,8 @@ Table Table::Root(const Source& source) {
 
 Table::Table(const Source* source, uint32_t at, const Path& path) : source_(source), at_(at), path_(path) {
   Spend(*source, 8, path_);
-  if (!Fits(*source, at, 4)) FailAt(path_, Concat("the table at offset ", at, " lies outside the file of ", source->bytes.size(), " bytes"));
+  if (!Fits(*source, at, 4))
+    FailAt(path_, Concat("the table at offset ", at, " lies outside the file of ", source->bytes.size(), " bytes"));
   const int64_t vtable = int64_t{at} - Load<int32_t>(*source, at);
   if (vtable < 0 || !Fits(*source, static_cast<uint64_t>(vtable), 4)) FailAt(path_, "its vtable lies outside the file");
   vtable_ = static_cast<uint32_t>(vtable);
@@ -89,7 +90,8 @@ const uint8_t* Table::VectorData(int field, const char* name, size_t element, ui
   const Path path = path_ / name;
   const uint32_t vector = Follow(at, path);
   *size = Load<uint32_t>(*source_, vector);
-  if (!Fits(*source_, uint64_t{vector} + 4, uint64_t{*size} * element)) FailAt(path, Concat("its ", *size, " elements reach beyond the file"));
+  if (!Fits(*source_, uint64_t{vector} + 4, uint64_t{*size} * element))
+    FailAt(path, Concat("its ", *size, " elements reach beyond the file"));
   // Raw bytes are only pointed at; everything else is about to be read.
   Spend(*source_, element == 1 ? 8 : 8 + uint64_t{*size} * element, path);
   return source_->bytes.data() + vector + 4;

@@ -11,9 +11,10 @@ struct TypeRow {
 };
 
 constexpr TypeRow kTypes[kTensorTypeCount] = {
-    {"FLOAT32", 32}, {"FLOAT16", 16}, {"INT32", 32},       {"UINT8", 8},  {"INT64", 64},    {"STRING", 0},        {"BOOL", 8},       {"INT16", 16},
-    {"COMPLEX64", 64}, {"INT8", 8},   {"FLOAT64", 64},     {"COMPLEX128", 128}, {"UINT64", 64}, {"RESOURCE", 32},  {"VARIANT", 0},    {"UINT32", 32},
-    {"UINT16", 16},  {"INT4", 4},     {"BFLOAT16", 16},    {"INT2", 2},   {"UINT4", 4},     {"FLOAT8_E4M3FN", 8}, {"FLOAT8_E5M2", 8},
+    {"FLOAT32", 32},  {"FLOAT16", 16},  {"INT32", 32},     {"UINT8", 8},         {"INT64", 64},      {"STRING", 0},
+    {"BOOL", 8},      {"INT16", 16},    {"COMPLEX64", 64}, {"INT8", 8},          {"FLOAT64", 64},    {"COMPLEX128", 128},
+    {"UINT64", 64},   {"RESOURCE", 32}, {"VARIANT", 0},    {"UINT32", 32},       {"UINT16", 16},     {"INT4", 4},
+    {"BFLOAT16", 16}, {"INT2", 2},      {"UINT4", 4},      {"FLOAT8_E4M3FN", 8}, {"FLOAT8_E5M2", 8},
 };
 
 bool Known(TensorType type) { return static_cast<int>(type) >= 0 && static_cast<int>(type) < kTensorTypeCount; }

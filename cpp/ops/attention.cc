@@ -12,10 +12,10 @@
 #include "ops/support/quantization.h"
 #include "ops/support/worker_scratch.h"
 
-// softmax(scale * Q K^T + mask) V, which a pass makes of BATCH_MATMUL, MUL, ADD, SOFTMAX and BATCH_MATMUL, or a custom operator says at once.
-// A block of queries goes through all of it before the next, so that its scores stay in the cache; heads that lie side by side in a row are
-// taken from there, as the groups of a convolution, without a transposition. Where several heads of queries share one of keys, they are
-// more queries of that head.
+// softmax(scale * Q K^T + mask) V, which a pass makes of BATCH_MATMUL, MUL, ADD, SOFTMAX and BATCH_MATMUL, or a custom operator says at
+// once. A block of queries goes through all of it before the next, so that its scores stay in the cache; heads that lie side by side in a
+// row are taken from there, as the groups of a convolution, without a transposition. Where several heads of queries share one of keys, they
+// are more queries of that head.
 namespace sigrun::ops {
 namespace {
 
@@ -24,16 +24,15 @@ using kernels::Range;
 
 constexpr int kQuery = 0, kKey = 1, kValue = 2, kMask = 3, kOptions = 4;
 
-/// The matrices of keys or values: matrix i has the element (token, channel) at Offset(i) + token * token_stride + channel * channel_stride.
+/// The matrices of keys or values: matrix i has the element (token, channel) at Offset(i) + token * token_stride + channel *
+/// channel_stride.
 struct Matrices {
   int64_t count;
   int32_t tokens, channels;
   ptrdiff_t token_stride, channel_stride;
   int64_t heads;  // that lie side by side; 1 if matrices are dense
 
-  ptrdiff_t Offset(int64_t i) const {
-    return heads == 1 ? i * tokens * channels : (i / heads * tokens * heads + i % heads) * channels;
-  }
+  ptrdiff_t Offset(int64_t i) const { return heads == 1 ? i * tokens * channels : (i / heads * tokens * heads + i % heads) * channels; }
 };
 
 Matrices ReadMatrices(const Prepare& p, int input, AttentionLayout layout) {
@@ -41,12 +40,9 @@ Matrices ReadMatrices(const Prepare& p, int input, AttentionLayout layout) {
   const size_t r = s.size();
   p.Check(r >= 2 && (layout != AttentionLayout::kSideBySide || r == 4), "an operand of shape ", ToString(s));
   switch (layout) {
-    case AttentionLayout::kSideBySide:
-      return {int64_t{s[0]} * s[2], s[1], s[3], static_cast<ptrdiff_t>(s[2]) * s[3], 1, s[2]};
-    case AttentionLayout::kTransposed:
-      return {Product(s, 0, r - 2), s[r - 1], s[r - 2], 1, s[r - 1], 1};
-    default:
-      return {Product(s, 0, r - 2), s[r - 2], s[r - 1], s[r - 1], 1, 1};
+    case AttentionLayout::kSideBySide: return {int64_t{s[0]} * s[2], s[1], s[3], static_cast<ptrdiff_t>(s[2]) * s[3], 1, s[2]};
+    case AttentionLayout::kTransposed: return {Product(s, 0, r - 2), s[r - 1], s[r - 2], 1, s[r - 1], 1};
+    default: return {Product(s, 0, r - 2), s[r - 2], s[r - 1], s[r - 1], 1, 1};
   }
 }
 
@@ -173,9 +169,8 @@ PackedOperands EmitPack(Prepare& p, const Matrices& keys, const Matrices& values
     const int64_t cost = 2 * int64_t{keys.tokens} * (keys.channels + values.channels);
     run.Parallel(static_cast<int32_t>(keys.count), cost, [&](Range range, int) {
       for (int64_t i = range.begin; i < range.end; ++i) {
-        key_product.Pack(keys.channels, keys.tokens,
-                         {run.get<float>(key) + keys.Offset(i), keys.token_stride, keys.channel_stride}, nullptr,
-                         run.get<std::byte>(packed.keys) + static_cast<size_t>(i) * key_bytes);
+        key_product.Pack(keys.channels, keys.tokens, {run.get<float>(key) + keys.Offset(i), keys.token_stride, keys.channel_stride},
+                         nullptr, run.get<std::byte>(packed.keys) + static_cast<size_t>(i) * key_bytes);
         value_product.Pack(values.tokens, values.channels,
                            {run.get<float>(value) + values.Offset(i), values.channel_stride, values.token_stride}, nullptr,
                            run.get<std::byte>(packed.values) + static_cast<size_t>(i) * value_bytes);
@@ -186,7 +181,8 @@ PackedOperands EmitPack(Prepare& p, const Matrices& keys, const Matrices& values
 }
 
 // softmax(scale * scores + mask) over rows [query][group] of a block that begins with query `first`.
-void Normalise(const Attention& a, const kernels::Kernels& k, float* scores, const float* mask, int32_t entry, int32_t first, int32_t count) {
+void Normalise(const Attention& a, const kernels::Kernels& k, float* scores, const float* mask, int32_t entry, int32_t first,
+               int32_t count) {
   if (mask == nullptr) return k.masked_softmax_f32(scores, nullptr, 0, scores, a.keys, a.scale, {0, count * a.groups});
   if (a.sharing > 1) {
     const float* from = mask + entry / a.heads * a.mask.batch + static_cast<ptrdiff_t>(entry) % a.heads * a.sharing * a.mask.head;
@@ -260,8 +256,7 @@ void EmitAttention(Prepare& p, const Attention& a, const Matrices& keys, const M
                          run.get<std::byte>(packed.keys) + static_cast<size_t>(matrix) * packed.key_bytes, scores, none,
                          rounding.of(run, worker), {0, count});
         Normalise(a, *k, scores, run.get<float>(mask), entry, first, count);
-        value_product.Conv(mixing, scores,
-                           run.get<std::byte>(packed.values) + static_cast<size_t>(matrix) * packed.value_bytes,
+        value_product.Conv(mixing, scores, run.get<std::byte>(packed.values) + static_cast<size_t>(matrix) * packed.value_bytes,
                            run.get<float>(outputs) + row * a.groups * a.channels, none, rounding.of(run, worker), {0, count});
       }
     });
@@ -282,7 +277,8 @@ void PrepareWith(Prepare& p, const AttentionOptions& options) {
   const bool apart = a.sharing > 1 && a.queries > a.sharing;
   if (!apart) return EmitAttention(p, a, keys, values, p.in(kQuery), p.out(0));
   const size_t rows = static_cast<size_t>(a.batch) * static_cast<size_t>(a.queries) * sizeof(float);
-  const Slot queries = EmitRegroup(p, a, options.side_by_side, a.depth, p.in(kQuery), p.Scratch(rows * static_cast<size_t>(a.depth)), false);
+  const Slot queries =
+      EmitRegroup(p, a, options.side_by_side, a.depth, p.in(kQuery), p.Scratch(rows * static_cast<size_t>(a.depth)), false);
   const Slot outputs = p.Scratch(rows * static_cast<size_t>(a.channels));
   EmitAttention(p, a, keys, values, queries, outputs);
   EmitRegroup(p, a, options.side_by_side, a.channels, outputs, p.out(0), true);
@@ -291,8 +287,8 @@ void PrepareWith(Prepare& p, const AttentionOptions& options) {
 void PrepareAttention(Prepare& p) {
   p.CheckCounts(3, 5, 1);
   CheckOperands(p);
-  p.Check(p.has_input(kOptions) && p.constant(kOptions) != nullptr && p.elements(kOptions) == AttentionOptions::kFields, "options of shape ",
-          ToString(p.shape(kOptions)));
+  p.Check(p.has_input(kOptions) && p.constant(kOptions) != nullptr && p.elements(kOptions) == AttentionOptions::kFields,
+          "options of shape ", ToString(p.shape(kOptions)));
   PrepareWith(p, AttentionOptions::Read(p.constant_as<float>(kOptions)));
 }
 

@@ -213,9 +213,8 @@ void EmitHybrid(Prepare& p, const Products& b) {
   const Packed packed = PackRightI8(p, b, 0, right.zero_point, bytes);
   const int32_t left_rows = static_cast<int32_t>(b.left_count) * b.m;
   const bool asymmetric = p.options().Bool(kAsymmetricQuantizeInputs);
-  const RoundedRuns left = b.transposes_left
-                               ? RoundedRuns(p, LeftRows<float>(p, b), static_cast<size_t>(b.k), left_rows, asymmetric)
-                               : RoundedRuns(p, kLeft, left_rows, asymmetric);
+  const RoundedRuns left = b.transposes_left ? RoundedRuns(p, LeftRows<float>(p, b), static_cast<size_t>(b.k), left_rows, asymmetric)
+                                             : RoundedRuns(p, kLeft, left_rows, asymmetric);
   p.Emit([=, conv = kernels.conv_i8_f32, channel_scale = right.Each(b.n), clamp = ActivationClamp(p), out = p.out(0),
           scratch = WorkerScratch(p, kernels.conv_i8_scratch_bytes(b.shape()))](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
@@ -224,9 +223,8 @@ void EmitHybrid(Prepare& p, const Products& b) {
       const size_t matrix = static_cast<size_t>(b.left[e]), first_row = matrix * static_cast<size_t>(b.m);
       const int32_t* zero_point = left.zero_point(run);
       conv(b.shape(), left.values(run) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
-           run.get<float>(out) + e * output_elements, left.scale(run) + first_row,
-           zero_point == nullptr ? nullptr : zero_point + first_row, false, channel_scale.data(), nullptr, nullptr, clamp,
-           scratch.of(run, worker), rows);
+           run.get<float>(out) + e * output_elements, left.scale(run) + first_row, zero_point == nullptr ? nullptr : zero_point + first_row,
+           false, channel_scale.data(), nullptr, nullptr, clamp, scratch.of(run, worker), rows);
     });
   });
 }
@@ -242,8 +240,8 @@ void EmitI16(Prepare& p, const Products& b) {
     weights.Pack(matrix, stride_n, stride_k, nullptr, TensorType::kInt64, to);
   };
   const size_t bytes = (weights.bytes() + 63) / 64 * 64;
-  const Packed packed = weights.split ? PackRight<int16_t>(p, b, "right, int16", bytes, fill)
-                                      : PackRight<int8_t>(p, b, "right, int16", bytes, fill);
+  const Packed packed =
+      weights.split ? PackRight<int16_t>(p, b, "right, int16", bytes, fill) : PackRight<int8_t>(p, b, "right, int16", bytes, fill);
   p.Emit([=, in = LeftRows<int16_t>(p, b), out = p.out(0)](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
     ForRows(run, b, [&](size_t e, Range rows, int) {

@@ -82,8 +82,7 @@ void PrepareCompare(Prepare& p) {
     case TensorType::kUInt32: return EmitPlain<uint32_t, Op>(p);
     case TensorType::kInt8: return p.quantization(0).empty() ? EmitPlain<int8_t, Op>(p) : EmitQuantized<Op>(p);
     case TensorType::kUInt8: return p.quantization(0).empty() ? EmitPlain<uint8_t, Op>(p) : EmitQuantized<Op>(p);
-    case TensorType::kInt16:
-      return p.quantization(0).empty() || !kEquality ? EmitPlain<int16_t, Op>(p) : EmitQuantized16<Op>(p);
+    case TensorType::kInt16: return p.quantization(0).empty() || !kEquality ? EmitPlain<int16_t, Op>(p) : EmitQuantized16<Op>(p);
     case TensorType::kBool:
       if constexpr (kEquality) return EmitBinaryOp<uint8_t, bool>(p, 1, [](uint8_t a, uint8_t b) { return Op()(a != 0, b != 0); });
       break;

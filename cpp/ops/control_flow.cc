@@ -12,7 +12,8 @@
 namespace sigrun::ops {
 namespace {
 
-// --- CALL and IF --------------------------------------------------------------------------------------------------------------------------
+// --- CALL and IF
+// --------------------------------------------------------------------------------------------------------------------------
 
 // A subgraph as a frame, with the slots of the node that its inputs and outputs are.
 struct Branch {
@@ -36,7 +37,8 @@ struct Branch {
     Frame& inner = run.frame(frame);
     for (const Pointed& p : pointed) inner.slots[static_cast<size_t>(p.slot)] = run.get<std::byte>(p.from) + p.offset;
     if (!run.Run(inner)) return;
-    for (const Copied& c : copied) CopyOperand(c.type, c.constant != nullptr ? c.constant : run.get<const std::byte>(c.from), run.get<std::byte>(c.to), c.bytes);
+    for (const Copied& c : copied)
+      CopyOperand(c.type, c.constant != nullptr ? c.constant : run.get<const std::byte>(c.from), run.get<std::byte>(c.to), c.bytes);
   }
 };
 
@@ -137,9 +139,11 @@ void PrepareIf(Prepare& p) {
   p.Check(p.inputs() >= 1, "it has no condition");
   p.CheckType(0, {TensorType::kBool});
   p.Check(p.elements(0) == 1, "its condition has the shape ", ToString(p.shape(0)));
-  const auto then_graph = static_cast<uint32_t>(p.options().Scalar<int32_t>(0)), else_graph = static_cast<uint32_t>(p.options().Scalar<int32_t>(1));
+  const auto then_graph = static_cast<uint32_t>(p.options().Scalar<int32_t>(0)),
+             else_graph = static_cast<uint32_t>(p.options().Scalar<int32_t>(1));
   if (const bool* known = p.constant_as<bool>(0)) return PrepareCall(p, *known ? then_graph : else_graph, 1);
-  PrepareChoice(p, {then_graph, else_graph}, 1, [condition = p.in(0)](const RunContext& run) { return size_t{*run.get<uint8_t>(condition) == 0}; });
+  PrepareChoice(p, {then_graph, else_graph}, 1,
+                [condition = p.in(0)](const RunContext& run) { return size_t{*run.get<uint8_t>(condition) == 0}; });
 }
 
 void PrepareCase(Prepare& p) {
@@ -157,7 +161,8 @@ void PrepareCase(Prepare& p) {
   });
 }
 
-// --- WHILE --------------------------------------------------------------------------------------------------------------------------------
+// --- WHILE
+// --------------------------------------------------------------------------------------------------------------------------------
 
 // A loop whose values keep their shapes. A value that the body hands on untouched is never copied, and one that the body updates in place
 // has one memory; any other has two, which swap their roles after each turn.
@@ -175,7 +180,7 @@ struct Loop {
   };
   int condition = -1, body = -1;
   std::vector<Carried> carried;
-  std::vector<Patch> condition_inputs, body_inputs, body_outputs;  // of all values
+  std::vector<Patch> condition_inputs, body_inputs, body_outputs;           // of all values
   std::vector<Patch> condition_swaps, body_input_swaps, body_output_swaps;  // of those that have two memories
   std::vector<int32_t> swapped;
   std::vector<Copied> copied;
@@ -209,10 +214,13 @@ void Loop::operator()(RunContext& run) const noexcept {
   Point(condition_frame, condition_inputs, now);
   Point(body_frame, body_inputs, now);
   Point(body_frame, body_outputs, next);
-  for (const Patch& patch : verdict_slots) condition_frame.slots[static_cast<size_t>(patch.slot)] = run.get<std::byte>(verdict) + patch.offset;
+  for (const Patch& patch : verdict_slots)
+    condition_frame.slots[static_cast<size_t>(patch.slot)] = run.get<std::byte>(verdict) + patch.offset;
   for (;;) {
     if (!run.Run(condition_frame)) return;
-    const std::byte* goes_on = constant_verdict != nullptr ? constant_verdict : carried_verdict >= 0 ? now[carried_verdict] : run.get<const std::byte>(verdict);
+    const std::byte* goes_on = constant_verdict != nullptr ? constant_verdict
+                               : carried_verdict >= 0      ? now[carried_verdict]
+                                                           : run.get<const std::byte>(verdict);
     if (*goes_on == std::byte{0}) break;
     if (!run.Run(body_frame)) return;
     for (const Copied& c : copied) {
@@ -291,8 +299,8 @@ struct LateLoop {
   Operands inputs;
   std::vector<Slot> outputs;
   std::vector<TensorType> types;
-  std::vector<char> stays;         // by position: the body hands it on untouched
-  std::vector<char> asked;         // by position: the condition reads it
+  std::vector<char> stays;  // by position: the body hands it on untouched
+  std::vector<char> asked;  // by position: the condition reads it
 
   void operator()(RunContext& run) const noexcept {
     RunGuarded(run, [&] { Run(run); });
@@ -367,17 +375,19 @@ bool StringsStay(const Graph& body) {
 
 void PrepareWhile(Prepare& p) {
   const flatbuffer::Table& options = p.op_name() == "STABLEHLO_WHILE" ? p.options_2() : p.options();
-  const auto condition_graph = static_cast<uint32_t>(options.Scalar<int32_t>(0)), body_graph = static_cast<uint32_t>(options.Scalar<int32_t>(1));
+  const auto condition_graph = static_cast<uint32_t>(options.Scalar<int32_t>(0)),
+             body_graph = static_cast<uint32_t>(options.Scalar<int32_t>(1));
   CheckSubgraph(p, body_graph, 0);
   const Graph& asking = p.graph_of(condition_graph);
-  p.Check(asking.inputs.size() == static_cast<size_t>(p.inputs()), "its condition, subgraphs[", condition_graph, "], has ", asking.inputs.size(),
-          " inputs, the loop ", p.inputs());
-  p.Check(asking.outputs.size() == 1 && asking.values[static_cast<size_t>(asking.outputs[0])].type == TensorType::kBool, "its condition, subgraphs[",
-          condition_graph, "], has not one BOOL output");
+  p.Check(asking.inputs.size() == static_cast<size_t>(p.inputs()), "its condition, subgraphs[", condition_graph, "], has ",
+          asking.inputs.size(), " inputs, the loop ", p.inputs());
+  p.Check(asking.outputs.size() == 1 && asking.values[static_cast<size_t>(asking.outputs[0])].type == TensorType::kBool,
+          "its condition, subgraphs[", condition_graph, "], has not one BOOL output");
   for (int j = 0; j < p.inputs(); ++j) {
-    p.Check(asking.values[static_cast<size_t>(asking.inputs[static_cast<size_t>(j)])].type == p.type(j), "input ", j, " of its condition, subgraphs[",
-            condition_graph, "], is not ", TensorTypeName(p.type(j)));
-    p.Check(p.output_type(j) == p.type(j), "output ", j, " is ", TensorTypeName(p.output_type(j)), ", the input ", TensorTypeName(p.type(j)));
+    p.Check(asking.values[static_cast<size_t>(asking.inputs[static_cast<size_t>(j)])].type == p.type(j), "input ", j,
+            " of its condition, subgraphs[", condition_graph, "], is not ", TensorTypeName(p.type(j)));
+    p.Check(p.output_type(j) == p.type(j), "output ", j, " is ", TensorTypeName(p.output_type(j)), ", the input ",
+            TensorTypeName(p.type(j)));
   }
   const auto condition = p.PlanSubgraph(condition_graph, InputShapes(p, 0)), body = p.PlanSubgraph(body_graph, InputShapes(p, 0), true);
   bool fixed = condition->whole() && body->whole() && StringsStay(*body->graph);
@@ -386,11 +396,13 @@ void PrepareWhile(Prepare& p) {
     p.Emit(MakeLateLoop(p, condition_graph, body_graph));
     return;
   }
-  p.Check(ElementCount(OutputShape(*condition, 0), "its condition") == 1, "its condition has the shape ", ToString(OutputShape(*condition, 0)));
+  p.Check(ElementCount(OutputShape(*condition, 0), "its condition") == 1, "its condition has the shape ",
+          ToString(OutputShape(*condition, 0)));
   p.Emit(MakeLoop(p, condition, body));
 }
 
-// --- CALL_ONCE ----------------------------------------------------------------------------------------------------------------------------
+// --- CALL_ONCE
+// ----------------------------------------------------------------------------------------------------------------------------
 
 void PrepareCallOnce(Prepare& p) {
   p.CheckCounts(0, 0, 0);

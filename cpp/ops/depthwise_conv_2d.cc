@@ -160,14 +160,13 @@ Packed PackF32(Prepare& p, const ConvShape& s) {
 auto ComputeF32(Prepare& p, const ConvShape& s, const Packed& packed, Epilogue end) {
   constexpr int32_t kLines = 4;  // what a kernel may compute side by side
   const FunctionApart apart(p, s.out_channels, int64_t{s.out_width} * s.out_channels, kLines, &end);
-  return LinesStep{Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
-                   [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines,
-                                                           int) noexcept {
-                     float* output = reinterpret_cast<float*>(to);
-                     apart.Run(output, lines, [&](Range part) {
-                       kernel(s, reinterpret_cast<const float*>(in), packed.get(run), output, end.at(run), part);
-                     });
-                   }};
+  return LinesStep{
+      Lines(s, sizeof(float), p.kernels().pack_depthwise_f32_bytes(s)),
+      [=, kernel = p.kernels().depthwise_f32](const RunContext& run, const std::byte* in, std::byte* to, Range lines, int) noexcept {
+        float* output = reinterpret_cast<float*>(to);
+        apart.Run(output, lines,
+                  [&](Range part) { kernel(s, reinterpret_cast<const float*>(in), packed.get(run), output, end.at(run), part); });
+      }};
 }
 
 void EmitF32(Prepare& p, const ConvShape& s) {
@@ -240,9 +239,8 @@ void Emit8(Prepare& p, const ConvShape& of_input, const WeightScales& scales, Sc
   const int32_t zero_point = ToInt8Domain(input.zero_point, p.type(kInput)),
                 weight_zero_point = ToInt8Domain(scales.zero_point, p.type(kFilter));
   p.Explain(Concat("lines of ", s.kernel_height, " x ", s.kernel_width, " windows, 8-bit, ", k.tier));
-  const std::string key =
-      Concat(Key(s), " stride ", s.stride_w, " dilation ", s.dilation_w, " zero points ", zero_point, " ", weight_zero_point,
-             is_unsigned ? " flipped" : "", KeyOfBiases(biases));
+  const std::string key = Concat(Key(s), " stride ", s.stride_w, " dilation ", s.dilation_w, " zero points ", zero_point, " ",
+                                 weight_zero_point, is_unsigned ? " flipped" : "", KeyOfBiases(biases));
   const Packed packed = PackWeights(p, kFilter, kBias, key, k.pack_depthwise_i8_bytes(s), 0,
                                     [=, pack = k.pack_depthwise_i8](const void* filter, const void* bias, std::byte* to, std::byte*) {
                                       const int32_t* all = biases.empty() ? static_cast<const int32_t*>(bias) : biases.data();

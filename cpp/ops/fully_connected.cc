@@ -25,11 +25,11 @@ void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::v
   const int32_t blocks = s.k / s.block, unit = kernels::kLowBitUnit, stride = (s.block + unit - 1) / unit * unit;
   p.Explain(Concat("activations rounded to 8 bits, matrix product ", rows, " x ", s.k, " x ", s.n, " with ", s.bits,
                    "-bit weights in blocks of ", s.block, ", ", kernels.tier));
-  const Packed packed = PackWeights(p, kFilter, -1, Concat("few bits ", s.n, "x", s.k, " in blocks of ", s.block),
-                                    kernels.pack_low_bits_bytes(s), 0,
-                                    [s, scale, pack = kernels.pack_low_bits](const void* w, const void*, std::byte* to, std::byte*) {
-                                      pack(s, static_cast<const int8_t*>(w), scale.data(), to);
-                                    });
+  const Packed packed =
+      PackWeights(p, kFilter, -1, Concat("few bits ", s.n, "x", s.k, " in blocks of ", s.block), kernels.pack_low_bits_bytes(s), 0,
+                  [s, scale, pack = kernels.pack_low_bits](const void* w, const void*, std::byte* to, std::byte*) {
+                    pack(s, static_cast<const int8_t*>(w), scale.data(), to);
+                  });
   const size_t count = static_cast<size_t>(rows) * static_cast<size_t>(blocks);
   const Slot sums = p.Scratch(count * sizeof(int32_t)),
              completed = stride == s.block ? Slot{} : p.Scratch(count * static_cast<size_t>(stride));

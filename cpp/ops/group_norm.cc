@@ -174,8 +174,8 @@ struct GroupNorm {
   void operator()(RunContext& run) const noexcept {
     const float* x = run.get<float>(in);
     float* y = run.get<float>(out);
-    const bool by_columns = layout.positions > 1 && inner == 1 && layout.depth <= kColumns / 2 &&
-                            layout.groups * layout.depth % channels == 0;
+    const bool by_columns =
+        layout.positions > 1 && inner == 1 && layout.depth <= kColumns / 2 && layout.groups * layout.depth % channels == 0;
     const int64_t most = by_columns ? kColumns / layout.depth : 1, blocks = (layout.groups + most - 1) / most;
     run.Parallel(static_cast<int32_t>(layout.outer * blocks), layout.positions * layout.depth * most, [&](kernels::Range range, int) {
       for (int64_t block = range.begin; block < range.end; ++block) {

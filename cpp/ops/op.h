@@ -143,8 +143,8 @@ class Prepare {
   /// Bytes that live only during this node's steps, aligned to 64.
   Slot Scratch(size_t bytes);
 
-  /// Memory for what several nodes make of input i alike, and call by the same `key`; it lives until the last of them. `fresh` says that this
-  /// node is the first: its steps have to fill it.
+  /// Memory for what several nodes make of input i alike, and call by the same `key`; it lives until the last of them. `fresh` says that
+  /// this node is the first: its steps have to fill it.
   struct Derived {
     std::vector<Slot> slots;
     bool fresh;
@@ -221,11 +221,11 @@ class Prepare {
 
 enum OpTraits : uint32_t {
   kPlain = 0,
-  kFusesPadding = 1,   // prepare honours Node::padding
-  kImpure = 2,         // has state or effects: never folded, never dropped
-  kReadsShapes = 4,    // reads no input but its shape, so that the outputs are known while planning
-  kFusesEpilogue = 8,  // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
-  kFusesSum = 16,      // prepare honours Node::residual where input, weights and output are int8; it has three operands
+  kFusesPadding = 1,     // prepare honours Node::padding
+  kImpure = 2,           // has state or effects: never folded, never dropped
+  kReadsShapes = 4,      // reads no input but its shape, so that the outputs are known while planning
+  kFusesEpilogue = 8,    // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
+  kFusesSum = 16,        // prepare honours Node::residual where input, weights and output are int8; it has three operands
   kFusesHybridSum = 32,  // the same where input and output are float32, the weights int8 with scales for whole channels
   kSkipsPadding = 64,  // prepare honours Node::padding, whose taps do not count; windows are fields 3 (width) and 4 (height) of the options
 };
@@ -254,8 +254,8 @@ std::span<const OpFamily> OpFamilies();  // written by the build
 /// Null if there is no such operator.
 const OpDef* FindOp(std::string_view name);
 
-/// Operators that the program brings along, found before those of the same name here. The last one of a name counts; all stay for the models
-/// that use them. Thread-safe.
+/// Operators that the program brings along, found before those of the same name here. The last one of a name counts; all stay for the
+/// models that use them. Thread-safe.
 void RegisterCustomOp(std::shared_ptr<const OpDef> op);
 const OpDef* FindCustomOp(std::string_view name);
 

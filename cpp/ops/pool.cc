@@ -95,7 +95,8 @@ struct Average16 {
 
 template <class Op>
 void Pool16(const ConvShape& s, const int16_t* x, int16_t* y, int32_t min, int32_t max, Range lines) {
-  PoolWindows<Op>(s, x, y, lines, [=](const Op& op, int32_t count) { return static_cast<int16_t>(std::clamp(op.Finish(count), min, max)); });
+  PoolWindows<Op>(s, x, y, lines,
+                  [=](const Op& op, int32_t count) { return static_cast<int16_t>(std::clamp(op.Finish(count), min, max)); });
 }
 
 void PrepareMaxPool2D(Prepare& p) {

@@ -41,7 +41,7 @@ struct PreluRun {
 
   PreluRun(const Prelu<T>& prelu, Multiply kernel) : multiply(kernel) {
     const auto params = [&](const FixedPoint& factor, int32_t b_offset) {
-      return kernels::MulI8Params{-prelu.in.zero_point, b_offset,       prelu.out.zero_point, factor.multiplier,
+      return kernels::MulI8Params{-prelu.in.zero_point, b_offset,        prelu.out.zero_point, factor.multiplier,
                                   factor.shift,         prelu.range.min, prelu.range.max};
     };
     above = params(prelu.identity, 0);

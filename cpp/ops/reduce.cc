@@ -114,7 +114,9 @@ struct SumBytes {
 
 // A kernel keeps the results of columns in registers.
 template <class Op>
-constexpr bool kTakesMatrix = requires(const Op& op, const float* x, float* sums) { op.Matrix(sums, x, 1, 1, 1); };
+constexpr bool kTakesMatrix = requires(const Op& op, const float* x, float* sums) {
+  op.Matrix(sums, x, 1, 1, 1);
+};
 
 /// op.Columns(sums, x, n) of `rows` rows, `stride` apart.
 template <class Op, class Sum, class T>
@@ -389,9 +391,7 @@ struct ScaledSum {
     const int32_t y = kernels::WrapAdd(ScaleBy(kernels::WrapSub(sum, zeros), factor.multiplier, factor.shift), zero_point);
     return static_cast<T>(kernels::ClampI32(y, kMin, kMax));
   }
-  void All(int32_t* sums, T* y, int64_t n) const
-    requires(sizeof(T) == 1)
-  {
+  void All(int32_t* sums, T* y, int64_t n) const requires(sizeof(T) == 1) {
     if (factor.shift > 0 || factor.shift < -31) {
       for (int64_t i = 0; i < n; ++i) y[i] = (*this)(sums[i]);
       return;
@@ -441,20 +441,13 @@ void PrepareSumOrMean(Prepare& p, bool mean) {
   const Reduction r = Plan(p);
   CheckSameType(p);
   switch (p.type(0)) {
-    case TensorType::kFloat32:
-      return EmitSumF32(p, r, mean);
-    case TensorType::kInt8:
-      return mean ? EmitQuantizedSum<int8_t>(p, r, mean) : EmitSumInFloat<int8_t>(p, r);
-    case TensorType::kUInt8:
-      return EmitQuantizedSum<uint8_t>(p, r, mean);
-    case TensorType::kInt16:
-      return mean ? EmitQuantizedSum<int16_t>(p, r, mean) : EmitSumInFloat<int16_t>(p, r);
-    case TensorType::kInt32:
-      return EmitIntegerSum<int32_t>(p, r, mean);
-    case TensorType::kInt64:
-      return EmitIntegerSum<int64_t>(p, r, mean);
-    default:
-      p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+    case TensorType::kFloat32: return EmitSumF32(p, r, mean);
+    case TensorType::kInt8: return mean ? EmitQuantizedSum<int8_t>(p, r, mean) : EmitSumInFloat<int8_t>(p, r);
+    case TensorType::kUInt8: return EmitQuantizedSum<uint8_t>(p, r, mean);
+    case TensorType::kInt16: return mean ? EmitQuantizedSum<int16_t>(p, r, mean) : EmitSumInFloat<int16_t>(p, r);
+    case TensorType::kInt32: return EmitIntegerSum<int32_t>(p, r, mean);
+    case TensorType::kInt64: return EmitIntegerSum<int64_t>(p, r, mean);
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
   }
 }
 
@@ -474,20 +467,13 @@ void PrepareSum(Prepare& p) { PrepareSumOrMean(p, false); }
 template <class F>
 void WithNumber(const Prepare& p, const F& f) {
   switch (p.type(0)) {
-    case TensorType::kFloat32:
-      return f(float{});
-    case TensorType::kInt8:
-      return f(int8_t{});
-    case TensorType::kUInt8:
-      return f(uint8_t{});
-    case TensorType::kInt16:
-      return f(int16_t{});
-    case TensorType::kInt32:
-      return f(int32_t{});
-    case TensorType::kInt64:
-      return f(int64_t{});
-    default:
-      p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
+    case TensorType::kFloat32: return f(float{});
+    case TensorType::kInt8: return f(int8_t{});
+    case TensorType::kUInt8: return f(uint8_t{});
+    case TensorType::kInt16: return f(int16_t{});
+    case TensorType::kInt32: return f(int32_t{});
+    case TensorType::kInt64: return f(int64_t{});
+    default: p.Refuse(StatusCode::kUnimplemented, Concat("an input of type ", TensorTypeName(p.type(0))));
   }
 }
 

@@ -130,21 +130,21 @@ void EmitBilinear(Prepare& p, const Geometry& g, std::vector<Columns> ys, std::v
   // Of bytes: a line of int32 and kMixLanes more, or two of floats.
   const auto scratch =
       WorkerScratch(p, sizeof(T) == 1 ? (static_cast<size_t>(g.in_width) * g.depth * 2 + kernels::kMixLanes) * sizeof(float) : 0);
-  p.Emit([g, scratch, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput),
-          out = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int worker) {
-      for (int32_t line = lines.begin; line < lines.end; ++line) {
-        const auto& y = ys[static_cast<size_t>(line % g.out_height)];
-        const T* top = g.Line(run.get<T>(in), line, y.first);
-        const T* bottom = g.Line(run.get<T>(in), line, y.second);
-        MixLine(*k, g, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
-      }
-    });
-  });
+  p.Emit(
+      [g, scratch, k = &p.kernels(), ys = std::move(ys), xs = std::move(xs), in = p.in(kInput), out = p.out(0)](RunContext& run) noexcept {
+        run.Parallel(g.lines(), int64_t{g.out_width} * g.depth * 4, [&](Range lines, int worker) {
+          for (int32_t line = lines.begin; line < lines.end; ++line) {
+            const auto& y = ys[static_cast<size_t>(line % g.out_height)];
+            const T* top = g.Line(run.get<T>(in), line, y.first);
+            const T* bottom = g.Line(run.get<T>(in), line, y.second);
+            MixLine(*k, g, top, bottom, y.weight, xs, scratch.of(run, worker), g.Output(run.get<T>(out), line));
+          }
+        });
+      });
 }
 
-// Where a line of the input is wanted for several of the output: it is mixed to the output's columns once, and lines of the output lie between
-// two such ones, which are kept. Columns are taken as many at a time as stay in the nearest cache.
+// Where a line of the input is wanted for several of the output: it is mixed to the output's columns once, and lines of the output lie
+// between two such ones, which are kept. Columns are taken as many at a time as stay in the nearest cache.
 void EmitEnlargedF32(Prepare& p, const Geometry& g, std::vector<ColumnsF32> ys, std::vector<ColumnsF32> xs) {
   constexpr int32_t kPart = 2 << 10;
   const int32_t columns = std::min(std::max(1, kPart / g.depth), g.out_width), n = columns * g.depth;

@@ -72,9 +72,9 @@ int32_t RoundExp(int32_t exp) { return static_cast<int32_t>((static_cast<uint32_
 
 // The exponentials of all distances; what lies beyond `least` is 0.
 struct ExpTable {
-  std::array<int32_t, 256> exact = {};    // by distance
-  std::array<int32_t, 256> rising = {};   // the same from the farthest distance to 0
-  kernels::SumTable rounded;              // the same with 12 integer bits
+  std::array<int32_t, 256> exact = {};   // by distance
+  std::array<int32_t, 256> rising = {};  // the same from the farthest distance to 0
+  kernels::SumTable rounded;             // the same with 12 integer bits
   bool falls = false;
 };
 ExpTable MakeExpTable(const Scaling& scaling) {
@@ -224,7 +224,7 @@ void TakeShortRows(const kernels::Kernels& k, const ExpTable& exps, const T* x, 
   constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
   constexpr int64_t kVector = 16;
   const int64_t row = (depth + kVector - 1) / kVector * kVector;
-  std::array<int32_t, kRowsAtOnce * kShortRow> exact = {};
+  std::array<int32_t, kRowsAtOnce* kShortRow> exact = {};
   for (int64_t first = 0; first < rows; first += kRowsAtOnce) {
     const int64_t end = std::min(first + kRowsAtOnce, rows);
     std::array<int32_t, kRowsAtOnce> sums;
@@ -344,10 +344,9 @@ struct Softmax16 {
 void EmitSoftmax16(Prepare& p, float beta) {
   const Prepare::Affine input = CheckedAffine(p, 0);
   p.Check(std::isfinite(beta) && beta > 0, "beta is ", beta);
-  const Softmax16 softmax{
-      QuantizeMultiplier(static_cast<double>(input.scale * beta) / (10.0 / 65535.0)),
-      MakeRealTable16(-10.0, 0.0, 32768.0, [](double x) { return std::exp(x); }),
-      MakeRealTable16(0.0, 1.0, 32768.0, [](double x) { return 1.0 / (1.0 + x); })};
+  const Softmax16 softmax{QuantizeMultiplier(static_cast<double>(input.scale * beta) / (10.0 / 65535.0)),
+                          MakeRealTable16(-10.0, 0.0, 32768.0, [](double x) { return std::exp(x); }),
+                          MakeRealTable16(0.0, 1.0, 32768.0, [](double x) { return 1.0 / (1.0 + x); })};
   EmitRows(p, 8, [softmax](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
     for (int64_t r = rows.begin; r < rows.end; ++r) softmax(run.get<int16_t>(in) + r * depth, run.get<int16_t>(out) + r * depth, depth);
   });
@@ -438,23 +437,24 @@ void EmitLogSoftmax(Prepare& p) {
           output.zero_point, ", expected 1/16 and ", kMax);
   const Scaling scaling = PrepareScaling(p, 1.0f);
   const FixedPoint reverse = QuantizeMultiplier(std::ldexp(1.0, 31 - scaling.factor.shift) / scaling.factor.multiplier);
-  EmitRows(p, 4, [scaling, reverse, exps = MakeExpTable(scaling), k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth,
-                                                                                   Range rows) {
-    for (int64_t r = rows.begin; r < rows.end; ++r) {
-      const T* x = run.get<T>(in) + r * depth;
-      T* y = run.get<T>(out) + r * depth;
-      const int32_t max = *std::max_element(x, x + depth);
-      const int32_t log_sum = LogOfSum(SumOfExps(*k, exps, x, depth, max));
-      const int32_t least = std::max(scaling.least - 1, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
-      for (int64_t c = 0; c < depth; ++c) {
-        const int32_t distance = x[c] - max;
-        constexpr int kOutputBits = 4;
-        const int32_t log = WrapSub(scaling(distance), log_sum);
-        const int32_t rounded = WrapAdd(RoundingDivideByPOT(log, 31 - kInputBits - kOutputBits), kMax);
-        y[c] = static_cast<T>(distance > least ? kernels::ClampI32(rounded, kMin, kMax) : kMin);
-      }
-    }
-  });
+  EmitRows(p, 4,
+           [scaling, reverse, exps = MakeExpTable(scaling), k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth,
+                                                                              Range rows) {
+             for (int64_t r = rows.begin; r < rows.end; ++r) {
+               const T* x = run.get<T>(in) + r * depth;
+               T* y = run.get<T>(out) + r * depth;
+               const int32_t max = *std::max_element(x, x + depth);
+               const int32_t log_sum = LogOfSum(SumOfExps(*k, exps, x, depth, max));
+               const int32_t least = std::max(scaling.least - 1, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
+               for (int64_t c = 0; c < depth; ++c) {
+                 const int32_t distance = x[c] - max;
+                 constexpr int kOutputBits = 4;
+                 const int32_t log = WrapSub(scaling(distance), log_sum);
+                 const int32_t rounded = WrapAdd(RoundingDivideByPOT(log, 31 - kInputBits - kOutputBits), kMax);
+                 y[c] = static_cast<T>(distance > least ? kernels::ClampI32(rounded, kMin, kMax) : kMin);
+               }
+             }
+           });
 }
 
 void PrepareLogSoftmax(Prepare& p) {

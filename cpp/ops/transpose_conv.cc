@@ -322,13 +322,13 @@ Slot EmitRepeatedBias(Prepare& p, const Geometry& g, const Group& group) {
 void EmitGroupHybrid(Prepare& p, const Geometry& g, const Group& group, const WeightScales& scales, const RoundedRuns& rounded) {
   const ConvShape s = group.shape;
   const auto& k = p.kernels();
-  const Packed packed = PackWeights(
-      p, kWeights, -1, Concat(Key(g, group), " hybrid ", scales.zero_point), k.pack_i8_bytes(s), TapElements(group),
-      [=, pack = k.pack_i8, zero = scales.zero_point](const void* weights, const void*, std::byte* to, std::byte* scratch) {
-        int8_t* taps = reinterpret_cast<int8_t*>(scratch);
-        GatherTaps(g, group, static_cast<const int8_t*>(weights), static_cast<int8_t>(zero), taps);
-        pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, false, nullptr, 0, zero, to);
-      });
+  const Packed packed =
+      PackWeights(p, kWeights, -1, Concat(Key(g, group), " hybrid ", scales.zero_point), k.pack_i8_bytes(s), TapElements(group),
+                  [=, pack = k.pack_i8, zero = scales.zero_point](const void* weights, const void*, std::byte* to, std::byte* scratch) {
+                    int8_t* taps = reinterpret_cast<int8_t*>(scratch);
+                    GatherTaps(g, group, static_cast<const int8_t*>(weights), static_cast<int8_t>(zero), taps);
+                    pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, false, nullptr, 0, zero, to);
+                  });
   const Slot bias = EmitRepeatedBias(p, g, group);
   EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
             [=, conv = k.conv_i8_f32, clamp = ActivationClamp(p), channel_scale = RepeatScales(scales, group).Each(s.out_channels),
@@ -354,15 +354,14 @@ void EmitGroup8(Prepare& p, const Geometry& g, const Group& group, const Requant
   const bool is_unsigned = p.type(kInput) == TensorType::kUInt8;
   const std::string key = Concat(Key(g, group), " zero points ", zero_point, " ", weight_zero_point, is_unsigned ? " flipped" : "");
   const size_t tap_bytes = Aligned(TapElements(group));
-  const Packed packed =
-      PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s), tap_bytes + BiasBytes(group),
-                  [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
-                    int8_t* taps = reinterpret_cast<int8_t*>(scratch);
-                    const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
-                    GatherTaps(g, group, static_cast<const int8_t*>(weights), zero, taps);
-                    pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
-                         RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes), zero_point, weight_zero_point, to);
-                  });
+  const Packed packed = PackWeights(p, kWeights, kBias, key, k.pack_i8_bytes(s), tap_bytes + BiasBytes(group),
+                                    [=, pack = k.pack_i8](const void* weights, const void* bias, std::byte* to, std::byte* scratch) {
+                                      int8_t* taps = reinterpret_cast<int8_t*>(scratch);
+                                      const int8_t zero = static_cast<int8_t>(is_unsigned ? weight_zero_point + 128 : weight_zero_point);
+                                      GatherTaps(g, group, static_cast<const int8_t*>(weights), zero, taps);
+                                      pack(s, {taps, static_cast<ptrdiff_t>(s.taps()) * s.in_channels, 1}, is_unsigned,
+                                           RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes), zero_point, weight_zero_point, to);
+                                    });
   EmitGroup(p, g, group, static_cast<size_t>(g.out_channels),
             [=, kernel = k.conv_i8, scratch = WorkerScratch(p, k.conv_i8_scratch_bytes(s)), in = p.in(kInput)](
                 const RunContext& run, std::byte* to, Range rows, int worker) {
@@ -397,16 +396,16 @@ void Emit16(Prepare& p, const Geometry& g) {
         PrepareRequantizationI16(p, kInput, kWeights, kBias, kBiasType, RepeatScales(scales, group), s.out_channels, ScaleProduct::kDouble);
     const WeightsI16 weights{s.out_channels, s.taps() * s.in_channels, false};
     const size_t tap_bytes = Aligned(TapElements(group));
-    const Packed packed =
-        PackWeights(p, kWeights, kBias, Key(g, group) + " int16", weights.bytes(), tap_bytes + 2 * BiasBytes(group),
-                    [=](const void* w, const void* bias, std::byte* to, std::byte* scratch) {
-                      int8_t* taps = reinterpret_cast<int8_t*>(scratch);
-                      GatherTaps(g, group, static_cast<const int8_t*>(w), int8_t{0}, taps);
-                      const void* sums = bias_type == TensorType::kInt64
-                                             ? static_cast<const void*>(RepeatBias<int64_t>(g, group, bias, scratch + tap_bytes))
-                                             : RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes);
-                      weights.Pack(taps, weights.k, 1, sums, bias_type, to);
-                    });
+    const Packed packed = PackWeights(p, kWeights, kBias, Key(g, group) + " int16", weights.bytes(), tap_bytes + 2 * BiasBytes(group),
+                                      [=](const void* w, const void* bias, std::byte* to, std::byte* scratch) {
+                                        int8_t* taps = reinterpret_cast<int8_t*>(scratch);
+                                        GatherTaps(g, group, static_cast<const int8_t*>(w), int8_t{0}, taps);
+                                        const void* sums =
+                                            bias_type == TensorType::kInt64
+                                                ? static_cast<const void*>(RepeatBias<int64_t>(g, group, bias, scratch + tap_bytes))
+                                                : RepeatBias<int32_t>(g, group, bias, scratch + tap_bytes);
+                                        weights.Pack(taps, weights.k, 1, sums, bias_type, to);
+                                      });
     EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(int16_t),
               [=, patches = PatchScratch(p, s), in = p.in(kInput)](const RunContext& run, std::byte* to, Range rows, int worker) {
                 ConvI16(s, run.get<int16_t>(in), weights, packed.get(run), requantize, reinterpret_cast<int16_t*>(to),

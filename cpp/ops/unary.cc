@@ -285,9 +285,7 @@ void EmitLeakyReluF32(Prepare& p, float alpha) {
           y = p.out(0)](RunContext& run) noexcept {
     const float* from = run.get<float>(x);
     float* to = run.get<float>(y);
-    ForElements(run, n, 1, [&](int64_t begin, int64_t count) {
-      kernel(from + begin, &alpha, to + begin, static_cast<size_t>(count), {});
-    });
+    ForElements(run, n, 1, [&](int64_t begin, int64_t count) { kernel(from + begin, &alpha, to + begin, static_cast<size_t>(count), {}); });
   });
 }
 

@@ -33,7 +33,9 @@ LineChain PlanBuilder::LongestChain(size_t first_form, const std::vector<int32_t
   };
   LineChain chain;
   size_t end = first_form;
-  while (end < line_forms_.size() && (end == first_form || continues(end)) && chain.Append(line_forms_[end].lines, context_.lines.cache_bytes)) ++end;
+  while (end < line_forms_.size() && (end == first_form || continues(end)) &&
+         chain.Append(line_forms_[end].lines, context_.lines.cache_bytes))
+    ++end;
   const bool cut = end < line_forms_.size() && end > first_form && continues(end);
   if (!cut || end < first_form + 3) return chain;
   size_t best = end;

@@ -181,7 +181,9 @@ void LineChain::Run(const RunContext& context, Slot buffers, int workers) const 
   constexpr int32_t kTallPiece = 16;
   context.Parallel(
       lines, cost / last.out_lines + 1,
-      [&](Range range, int worker) { RunBands(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, range, worker); },
+      [&](Range range, int worker) {
+        RunBands(context, context.get<std::byte>(buffers) + static_cast<size_t>(worker) * bytes, range, worker);
+      },
       1, lines >= 2 * workers * kTallPiece ? 2 : 1);
 }
 

@@ -42,7 +42,8 @@ struct LineStep {
   LineGeometry geometry;
   int32_t input = -1, output = -1;  // values
   Slot input_slot = {}, output_slot = {};
-  void (*run)(const void* self, const RunContext& context, const std::byte* input, std::byte* output, kernels::Range lines, int worker) noexcept = nullptr;
+  void (*run)(const void* self, const RunContext& context, const std::byte* input, std::byte* output, kernels::Range lines,
+              int worker) noexcept = nullptr;
   const void* self = nullptr;
   /// The same for a block of channels; `output` is where its first channel stands.
   ChannelGeometry channels = {};
@@ -51,7 +52,8 @@ struct LineStep {
   const void* block_self = nullptr;
 };
 
-/// `step` is a callable `void(const RunContext&, const std::byte* input, std::byte* output, kernels::Range lines, int worker) const noexcept`.
+/// `step` is a callable `void(const RunContext&, const std::byte* input, std::byte* output, kernels::Range lines, int worker) const
+/// noexcept`.
 template <class F>
 LineStep MakeLineStep(const LineGeometry& geometry, const F* step) {
   LineStep lines;
@@ -72,7 +74,8 @@ void AddBlocks(const ChannelGeometry& geometry, const F* step, LineStep* to) {
                      ChannelBlock block, int worker) noexcept { (*static_cast<const F*>(self))(run, input, output, lines, block, worker); };
 }
 
-/// Line steps that run as one, a band of lines of the last one's output at a time. What the others compute stands in a buffer of each worker.
+/// Line steps that run as one, a band of lines of the last one's output at a time. What the others compute stands in a buffer of each
+/// worker.
 class LineChain {
  public:
   /// How many bytes the lines and weights that a band needs may take: what stays in a core's own cache.

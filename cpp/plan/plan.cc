@@ -28,8 +28,8 @@ std::shared_ptr<const Plan> MakePlan(std::shared_ptr<const Graph> graph, std::ve
   for (size_t i = 0; i < graph->inputs.size(); ++i) {
     const size_t v = static_cast<size_t>(graph->inputs[i]);
     if (given[v] != nullptr && *given[v] != input_shapes[i]) {
-      Fail(StatusCode::kInvalidArgument, "input '", graph->values[v].name, "' is listed twice, and given the shapes ",
-           ToString(*given[v]), " and ", ToString(input_shapes[i]));
+      Fail(StatusCode::kInvalidArgument, "input '", graph->values[v].name, "' is listed twice, and given the shapes ", ToString(*given[v]),
+           " and ", ToString(input_shapes[i]));
     }
     given[v] = &input_shapes[i];
     builder.SetInputShape(graph->inputs[i], input_shapes[i]);

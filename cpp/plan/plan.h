@@ -107,9 +107,9 @@ struct PlanContext {
   State* state = nullptr;  // the Interpreter's; null while folding constants
   LineFusion lines = {};
   std::function<std::shared_ptr<const Graph>(uint32_t subgraph)> graph_of;  // null while folding constants
-  bool loop = false;  // output o is the next input o, and may take its memory
-  std::vector<NextState> next_states = {};  // the same of single inputs and outputs
-  int depth = 0;      // of subgraphs in subgraphs
+  bool loop = false;                                                        // output o is the next input o, and may take its memory
+  std::vector<NextState> next_states = {};                                  // the same of single inputs and outputs
+  int depth = 0;                                                            // of subgraphs in subgraphs
   std::shared_ptr<int> subgraphs_left = {};  // how many more may be planned; a file can nest few subgraphs in many ways
 };
 
@@ -130,8 +130,8 @@ std::shared_ptr<const Plan> ContinuePlan(const Prior& prior, const PlanContext& 
 /// Whether `plan`, made earlier by ContinuePlan, is what ContinuePlan would make now.
 bool StillHolds(const Plan& plan, const Prior& prior);
 
-/// Runs a node whose inputs are all known; one shape and its bytes an output. False if the op is impure, refuses its data, or needs more than
-/// `budget` bytes.
+/// Runs a node whose inputs are all known; one shape and its bytes an output. False if the op is impure, refuses its data, or needs more
+/// than `budget` bytes.
 struct Folded {
   std::vector<Shape> shapes;
   std::vector<std::shared_ptr<AlignedBytes>> bytes;

@@ -168,7 +168,8 @@ int32_t PlanBuilder::StorageOf(int32_t value) {
     if (v.constant != nullptr) {
       auto parsed = std::make_shared<Strings>(ParseStrings({v.constant, v.constant_bytes}, Concat("tensor '", v.name, "'")));
       if (static_cast<int64_t>(parsed->size()) != s.elements) {
-        Fail(StatusCode::kInvalidArgument, "invalid model: tensor '", v.name, "' of shape ", ToString(shapes_[Index(value)]), " holds ", parsed->size(), " strings");
+        Fail(StatusCode::kInvalidArgument, "invalid model: tensor '", v.name, "' of shape ", ToString(shapes_[Index(value)]), " holds ",
+             parsed->size(), " strings");
       }
       s.kind = Storage::kConstant;
       s.pointer = reinterpret_cast<const std::byte*>(parsed.get());
@@ -212,7 +213,8 @@ bool PlanBuilder::IsFoldable(const Node& node) const {
   const auto is_string = [&](int32_t v) { return v >= 0 && graph_.values[Index(v)].type == TensorType::kString; };
   if (std::any_of(node.outputs.begin(), node.outputs.end(), is_string)) return false;
   if (node.op->traits & kReadsShapes) return true;
-  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](int32_t v) { return v < 0 || (constants_[Index(v)] != nullptr && !is_string(v)); });
+  return std::all_of(node.inputs.begin(), node.inputs.end(),
+                     [&](int32_t v) { return v < 0 || (constants_[Index(v)] != nullptr && !is_string(v)); });
 }
 
 bool PlanBuilder::Add(const Node& node, int32_t position) {
@@ -239,7 +241,8 @@ bool PlanBuilder::Add(const Node& node, int32_t position) {
     return false;
   }
   for (const int32_t v : node.outputs) {
-    if (!has_shape(v) && !IsLate(v)) Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
+    if (!has_shape(v) && !IsLate(v))
+      Fail(StatusCode::kInternal, graph_.Describe(node), ": no shape was set for '", graph_.values[Index(v)].name, "'");
   }
   if (IsFoldable(node)) RunNow(node, first_step);
   return true;
@@ -278,7 +281,8 @@ bool PlanBuilder::RunNow(const Node& node, size_t first_step) {
   }
   // An input may have become known only after its memory was chosen.
   for (const int32_t v : node.inputs) {
-    if (v >= 0 && slot_of_[Index(v)] >= 0 && constants_[Index(v)] != nullptr && !IsHalf(v) && graph_.values[Index(v)].type != TensorType::kString) {
+    if (v >= 0 && slot_of_[Index(v)] >= 0 && constants_[Index(v)] != nullptr && !IsHalf(v) &&
+        graph_.values[Index(v)].type != TensorType::kString) {
       pointers[Index(slot_of_[Index(v)])] = const_cast<std::byte*>(constants_[Index(v)]);
     }
   }
@@ -368,7 +372,8 @@ std::shared_ptr<Plan> PlanBuilder::Finish(int32_t next) {
   for (const NextState& s : context_.next_states) {
     const int32_t storage = storage_of_[Index(s.output)];
     if (storage < 0 || s.input == s.output || offset_of_[Index(s.output)] != 0) continue;
-    if (storages_[Index(storage)].kind == Storage::kBoundary && storages_[Index(storage)].value == s.input) plan->in_place.push_back(s.output);
+    if (storages_[Index(storage)].kind == Storage::kBoundary && storages_[Index(storage)].value == s.input)
+      plan->in_place.push_back(s.output);
   }
   plan->assumed = std::move(assumed_);
   // What was looked at is no constant: it stands where it was computed, or where the caller writes it.
@@ -415,7 +420,8 @@ std::string OpsOf(const Plan& plan, const Step& step) {
   return names;
 }
 
-// --- Prepare ------------------------------------------------------------------------------------------------------------------------------
+// --- Prepare
+// ------------------------------------------------------------------------------------------------------------------------------
 
 std::string_view Prepare::op_name() const { return node_.op->name; }
 const FlatModel& Prepare::model() const { return *graph_.model; }
@@ -424,7 +430,9 @@ Precision Prepare::precision() const { return builder_.context_.precision; }
 void Prepare::Explain(std::string kernel) { builder_.kernels_used_[PlanBuilder::Index(builder_.position_)] = std::move(kernel); }
 int Prepare::workers() const { return builder_.context_.workers; }
 
-bool Prepare::has_input(int i) const { return i >= 0 && i < static_cast<int>(node_.inputs.size()) && node_.inputs[static_cast<size_t>(i)] >= 0; }
+bool Prepare::has_input(int i) const {
+  return i >= 0 && i < static_cast<int>(node_.inputs.size()) && node_.inputs[static_cast<size_t>(i)] >= 0;
+}
 
 void Prepare::CheckCounts(int least, int most, int outputs_wanted) const {
   Check(inputs() >= least && inputs() <= most, "it has ", inputs(), " inputs, expected ",
@@ -516,12 +524,14 @@ const uint16_t* Prepare::halves(int i) const {
 Prepare::Blocks Prepare::blocks(int i) const {
   const Quantization& q = quantization(i);
   const Shape& of = shape(i);
-  Check(q.block_size > 0 && !of.empty() && of.back() % q.block_size == 0, "input ", i, " of the shape ", ToString(of), " is quantised by blocks of ", q.block_size);
+  Check(q.block_size > 0 && !of.empty() && of.back() % q.block_size == 0, "input ", i, " of the shape ", ToString(of),
+        " is quantised by blocks of ", q.block_size);
   // The file names the scales by their tensor; values beyond the file's tensors have other numbers.
   const size_t own = static_cast<size_t>(node_.inputs[static_cast<size_t>(i)]);
   if (own >= graph_.model->subgraphs[graph_.subgraph].tensors.size()) Refuse(StatusCode::kUnimplemented, "blocks in a decomposition");
   const auto constant_of = [&](int32_t tensor, const char* what) -> const Value& {
-    const bool there = tensor >= 0 && static_cast<size_t>(tensor) < graph_.values.size() && graph_.values[static_cast<size_t>(tensor)].constant != nullptr;
+    const bool there =
+        tensor >= 0 && static_cast<size_t>(tensor) < graph_.values.size() && graph_.values[static_cast<size_t>(tensor)].constant != nullptr;
     Check(there, "the ", what, " of input ", i, "'s blocks (tensor ", tensor, ") are no constants");
     return graph_.values[static_cast<size_t>(tensor)];
   };
@@ -530,7 +540,8 @@ Prepare::Blocks Prepare::blocks(int i) const {
   if (scales.type != TensorType::kFloat16 && scales.type != TensorType::kFloat32) {
     Refuse(StatusCode::kUnimplemented, Concat("blocks with ", TensorTypeName(scales.type), " scales"));
   }
-  Check(scales.constant_bytes >= BytesOf(scales.type, static_cast<int64_t>(count)), "input ", i, " has ", count, " blocks, and fewer scales");
+  Check(scales.constant_bytes >= BytesOf(scales.type, static_cast<int64_t>(count)), "input ", i, " has ", count,
+        " blocks, and fewer scales");
   if (q.zero_points_tensor >= 0) {
     const Value& zeros = constant_of(q.zero_points_tensor, "zero points");
     const bool all = std::all_of(zeros.constant, zeros.constant + zeros.constant_bytes, [](std::byte b) { return b == std::byte{0}; });
@@ -646,7 +657,8 @@ void Prepare::Alias(int o, int i) {
   const int32_t input = node_.inputs[PlanBuilder::Index(i)], output = node_.outputs[PlanBuilder::Index(o)];
   const size_t bytes = builder_.BytesOfValue(output);
   const bool strings = type(i) == TensorType::kString;
-  Check(strings || bytes == builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is not the size of its input ", ToString(shape(i)));
+  Check(strings || bytes == builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is not the size of its input ",
+        ToString(shape(i)));
   if (Share(o, i, 0)) return;
   const Slot from = in(i), to = out(o);
   if (strings) {
@@ -658,9 +670,10 @@ void Prepare::Alias(int o, int i) {
 
 bool Prepare::AliasPart(int o, int i, size_t offset) {
   const int32_t input = node_.inputs[PlanBuilder::Index(i)], output = node_.outputs[PlanBuilder::Index(o)];
-  if (type(i) == TensorType::kString || TensorTypeBits(type(i)) % 8 != 0 || builder_.storage_of_[PlanBuilder::Index(output)] >= 0) return false;
-  Check(offset + builder_.BytesOfValue(output) <= builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)), " is no part of its input ",
-        ToString(shape(i)));
+  if (type(i) == TensorType::kString || TensorTypeBits(type(i)) % 8 != 0 || builder_.storage_of_[PlanBuilder::Index(output)] >= 0)
+    return false;
+  Check(offset + builder_.BytesOfValue(output) <= builder_.BytesOfValue(input), "its output ", ToString(output_shape(o)),
+        " is no part of its input ", ToString(shape(i)));
   return Share(o, i, offset);
 }
 
@@ -686,7 +699,9 @@ bool Prepare::Share(int o, int i, size_t offset) {
   return true;
 }
 
-bool Prepare::is_bf16(int i) const { return has_input(i) && builder_.is_bf16_[PlanBuilder::Index(node_.inputs[PlanBuilder::Index(i)])] != 0; }
+bool Prepare::is_bf16(int i) const {
+  return has_input(i) && builder_.is_bf16_[PlanBuilder::Index(node_.inputs[PlanBuilder::Index(i)])] != 0;
+}
 
 bool Prepare::ReadersTakeBf16(int o) const {
   const Value& value = OutputValue(*this, graph_, o);
@@ -758,14 +773,17 @@ const Graph& Prepare::graph_of(uint32_t subgraph) const {
 std::shared_ptr<const Plan> Prepare::PlanSubgraph(uint32_t subgraph, std::vector<Shape> input_shapes, bool loop) const {
   constexpr int kMostDepth = 16, kMostSubgraphs = 4096;
   const Graph& graph = graph_of(subgraph);
-  Check(input_shapes.size() == graph.inputs.size(), "it has ", input_shapes.size(), " inputs for subgraphs[", subgraph, "], which has ", graph.inputs.size());
+  Check(input_shapes.size() == graph.inputs.size(), "it has ", input_shapes.size(), " inputs for subgraphs[", subgraph, "], which has ",
+        graph.inputs.size());
   PlanContext context = builder_.context_;
   context.loop = loop;
   context.next_states.clear();  // they are values of the graph around it
   if (context.subgraphs_left == nullptr) context.subgraphs_left = builder_.subgraphs_left_;
-  if (++context.depth > kMostDepth) Refuse(StatusCode::kInvalidArgument, Concat("subgraphs[", subgraph, "] is nested more than ", kMostDepth, " deep"));
+  if (++context.depth > kMostDepth)
+    Refuse(StatusCode::kInvalidArgument, Concat("subgraphs[", subgraph, "] is nested more than ", kMostDepth, " deep"));
   if (context.subgraphs_left == nullptr) context.subgraphs_left = builder_.subgraphs_left_ = std::make_shared<int>(kMostSubgraphs);
-  if (--*context.subgraphs_left < 0) Refuse(StatusCode::kInvalidArgument, Concat("the model runs more than ", kMostSubgraphs, " subgraphs"));
+  if (--*context.subgraphs_left < 0)
+    Refuse(StatusCode::kInvalidArgument, Concat("the model runs more than ", kMostSubgraphs, " subgraphs"));
   return MakePlan(context.graph_of(subgraph), std::move(input_shapes), context);
 }
 

@@ -23,8 +23,8 @@ class PlanBuilder {
   void SetInputShape(int32_t value, const Shape& shape);
   /// Starts from what earlier parts of the graph have computed.
   void SetPrior(const Prior& prior);
-  /// Prepares node `position` of the graph and, if all its inputs are known and it is pure, runs it at once. False, and nothing added, if it
-  /// has to wait for data.
+  /// Prepares node `position` of the graph and, if all its inputs are known and it is pure, runs it at once. False, and nothing added, if
+  /// it has to wait for data.
   bool Add(const Node& node, int32_t position);
   /// How many bytes may still be computed while planning. What is beyond is left to run with the rest.
   void SetFoldingBudget(size_t bytes) { folding_budget_ = bytes; }
@@ -89,15 +89,15 @@ class PlanBuilder {
   std::vector<Shape> shapes_;
   std::vector<char> has_shape_, is_input_, is_output_, is_bf16_;
   std::vector<const std::byte*> constants_;
-  AlignedBytes widened_;       // room for any constant that is float16 still, as float32, ...
-  int32_t widened_value_ = -1;  // and the one that it holds
-  std::vector<int32_t> last_use_;    // position of the last reader; after the end for graph outputs
+  AlignedBytes widened_;                       // room for any constant that is float16 still, as float32, ...
+  int32_t widened_value_ = -1;                 // and the one that it holds
+  std::vector<int32_t> last_use_;              // position of the last reader; after the end for graph outputs
   std::vector<std::vector<int32_t>> readers_;  // by value: positions of nodes; empty until somebody asks
-  std::vector<int32_t> storage_of_;  // by value; -1: none yet
-  std::vector<size_t> offset_of_;    // by value: in its storage
-  std::vector<int32_t> slot_of_;     // by value; -1: none yet
-  std::vector<int32_t> carried_;     // by value: the input that an output may replace; else -1
-  std::vector<char> may_change_;     // by value: an input that is nobody's once it has been read
+  std::vector<int32_t> storage_of_;            // by value; -1: none yet
+  std::vector<size_t> offset_of_;              // by value: in its storage
+  std::vector<int32_t> slot_of_;               // by value; -1: none yet
+  std::vector<int32_t> carried_;               // by value: the input that an output may replace; else -1
+  std::vector<char> may_change_;               // by value: an input that is nobody's once it has been read
   std::vector<Storage> storages_;
   std::vector<SlotOrigin> slots_;
   std::vector<Step> steps_;
@@ -107,7 +107,7 @@ class PlanBuilder {
     LineStep lines;
   };
   std::vector<LineForm> line_forms_;  // in the order of their steps
-  std::vector<std::byte*> prior_;  // by value id: memory of earlier parts; empty for the first part
+  std::vector<std::byte*> prior_;     // by value id: memory of earlier parts; empty for the first part
   std::vector<Plan::Assumed> assumed_;
   std::vector<int32_t> late_;
   std::vector<Plan::Subgraph> subgraphs_;

@@ -9,7 +9,8 @@ namespace sigrun {
 
 Strings ParseStrings(std::span<const std::byte> bytes, const std::string& what) {
   const auto load = [&](size_t at) {
-    if (bytes.size() < 4 || at > bytes.size() - 4) Fail(StatusCode::kInvalidArgument, what, ": its string buffer of ", bytes.size(), " bytes is cut off");
+    if (bytes.size() < 4 || at > bytes.size() - 4)
+      Fail(StatusCode::kInvalidArgument, what, ": its string buffer of ", bytes.size(), " bytes is cut off");
     int32_t value;
     std::memcpy(&value, bytes.data() + at, 4);
     if (value < 0) Fail(StatusCode::kInvalidArgument, what, ": negative number in its string buffer");

@@ -20,7 +20,9 @@ BuildInfo GetBuildInfo() {
   info.cpu_features = kernels::DetectedFeatures();
   info.tier_in_use = kernels::Best().tier;
   const int32_t parts = kernels::Best().bf16_parts;
-  info.precisions = {{"highest", parts >= 3 ? "bfloat16x6" : "float32"}, {"high", parts >= 2 ? "bfloat16x3" : "float32"}, {"medium", parts >= 1 ? "bfloat16" : "float32"}};
+  info.precisions = {{"highest", parts >= 3 ? "bfloat16x6" : "float32"},
+                     {"high", parts >= 2 ? "bfloat16x3" : "float32"},
+                     {"medium", parts >= 1 ? "bfloat16" : "float32"}};
   return info;
 }
 

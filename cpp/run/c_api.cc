@@ -142,7 +142,8 @@ sigrun_status sigrun_tensor_set_string(sigrun_tensor* tensor, size_t index, cons
     sigrun::Strings* strings = Unwrap(tensor)->strings();
     if (strings == nullptr) sigrun::Fail(StatusCode::kInvalidArgument, "tensor '", Unwrap(tensor)->name(), "' holds no strings");
     if (index >= strings->size()) {
-      sigrun::Fail(StatusCode::kInvalidArgument, "element ", index, " of tensor '", Unwrap(tensor)->name(), "', which has ", strings->size());
+      sigrun::Fail(StatusCode::kInvalidArgument, "element ", index, " of tensor '", Unwrap(tensor)->name(), "', which has ",
+                   strings->size());
     }
     (*strings)[index].assign(data, size);
   }));

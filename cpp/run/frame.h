@@ -29,8 +29,8 @@ struct LateValue {
   }
 };
 
-/// A plan bound to memory: its table of pointers, and what its steps own beside the arena. The frame of a subgraph has its inputs and outputs
-/// pointed at by the step that runs it.
+/// A plan bound to memory: its table of pointers, and what its steps own beside the arena. The frame of a subgraph has its inputs and
+/// outputs pointed at by the step that runs it.
 struct Frame {
   std::shared_ptr<const Plan> plan;
   std::vector<std::byte*> slots;

@@ -38,8 +38,8 @@ int32_t TensorOf(const std::vector<std::pair<std::string, int32_t>>& map, const 
 void CheckState(const std::string& key, const std::string& input_name, const Tensor& input, const std::string& output_name,
                 const Tensor& output) {
   const auto refuse = [&](const auto&... why) {
-    Fail(StatusCode::kInvalidArgument, "signature '", key, "': input '", input_name, "' cannot be bound to output '", output_name, "': ",
-         why...);
+    Fail(StatusCode::kInvalidArgument, "signature '", key, "': input '", input_name, "' cannot be bound to output '", output_name,
+         "': ", why...);
   };
   if (input.type() != output.type()) refuse("they are ", TensorTypeName(input.type()), " and ", TensorTypeName(output.type()));
   if (input.type() == TensorType::kString) refuse("strings have no memory of fixed size");
@@ -59,10 +59,14 @@ std::shared_ptr<const void> Tensor::Hold() const {
   return lease;
 }
 
-// --- SignatureRunner ----------------------------------------------------------------------------------------------------------------------
+// --- SignatureRunner
+// ----------------------------------------------------------------------------------------------------------------------
 
 SignatureRunner::SignatureRunner(Signature signature, std::unique_ptr<Runner> runner)
-    : signature_(std::move(signature)), input_names_(Names(signature_.inputs)), output_names_(Names(signature_.outputs)), runner_(std::move(runner)) {}
+    : signature_(std::move(signature)),
+      input_names_(Names(signature_.inputs)),
+      output_names_(Names(signature_.outputs)),
+      runner_(std::move(runner)) {}
 SignatureRunner::~SignatureRunner() = default;
 
 const std::string& SignatureRunner::signature_key() const { return signature_.key; }
@@ -73,8 +77,8 @@ Status SignatureRunner::ResizeInputTensor(const char* input_name, const Shape& s
   return Guard([&] {
     const int32_t tensor = TensorOf(signature_.inputs, input_name);
     if (tensor < 0) {
-      Fail(StatusCode::kInvalidArgument, "Invalid Input name (", input_name == nullptr ? "null" : input_name, ") for SignatureDef '", signature_.key,
-           "': its inputs are ", Quoted(input_names_));
+      Fail(StatusCode::kInvalidArgument, "Invalid Input name (", input_name == nullptr ? "null" : input_name, ") for SignatureDef '",
+           signature_.key, "': its inputs are ", Quoted(input_names_));
     }
     runner_->ResizeInput(tensor, shape, false);
   });
@@ -120,9 +124,12 @@ Status SignatureRunner::ProfileRuns(int count, Profile* profile) { return runner
 
 Tensor* SignatureRunner::input_tensor(const char* input_name) { return runner_->tensor(TensorOf(signature_.inputs, input_name)); }
 
-const Tensor* SignatureRunner::output_tensor(const char* output_name) const { return runner_->tensor(TensorOf(signature_.outputs, output_name)); }
+const Tensor* SignatureRunner::output_tensor(const char* output_name) const {
+  return runner_->tensor(TensorOf(signature_.outputs, output_name));
+}
 
-// --- Interpreter --------------------------------------------------------------------------------------------------------------------------
+// --- Interpreter
+// --------------------------------------------------------------------------------------------------------------------------
 
 const char* PrecisionName(Precision precision) {
   switch (precision) {
@@ -228,7 +235,8 @@ std::unique_ptr<SignatureRunner> Interpreter::GetSignatureRunner(const char* key
              Fail(StatusCode::kInvalidArgument, "SignatureDef signature_key is None and model has ", all.size(),
                   " Signatures. None is only allowed when the model has 1 SignatureDef. Its keys are ", Quoted(keys));
            }
-           if (found == nullptr) Fail(StatusCode::kInvalidArgument, "Invalid signature_key provided: \"", key, "\". The model's keys are ", Quoted(keys));
+           if (found == nullptr)
+             Fail(StatusCode::kInvalidArgument, "Invalid signature_key provided: \"", key, "\". The model's keys are ", Quoted(keys));
            auto made = std::make_unique<Runner>(impl_->model, found->subgraph, impl_->pool, impl_->state, impl_->options);
            runner.reset(new SignatureRunner(*found, std::move(made)));
          }));
@@ -242,7 +250,8 @@ Runner* Interpreter::runner(Status* status) {
   Runner* found = nullptr;
   Report(status, Guard([&] {
            const std::lock_guard lock(impl_->mutex);
-           if (impl_->runner == nullptr) impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->state, impl_->options);
+           if (impl_->runner == nullptr)
+             impl_->runner = std::make_unique<Runner>(impl_->model, 0, impl_->pool, impl_->state, impl_->options);
            found = impl_->runner.get();
          }));
   return found;
@@ -295,7 +304,8 @@ std::pair<std::byte*, VariableValue> ViewTensor(State& state, const FlatModel& m
   const TensorInfo& tensor = model.subgraphs[declared.subgraph].tensors[static_cast<size_t>(declared.tensor)];
   VariableValue value{tensor.type, tensor.shape, {}, {}};
   value.bytes.resize(BytesOf(tensor.type, ElementCount(tensor.shape, Concat("variable '", declared.name, "'"))));
-  return {state.VariableTensor(declared.subgraph, declared.tensor, value.bytes.size(), FillOf(tensor.type, tensor.quantization)), std::move(value)};
+  return {state.VariableTensor(declared.subgraph, declared.tensor, value.bytes.size(), FillOf(tensor.type, tensor.quantization)),
+          std::move(value)};
 }
 
 void CheckSame(const DeclaredVariable& declared, TensorType type, const Shape& shape, const VariableValue& value) {
@@ -329,8 +339,10 @@ Status Interpreter::SetVariable(const char* name, const VariableValue& value) {
     const DeclaredVariable& declared = impl_->Declared(name);
     const auto elements = static_cast<size_t>(ElementCount(value.shape, Concat("variable '", declared.name, "'")));
     const bool text = value.type == TensorType::kString;
-    const size_t held = text ? value.strings.size() : value.bytes.size(), needed = text ? elements : BytesOf(value.type, static_cast<int64_t>(elements));
-    if (held != needed) Fail(StatusCode::kInvalidArgument, "variable '", declared.name, "': ", held, " bytes or strings, expected ", needed);
+    const size_t held = text ? value.strings.size() : value.bytes.size(),
+                 needed = text ? elements : BytesOf(value.type, static_cast<int64_t>(elements));
+    if (held != needed)
+      Fail(StatusCode::kInvalidArgument, "variable '", declared.name, "': ", held, " bytes or strings, expected ", needed);
     const std::lock_guard lock(impl_->state->mutex());
     if (declared.tensor >= 0) {
       const auto [memory, is] = ViewTensor(*impl_->state, *impl_->model->impl().flat, declared);

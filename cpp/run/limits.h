@@ -18,7 +18,8 @@ class Limits {
     ended_ = false;
     if (!timed_) return;
     constexpr double kLongest = 1e9;
-    deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_seconds < kLongest ? timeout_seconds : kLongest));
+    deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                   std::chrono::duration<double>(timeout_seconds < kLongest ? timeout_seconds : kLongest));
   }
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 

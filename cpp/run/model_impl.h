@@ -29,8 +29,8 @@ struct Model::Impl {
   std::string description;
   std::vector<std::pair<std::string, std::string_view>> metadata;
 
-  /// Built, and its passes run, once for each subgraph and choice; throws Error. Constants are folded by `kernels`; with `preserve_all`, every
-  /// value that a node of the file computes counts as an output.
+  /// Built, and its passes run, once for each subgraph and choice; throws Error. Constants are folded by `kernels`; with `preserve_all`,
+  /// every value that a node of the file computes counts as an output.
   std::shared_ptr<const Graph> graph(uint32_t subgraph, const kernels::Kernels& kernels, bool preserve_all) const;
   PackedStore& packed() const { return packed_; }
 

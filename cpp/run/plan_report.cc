@@ -62,7 +62,8 @@ PlanReport Runner::Report() {
   }
   for (const auto& buffer : model_->impl().flat->buffers) report.memory.weights += buffer.size();
   report.memory.packed = model_->impl().packed().bytes();
-  std::sort(report.memory.blocks.begin(), report.memory.blocks.end(), [](const ArenaBlock& a, const ArenaBlock& b) { return a.offset < b.offset; });
+  std::sort(report.memory.blocks.begin(), report.memory.blocks.end(),
+            [](const ArenaBlock& a, const ArenaBlock& b) { return a.offset < b.offset; });
   return report;
 }
 

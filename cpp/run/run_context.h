@@ -15,8 +15,8 @@
 // What a step sees while it runs.
 namespace sigrun {
 
-/// Index of the runner's pointer table; -1 is the null slot. The slot of a string tensor points at its Strings, that of an output whose shape
-/// comes late at its LateValue.
+/// Index of the runner's pointer table; -1 is the null slot. The slot of a string tensor points at its Strings, that of an output whose
+/// shape comes late at its LateValue.
 struct Slot {
   int32_t index = -1;
 };
@@ -82,7 +82,7 @@ class RunContext {
 struct Step {
   void (*run)(const void* self, RunContext& context) noexcept;
   const void* self;
-  const void* node;  // for messages and profiles
+  const void* node;             // for messages and profiles
   const void* first = nullptr;  // of the nodes that run in this step, where there are several; `node` is the last
 };
 

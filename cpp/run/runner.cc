@@ -31,7 +31,8 @@ Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::share
       depth_(depth),
       limits_(limits != nullptr ? std::move(limits) : std::make_shared<Limits>()),
       state_lock_(state_->mutex(), std::defer_lock) {
-  if (depth > kMaxDepth) Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", subgraph, "] is nested more than ", kMaxDepth, " deep");
+  if (depth > kMaxDepth)
+    Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", subgraph, "] is nested more than ", kMaxDepth, " deep");
   graph_ = model_->impl().graph(subgraph, *options_.kernels, options_.preserve_all_tensors && depth == 0);
   const SubgraphInfo& info = model_->impl().flat->subgraphs[subgraph];
   tensors_.resize(info.tensors.size());
@@ -86,7 +87,8 @@ Shape Runner::shape(int32_t index) const {
 void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   const std::lock_guard lock(mutex_);
   const std::vector<int32_t>& inputs = graph_->inputs;
-  if (std::find(inputs.begin(), inputs.end(), index) == inputs.end()) Fail(StatusCode::kInvalidArgument, "tensor ", index, " is not an input");
+  if (std::find(inputs.begin(), inputs.end(), index) == inputs.end())
+    Fail(StatusCode::kInvalidArgument, "tensor ", index, " is not an input");
   const TensorInfo& info = model_->impl().flat->subgraphs[graph_->subgraph].tensors[static_cast<size_t>(index)];
   TensorElementCount(shape, info.name);
   if (strict) {
@@ -94,7 +96,8 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
     bool fits = known.size() == shape.size();
     for (size_t d = 0; fits && d < shape.size(); ++d) fits = known[d] == -1 || known[d] == shape[d];
     if (!fits) {
-      Fail(StatusCode::kFailedPrecondition, "input '", info.name, "' has the shape signature ", ToString(known), ", it cannot be resized to ", ToString(shape),
+      Fail(StatusCode::kFailedPrecondition, "input '", info.name, "' has the shape signature ", ToString(known),
+           ", it cannot be resized to ", ToString(shape),
            ": ResizeInputTensorStrict only allows mutating unknown dimensions identified by -1.");
     }
   }
@@ -122,7 +125,8 @@ void Runner::AllocateTensors() {
     resized_ = false;
     return;
   }
-  const auto parked = std::find_if(parked_.begin(), parked_.end(), [&](const Part& p) { return p.frame.plan->input_shapes == input_shapes_; });
+  const auto parked =
+      std::find_if(parked_.begin(), parked_.end(), [&](const Part& p) { return p.frame.plan->input_shapes == input_shapes_; });
   if (parked != parked_.end()) {
     RefuseMovingHeldTensors(*parked->frame.plan);
     return Use(*parked);
@@ -195,8 +199,8 @@ void Runner::CarryStates() {
     Tensor& input = *tensors_[static_cast<size_t>(s.input)];
     const Tensor& output = *tensors_[static_cast<size_t>(s.output)];
     if (input.shape_ != output.shape_) {
-      Fail(StatusCode::kDataError, "the state '", input.name_, "' has the shape ", ToString(input.shape_), ", its next value '", output.name_,
-           "' has ", ToString(output.shape_));
+      Fail(StatusCode::kDataError, "the state '", input.name_, "' has the shape ", ToString(input.shape_), ", its next value '",
+           output.name_, "' has ", ToString(output.shape_));
     }
     if (input.bytes_ > 0) std::memcpy(input.data_, output.data_, input.bytes_);
   }
@@ -237,7 +241,8 @@ void Runner::Park(const Part& next, const std::vector<Boundary>& boundary) {
     const auto stays = [](const SlotSource& s) {
       return s.kind == SlotSource::kArena || s.kind == SlotSource::kConstant || s.kind == SlotSource::kBoundary;
     };
-    return plan.whole() && !plan.uses_state && plan.subgraphs.empty() && plan.runners.empty() && std::all_of(plan.slots.begin(), plan.slots.end(), stays);
+    return plan.whole() && !plan.uses_state && plan.subgraphs.empty() && plan.runners.empty() &&
+           std::all_of(plan.slots.begin(), plan.slots.end(), stays);
   };
   bool same_memory = parts_.size() == 1 && parts_[0].arena == next.arena && is_simple(parts_[0]) && is_simple(next);
   for (size_t i = 0; i < boundary.size() && same_memory; ++i) same_memory = boundary[i].bytes == boundary_[i].bytes;
@@ -261,7 +266,9 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
   Part part;
   const bool roomy = reused != nullptr && reused->arena->size() >= plan->arena_bytes;
   part.arena = roomy ? reused->arena : std::make_shared<AlignedBytes>(plan->arena_bytes);
-  const auto stands_in_place = [&](int32_t v) { return std::find(plan->in_place.begin(), plan->in_place.end(), v) != plan->in_place.end(); };
+  const auto stands_in_place = [&](int32_t v) {
+    return std::find(plan->in_place.begin(), plan->in_place.end(), v) != plan->in_place.end();
+  };
   for (const int32_t output : graph_->outputs) {
     // What stood in an input's memory may do so no longer.
     for (const int32_t input : graph_->inputs) {
@@ -295,11 +302,13 @@ Runner::Part Runner::Bind(std::shared_ptr<const Plan> plan, const Part* reused, 
 }
 
 // Without `boundary`, the inputs and outputs are left to the step that runs the frame.
-Frame Runner::BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, const Prior* prior, const std::vector<Boundary>* boundary) const {
+Frame Runner::BindFrame(std::shared_ptr<const Plan> plan, std::byte* arena, const Prior* prior,
+                        const std::vector<Boundary>* boundary) const {
   Frame frame;
   for (const Plan::StringsOf& s : plan->strings) {
     const bool shared = s.value >= 0 && boundary != nullptr;
-    frame.strings.push_back(shared ? (*boundary)[static_cast<size_t>(s.value)].strings : std::make_shared<Strings>(static_cast<size_t>(s.elements)));
+    frame.strings.push_back(shared ? (*boundary)[static_cast<size_t>(s.value)].strings
+                                   : std::make_shared<Strings>(static_cast<size_t>(s.elements)));
   }
   for (size_t i = 0; i < plan->late.size(); ++i) frame.late.push_back(std::make_unique<LateValue>());
   frame.slots.resize(plan->slots.size());
@@ -373,7 +382,8 @@ bool RunContext::Run(Frame& frame) noexcept {
     }
     step.run(step.self, inner);
     if (inner.failed_) [[unlikely]] {
-      static_cast<void>(Guard([&] { Fail(Concat(frame.plan->graph->Describe(*static_cast<const Node*>(step.node)), ": ", inner.message_)); }));
+      static_cast<void>(
+          Guard([&] { Fail(Concat(frame.plan->graph->Describe(*static_cast<const Node*>(step.node)), ": ", inner.message_)); }));
       failed_ = true;
       return false;
     }
@@ -402,10 +412,12 @@ void Runner::RunPartTimed(Part& part) {
 Status Runner::RunPart(Part& part) noexcept {
   const Plan& plan = *part.frame.plan;
   if (plan.uses_state && !state_lock_.owns_lock()) state_lock_.lock();
-  if (profiler_ != nullptr) [[unlikely]] return Guard([&] { RunPartTimed(part); });
+  if (profiler_ != nullptr) [[unlikely]]
+    return Guard([&] { RunPartTimed(part); });
   RunContext context(part.frame, pool_->threads() > 1 ? pool_.get() : nullptr, this);
   for (const Step& step : plan.steps) {
-    if (limits_->Reached()) [[unlikely]] return limits_->status();
+    if (limits_->Reached()) [[unlikely]]
+      return limits_->status();
     step.run(step.self, context);
     if (context.failed()) [[unlikely]] {
       if (limits_->Reached()) return limits_->status();
@@ -493,8 +505,11 @@ bool Runner::CanLend(const Tensor& tensor) const {
   if (!allocated() || at >= tensors_.size() || tensors_[at].get() != &tensor || !parts_[0].frame.plan->whole()) return false;
   const auto is_state = [&](const NextState& s) { return s.input == tensor.index() || s.output == tensor.index(); };
   if (std::any_of(states_.begin(), states_.end(), is_state)) return false;
-  const auto among = [&](const std::vector<int32_t>& values) { return std::find(values.begin(), values.end(), tensor.index()) != values.end(); };
-  return !tensor.is_constant() && TensorTypeBits(tensor.type()) > 0 && tensor.lease_.expired() && among(graph_->inputs) != among(graph_->outputs);
+  const auto among = [&](const std::vector<int32_t>& values) {
+    return std::find(values.begin(), values.end(), tensor.index()) != values.end();
+  };
+  return !tensor.is_constant() && TensorTypeBits(tensor.type()) > 0 && tensor.lease_.expired() &&
+         among(graph_->inputs) != among(graph_->outputs);
 }
 
 // Lets the plan's pointers to an input or output point at `data`.
@@ -516,7 +531,8 @@ Status Runner::Invoke(const InvokeOptions& options) noexcept {
   for (const Lent& lent : options.lent) {
     if (lent.tensor != nullptr && lent.data != nullptr && CanLend(*lent.tensor)) continue;
     return Guard([&] {
-      Fail(StatusCode::kInvalidArgument, "tensor '", lent.tensor == nullptr ? "null" : lent.tensor->name(), "' cannot use memory of the caller's");
+      Fail(StatusCode::kInvalidArgument, "tensor '", lent.tensor == nullptr ? "null" : lent.tensor->name(),
+           "' cannot use memory of the caller's");
     });
   }
   if (depth_ == 0) limits_->Begin(options.timeout_seconds);

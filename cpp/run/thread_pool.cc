@@ -53,8 +53,7 @@ int CountForks() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads)
-    : shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))), forks_at_birth_(CountForks()) {
+ThreadPool::ThreadPool(int threads) : shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))), forks_at_birth_(CountForks()) {
   try {
     workers_.reserve(static_cast<size_t>(threads - 1));
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });

@@ -13,9 +13,9 @@ namespace sigrun {
 
 /// Threads that share the pieces of one job at a time with the thread that asks. A pool of one has no threads. Each has its share of the
 /// pieces, the same of every job of that many pieces, so that what one job wrote is in the cache of the core that reads it in the next; one
-/// that has finished takes from the others' ends. Workers spin for a bounded time after a job, then sleep; one that finds itself on the core
-/// of the thread that asks sleeps at once, for a moment. A job waits only for pieces that a worker has taken. If another thread's job holds
-/// the pool, the caller does its whole job alone: the result is the same. So it does in a forked child, which has no workers.
+/// that has finished takes from the others' ends. Workers spin for a bounded time after a job, then sleep; one that finds itself on the
+/// core of the thread that asks sleeps at once, for a moment. A job waits only for pieces that a worker has taken. If another thread's job
+/// holds the pool, the caller does its whole job alone: the result is the same. So it does in a forked child, which has no workers.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -25,11 +25,12 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Calls task(i, worker) once for every i in [0, count); worker is below threads(), and no two calls at one time have the same. Returns when
-  /// all are done. Allocates nothing.
+  /// Calls task(i, worker) once for every i in [0, count); worker is below threads(), and no two calls at one time have the same. Returns
+  /// when all are done. Allocates nothing.
   template <class F>
   void Run(int32_t count, const F& task) {
-    RunErased(count, [](const void* f, int32_t i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &task);
+    RunErased(
+        count, [](const void* f, int32_t i, int worker) { (*static_cast<const F*>(f))(i, worker); }, &task);
   }
 
  private:

@@ -23,14 +23,10 @@ const char* DtypeName(TensorType type) {
 
 const char* MlDtypeName(TensorType type) {
   switch (type) {
-    case TensorType::kBFloat16:
-      return "bfloat16";
-    case TensorType::kFloat8E4M3FN:
-      return "float8_e4m3fn";
-    case TensorType::kFloat8E5M2:
-      return "float8_e5m2";
-    default:
-      return nullptr;
+    case TensorType::kBFloat16: return "bfloat16";
+    case TensorType::kFloat8E4M3FN: return "float8_e4m3fn";
+    case TensorType::kFloat8E5M2: return "float8_e5m2";
+    default: return nullptr;
   }
 }
 
@@ -68,8 +64,8 @@ std::string Where(const Tensor& tensor, const char* input_name) {
 }
 
 [[noreturn]] void ThrowTypeMismatch(py::handle dtype, const Tensor& tensor, const char* input_name) {
-  Throw(Fault::kDType, "Cannot set tensor: Got value of type " + ElementTypeText(dtype) + " but expected type " + TensorTypeName(tensor.type()) +
-                  " for " + Where(tensor, input_name));
+  Throw(Fault::kDType, "Cannot set tensor: Got value of type " + ElementTypeText(dtype) + " but expected type " +
+                           TensorTypeName(tensor.type()) + " for " + Where(tensor, input_name));
 }
 
 /// `value` as a C-contiguous array; of the given dtype, forced, unless that is null.

@@ -82,7 +82,7 @@ class BoundSignatureRunner {
     py::object name;
     std::string text;
     Tensor* tensor;
-    size_t position;  // of an input, among the graph's
+    size_t position;     // of an input, among the graph's
     bool bound = false;  // a state, or its next value
   };
   Runner& runner() { return runner_->runner(); }

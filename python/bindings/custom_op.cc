@@ -33,14 +33,16 @@ class PythonOp : public CustomOp {
  public:
   PythonOp(py::object compute, py::object shapes) : compute_(std::move(compute)), shapes_(std::move(shapes)) {}
 
-  Status InferShapes(std::span<const CustomTensor> inputs, std::span<CustomTensor> outputs, std::span<const uint8_t> options) const override {
+  Status InferShapes(std::span<const CustomTensor> inputs, std::span<CustomTensor> outputs,
+                     std::span<const uint8_t> options) const override {
     if (!has_shapes()) return CustomOp::InferShapes(inputs, outputs, options);
     return AsStatus(StatusCode::kInvalidArgument, [&] {
       py::list given;
       for (const CustomTensor& input : inputs) given.append(input.present ? py::object(ShapeTuple(input.shape)) : py::none());
       const auto shapes = py::cast<std::vector<Shape>>(shapes_(given, Bytes(options)));
       if (shapes.size() != outputs.size()) {
-        ThrowValueError("shapes() returned " + std::to_string(shapes.size()) + " shapes for " + std::to_string(outputs.size()) + " outputs");
+        ThrowValueError("shapes() returned " + std::to_string(shapes.size()) + " shapes for " + std::to_string(outputs.size()) +
+                        " outputs");
       }
       for (size_t o = 0; o < shapes.size(); ++o) outputs[o].shape = shapes[o];
     });

@@ -9,8 +9,8 @@
 
 namespace sigrun::python {
 
-BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision,
-                                   bool reference, bool preserve)
+BoundInterpreter::BoundInterpreter(std::shared_ptr<const Model> model, int num_threads, std::string_view precision, bool reference,
+                                   bool preserve)
     : model_(std::move(model)) {
   InterpreterOptions options;
   options.num_threads = num_threads;
@@ -148,7 +148,7 @@ void BoundInterpreter::SetTensor(int index, py::handle value) {
     }
     if (given.size() != tensor.shape().size()) message += " for";
     Throw(Fault::kShape, message + " input " + std::to_string(index) + ". Its name is " + tensor.name() + ", its shape " +
-                    ShapeText(tensor.shape()) + ", that of the value " + ShapeText(given));
+                             ShapeText(tensor.shape()) + ", that of the value " + ShapeText(given));
   }
   argument.CopyTo(tensor);
 }
@@ -270,10 +270,9 @@ Raises:
 void DefineInterpreter(py::module_& module) {
   py::class_<BoundInterpreter> type(module, "Interpreter");
   AddMethods(type, methods);
-  type.def(py::init(
-               [](const std::shared_ptr<Model>& model, int num_threads, std::string_view precision, bool reference, bool preserve) {
-                 return std::make_unique<BoundInterpreter>(model, num_threads, precision, reference, preserve);
-               }),
+  type.def(py::init([](const std::shared_ptr<Model>& model, int num_threads, std::string_view precision, bool reference, bool preserve) {
+             return std::make_unique<BoundInterpreter>(model, num_threads, precision, reference, preserve);
+           }),
            py::arg("model"), py::arg("num_threads"), py::arg("precision") = "highest", py::arg("reference_kernels") = false,
            py::arg("preserve_all_tensors") = false)
       .def("allocate_tensors", &BoundInterpreter::AllocateTensors, R"(Plans for the current input shapes and takes the memory.
@@ -283,7 +282,8 @@ Nothing happens if the shapes have not changed since the last call. On failure t
 Raises:
   InvalidArgumentError: the operators cannot take these shapes (a ValueError and a RuntimeError).
   RuntimeError: an operator is missing in this build, or memory that a held view shows would have to move.)")
-      .def("reset_all_variables", &BoundInterpreter::ResetAllVariables, R"(Sets the states of recurrent operators back to what they were at first.
+      .def("reset_all_variables", &BoundInterpreter::ResetAllVariables,
+           R"(Sets the states of recurrent operators back to what they were at first.
 
 These are the tensors that the file marks as variable, in all signatures. Variables that the model assigns itself keep their values.)")
       .def_property_readonly("_variable_names", &BoundInterpreter::VariableNames)

@@ -57,15 +57,15 @@ std::shared_ptr<Model> ModelFromBuffer(const py::object& content) {
 
 void DefineModel(py::module_& module) {
   py::class_<Model, std::shared_ptr<Model>>(module, "Model")
-      .def(py::init([](const py::object& path, const py::object& content) { return path.is_none() ? ModelFromBuffer(content) : ModelFromFile(path); }),
+      .def(py::init([](const py::object& path, const py::object& content) {
+             return path.is_none() ? ModelFromBuffer(content) : ModelFromFile(path);
+           }),
            py::arg("path"), py::arg("content"))
       .def_property_readonly(
           "signatures", [](const Model& self) { return SignatureNames(self); },
           R"({key: {"inputs": [names], "outputs": [names]}}, names in alphabetical order; {} if the file has no signature.)")
       .def("_content",
-           [](const Model& self) {
-             return py::bytes(reinterpret_cast<const char*>(self.impl().bytes.data()), self.impl().bytes.size());
-           })
+           [](const Model& self) { return py::bytes(reinterpret_cast<const char*>(self.impl().bytes.data()), self.impl().bytes.size()); })
       .def_property_readonly("description", [](const Model& self) { return Text(self.description()); })
       .def_property_readonly(
           "metadata",

@@ -113,7 +113,9 @@ BoundSignatureRunner::Arguments BoundSignatureRunner::ParseInputs(PyObject* inpu
 // A refused shape leaves the runner planned as it was.
 void BoundSignatureRunner::FitShapes(const Arguments& arguments) {
   bool fits = runner().allocated();
-  const auto is = [&](size_t i, const Shape& shape) { return arguments[i] ? arguments[i]->ShapeIs(shape) : inputs_[i].tensor->shape() == shape; };
+  const auto is = [&](size_t i, const Shape& shape) {
+    return arguments[i] ? arguments[i]->ShapeIs(shape) : inputs_[i].tensor->shape() == shape;
+  };
   for (size_t i = 0; fits && i < inputs_.size(); ++i) fits = is(i, inputs_[i].tensor->shape());
   if (fits) return;
   const auto fit = [&](const std::vector<Shape>& shapes) {
@@ -126,7 +128,7 @@ void BoundSignatureRunner::FitShapes(const Arguments& arguments) {
   for (size_t i = 0; i < inputs_.size(); ++i) {  // two names may stand for one tensor
     if (is(i, inputs_[i].tensor->shape())) continue;
     Throw(Fault::kShape, "input '" + inputs_[i].text + "' has the shape " + ShapeText(arguments[i]->shape()) +
-                    ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
+                             ", but its tensor is also another input, of shape " + ShapeText(inputs_[i].tensor->shape()));
   }
 }
 
@@ -209,8 +211,8 @@ py::dict BoundSignatureRunner::Run(PyObject* inputs, PyObject* out, double timeo
   for (size_t i = 0; i < targets.size(); ++i) {
     const Shape& shape = outputs_[i].tensor->shape();
     if (targets[i] && !HasShape(targets[i].ptr(), shape)) {
-      Throw(Fault::kShape, "out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) + ", the output " +
-                               ShapeText(shape));
+      Throw(Fault::kShape, "out['" + outputs_[i].text + "'] has the shape " + ShapeText(ToShape(targets[i].attr("shape"))) +
+                               ", the output " + ShapeText(shape));
     }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
@@ -267,8 +269,8 @@ BoundSignatureRunner::Port& BoundSignatureRunner::Find(std::vector<Port>& ports,
     if (port.name.equal(name)) return port;
   }
   const bool input = &ports == &inputs_;
-  Throw(Fault::kSignature, std::string("Invalid ") + kind + " name (" + Utf8(name) + ") for SignatureDef '" + runner_->signature_key() + "'." +
-                  NameHint(name, input ? runner_->input_names() : runner_->output_names()));
+  Throw(Fault::kSignature, std::string("Invalid ") + kind + " name (" + Utf8(name) + ") for SignatureDef '" + runner_->signature_key() +
+                               "'." + NameHint(name, input ? runner_->input_names() : runner_->output_names()));
 }
 
 void BoundSignatureRunner::ResizeInputTensor(py::str name, py::handle shape) {
@@ -336,7 +338,7 @@ void BoundSignatureRunner::SetTensor(py::str name, py::handle value) {
   if (!runner().allocated()) ThrowValueError("Cannot set tensor: Tensor is unallocated. Try calling allocate_tensors() first");
   if (!argument.ShapeIs(input.tensor->shape())) {
     Throw(Fault::kShape, "Cannot set tensor: Dimension mismatch. Got " + ShapeText(argument.shape()) + " but expected " +
-                    ShapeText(input.tensor->shape()) + " for input '" + input.text + "'");
+                             ShapeText(input.tensor->shape()) + " for input '" + input.text + "'");
   }
   argument.CopyTo(*input.tensor);
 }
@@ -400,15 +402,16 @@ PyObject* CallInvoke(PyObject* self, PyObject*) {
   });
 }
 
-PyMethodDef methods[] = {FastMethod("_run", CallRun, "_run($self, /, inputs, out=None, timeout=None)\n--\n\nSee sigrun.SignatureRunner.run."),
-                         {"invoke", CallInvoke, METH_NOARGS, R"(invoke($self, /)
+PyMethodDef methods[] = {
+    FastMethod("_run", CallRun, "_run($self, /, inputs, out=None, timeout=None)\n--\n\nSee sigrun.SignatureRunner.run."),
+    {"invoke", CallInvoke, METH_NOARGS, R"(invoke($self, /)
 --
 
 Runs the signature on its inputs as they are. The GIL is released meanwhile.
 
 Raises:
   RuntimeError: allocate_tensors() has not been called, or an operator refuses the values that it reads.)"},
-                         {}};
+    {}};
 
 }  // namespace
 
@@ -435,7 +438,8 @@ Raises:
       .def("reset_state", &BoundSignatureRunner::ResetState, "Fills the inputs that bind_state() has bound with zeros.")
       .def("_profile", &BoundSignatureRunner::ProfileRuns, py::arg("count"))
       .def("_report", &BoundSignatureRunner::ReportPlan)
-      .def("cancel", &BoundSignatureRunner::Cancel, R"(Ends the run that is under way in another thread, before its next operator; it raises CancelledError.
+      .def("cancel", &BoundSignatureRunner::Cancel,
+           R"(Ends the run that is under way in another thread, before its next operator; it raises CancelledError.
 
 Nothing happens if there is none. The runner can be used again.)")
       .def("input_tensor", &BoundSignatureRunner::InputView, py::arg("input_name"),

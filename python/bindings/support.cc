@@ -26,37 +26,40 @@ const std::array<ErrorClass, kFaults>& ErrorClasses() {
       {"InvalidArgumentError",
        Fault::kError,
        {&PyExc_ValueError, &PyExc_RuntimeError},
-       "A shape, type or option that the model cannot take. A ValueError by its nature, and a RuntimeError too, because that is what LiteRT "
+       "A shape, type or option that the model cannot take. A ValueError by its nature, and a RuntimeError too, because that is what "
+       "LiteRT "
        "raises when a resize or a plan is refused."},
       {"ModelError", Fault::kError, {&PyExc_ValueError, nullptr}, "A file or buffer that is no valid model; says where the fault is."},
       {"SignatureError", Fault::kError, {&PyExc_ValueError, nullptr}, "No such signature, input or output; names those that there are."},
-      {"ShapeError", Fault::kInvalidArgument, {nullptr, nullptr}, "A rank or dimension that an input, an output array or the model cannot take."},
+      {"ShapeError",
+       Fault::kInvalidArgument,
+       {nullptr, nullptr},
+       "A rank or dimension that an input, an output array or the model cannot take."},
       {"DTypeError", Fault::kError, {&PyExc_ValueError, nullptr}, "An array of another dtype than the tensor's."},
       {"UnsupportedOpError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "Operators that this build lacks; names them all."},
       {"DataError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "Values that an operator refuses, found while running."},
-      {"HeldViewError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "New shapes would move memory that a live view shows; names the tensors."},
+      {"HeldViewError",
+       Fault::kError,
+       {&PyExc_RuntimeError, nullptr},
+       "New shapes would move memory that a live view shows; names the tensors."},
       {"CancelledError", Fault::kError, {&PyExc_RuntimeError, nullptr}, "The run was cancelled; the runner can be used again."},
-      {"TimedOutError", Fault::kError, {&PyExc_RuntimeError, &PyExc_TimeoutError}, "The run took longer than its timeout; the runner can be used again."},
+      {"TimedOutError",
+       Fault::kError,
+       {&PyExc_RuntimeError, &PyExc_TimeoutError},
+       "The run took longer than its timeout; the runner can be used again."},
   }};
   return classes;
 }
 
 Fault FaultOf(StatusCode code, Fault invalid) {
   switch (code) {
-    case StatusCode::kInvalidArgument:
-      return invalid;
-    case StatusCode::kUnimplemented:
-      return Fault::kUnsupportedOp;
-    case StatusCode::kDataError:
-      return Fault::kData;
-    case StatusCode::kHeldView:
-      return Fault::kHeldView;
-    case StatusCode::kCancelled:
-      return Fault::kCancelled;
-    case StatusCode::kDeadlineExceeded:
-      return Fault::kTimeout;
-    default:
-      return Fault::kCount;
+    case StatusCode::kInvalidArgument: return invalid;
+    case StatusCode::kUnimplemented: return Fault::kUnsupportedOp;
+    case StatusCode::kDataError: return Fault::kData;
+    case StatusCode::kHeldView: return Fault::kHeldView;
+    case StatusCode::kCancelled: return Fault::kCancelled;
+    case StatusCode::kDeadlineExceeded: return Fault::kTimeout;
+    default: return Fault::kCount;
   }
 }
 

@@ -36,7 +36,8 @@ void DefineErrors(py::module_& module);
 
 [[noreturn]] void Throw(Fault fault, const std::string& message);
 
-/// Throws the exception of a failed status; kInvalidArgument as `invalid`. MemoryError for kOutOfMemory, RuntimeError for what has no class.
+/// Throws the exception of a failed status; kInvalidArgument as `invalid`. MemoryError for kOutOfMemory, RuntimeError for what has no
+/// class.
 void Check(const Status& status, Fault invalid = Fault::kInvalidArgument);
 
 /// Like Check, for loading: every fault of the file or of its path is a ValueError, and said in LiteRT's words.

@@ -46,7 +46,7 @@ TEST(CustomOp, RunsInAModel) {
   Fill(runner->input_tensor("x"), 1);
   SIGRUN_ASSERT_OK(runner->Invoke());
   const std::vector<float> once = Floats(runner->output_tensor("output"));
-  for (float* x = runner->input_tensor("x")->data_as<float>(), *end = x + 4; x != end; ++x) *x = -*x;
+  for (float *x = runner->input_tensor("x")->data_as<float>(), *end = x + 4; x != end; ++x) *x = -*x;
   SIGRUN_ASSERT_OK(runner->Invoke());
   EXPECT_EQ(once.size(), 4u);
   EXPECT_NE(once, Floats(runner->output_tensor("output")));

@@ -144,10 +144,11 @@ TEST(LineChain, TakesNoMoreThanFits) {
 }
 
 // The bytes of the first output of a plan of its own, made with `lines`.
-std::vector<std::byte> RunPlan(const Model& model, const std::shared_ptr<const Graph>& graph, const Shape& input, LineFusion lines, int threads,
-                               size_t* steps, size_t* arena_bytes) {
+std::vector<std::byte> RunPlan(const Model& model, const std::shared_ptr<const Graph>& graph, const Shape& input, LineFusion lines,
+                               int threads, size_t* steps, size_t* arena_bytes) {
   PackedStore packed;
-  const auto plan = MakePlan(graph, {input}, {.kernels = &kernels::Best(), .packed = &packed, .workers = threads, .lines = lines, .graph_of = nullptr});
+  const auto plan =
+      MakePlan(graph, {input}, {.kernels = &kernels::Best(), .packed = &packed, .workers = threads, .lines = lines, .graph_of = nullptr});
   EXPECT_NE(model.impl().flat, nullptr);
   *steps = plan->steps.size();
   *arena_bytes = plan->arena_bytes;
@@ -176,7 +177,9 @@ TEST(LineChain, ModelsGiveTheSameBits) {
     const char* name;
     Shape input;
   };
-  const Case cases[] = {{"convnet_float32", {1, 12, 12, 3}}, {"convnet_int8", {1, 12, 12, 3}}, {"convnet_uint8", {1, 12, 12, 3}},
+  const Case cases[] = {{"convnet_float32", {1, 12, 12, 3}},
+                        {"convnet_int8", {1, 12, 12, 3}},
+                        {"convnet_uint8", {1, 12, 12, 3}},
                         {"blocks_float32", {1, 29, 26, 3}}};
   for (const Case& c : cases) {
     const auto model = LoadModel(c.name);

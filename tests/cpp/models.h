@@ -50,10 +50,10 @@ inline std::vector<float> Floats(const Tensor* tensor) {
   return std::vector<float>(data, data + tensor->bytes() / sizeof(float));
 }
 
-#define SIGRUN_ASSERT_OK(expression)                             \
-  do {                                                           \
-    const ::sigrun::Status status_of_it = (expression);          \
-    ASSERT_TRUE(status_of_it.ok()) << status_of_it.message();    \
+#define SIGRUN_ASSERT_OK(expression)                          \
+  do {                                                        \
+    const ::sigrun::Status status_of_it = (expression);       \
+    ASSERT_TRUE(status_of_it.ok()) << status_of_it.message(); \
   } while (false)
 
 }  // namespace sigrun

@@ -87,7 +87,8 @@ TEST_F(NoAllocation, TheCounterCounts) {
 }
 
 TEST_F(NoAllocation, InInvoke) {
-  for (const char* name : {"dense2_dense1", "convnet_float32", "convnet_int8", "convnet_uint8", "convnet_hybrid", "unet_float32", "unet_int8"}) {
+  for (const char* name :
+       {"dense2_dense1", "convnet_float32", "convnet_int8", "convnet_uint8", "convnet_hybrid", "unet_float32", "unet_int8"}) {
     for (const int threads : {1, 2}) {
       auto interpreter = MakeInterpreter(name, threads);
       auto runner = MakeRunner(*interpreter);

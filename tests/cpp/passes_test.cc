@@ -110,7 +110,8 @@ TEST_F(Passes, EpiloguesJoinTheirConvolution) {
   }
   EXPECT_EQ(residuals, 3);
   using kernels::ActivationF32;
-  for (const ActivationF32 f : {ActivationF32::kSilu, ActivationF32::kLogistic, ActivationF32::kTanh, ActivationF32::kLeakyRelu, ActivationF32::kPrelu}) {
+  for (const ActivationF32 f :
+       {ActivationF32::kSilu, ActivationF32::kLogistic, ActivationF32::kTanh, ActivationF32::kLeakyRelu, ActivationF32::kPrelu}) {
     EXPECT_EQ(functions[static_cast<size_t>(f)], 1) << static_cast<int>(f);
   }
   EXPECT_EQ(functions[static_cast<size_t>(ActivationF32::kHardSwish)], 2);
@@ -229,7 +230,8 @@ TEST_F(Passes, AllTogetherKeepTheResult) {
   for (const SlotSource& s : plan->slots) {
     if (s.kind == SlotSource::kBoundary) {
       AlignedBytes& bytes = boundary[static_cast<size_t>(s.index)];
-      if (bytes.data() == nullptr) bytes = AlignedBytes(4 * static_cast<size_t>(ElementCount(plan->shapes[static_cast<size_t>(s.index)], "test")));
+      if (bytes.data() == nullptr)
+        bytes = AlignedBytes(4 * static_cast<size_t>(ElementCount(plan->shapes[static_cast<size_t>(s.index)], "test")));
       slots.push_back(bytes.data());
     } else {
       slots.push_back(s.kind == SlotSource::kArena ? arena.data() + s.offset : const_cast<std::byte*>(s.pointer));

@@ -68,7 +68,8 @@ TEST(Plan, WorkingInPlaceShrinksTheArena) {
   const Plan& plan = *runner->runner().plan();
   size_t intermediates = 0;
   for (const Node& node : plan.graph->nodes) {
-    for (const int32_t v : node.outputs) intermediates += 4 * static_cast<size_t>(ElementCount(plan.shapes[static_cast<size_t>(v)], "test"));
+    for (const int32_t v : node.outputs)
+      intermediates += 4 * static_cast<size_t>(ElementCount(plan.shapes[static_cast<size_t>(v)], "test"));
   }
   EXPECT_GT(plan.arena_bytes, 0u);
   EXPECT_LT(plan.arena_bytes, intermediates);

@@ -8,7 +8,8 @@
 #include "run/model_impl.h"
 #include "sigrun/interpreter.h"
 
-// Whatever the bytes are: loading, listing, planning and running them ends in results or in a Status. tests/fuzz/README.md says how to run it.
+// Whatever the bytes are: loading, listing, planning and running them ends in results or in a Status. tests/fuzz/README.md says how to run
+// it.
 namespace {
 
 using sigrun::Model;
@@ -30,7 +31,8 @@ bool IsSmall(const Model& model, uint32_t subgraph, const Shapes& shapes) {
   static_cast<void>(sigrun::Guard([&] {
     const auto graph = model.impl().graph(subgraph, sigrun::kernels::Best(), false);
     const auto graph_of = [&](uint32_t other) { return model.impl().graph(other, sigrun::kernels::Best(), false); };
-    sigrun::PlanContext context{.kernels = &sigrun::kernels::Best(), .packed = &model.impl().packed(), .workers = kWorkers, .graph_of = graph_of};
+    sigrun::PlanContext context{
+        .kernels = &sigrun::kernels::Best(), .packed = &model.impl().packed(), .workers = kWorkers, .graph_of = graph_of};
     const auto plan = sigrun::MakePlan(graph, shapes, context);
     size_t bytes = plan->arena_bytes;
     for (const auto& strings : plan->strings) bytes += static_cast<size_t>(strings.elements) * sizeof(std::string);

@@ -10,8 +10,8 @@
 
 namespace sigrun::passes {
 
-/// What a pass that recognises a computation step by step keeps: for each value that may be part of one its Form, of which Form::kind says how
-/// far it has come.
+/// What a pass that recognises a computation step by step keeps: for each value that may be part of one its Form, of which Form::kind says
+/// how far it has come.
 template <class Form>
 class FormMatcher {
  protected:
@@ -39,7 +39,8 @@ class FormMatcher {
 
   /// One output of float32 from operands that are all there, the first float32 as well, and no activation.
   bool IsPlainStep(const Node& node) const {
-    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty() || node.activation != schema::Activation::kNone) return false;
+    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty() || node.activation != schema::Activation::kNone)
+      return false;
     if (std::ranges::any_of(node.inputs, [](int32_t v) { return v < 0; })) return false;
     return ValueOf(node.outputs[0]).type == TensorType::kFloat32 && ValueOf(node.inputs[0]).type == TensorType::kFloat32;
   }

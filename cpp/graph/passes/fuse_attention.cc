@@ -37,7 +37,8 @@ class Matcher {
  private:
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
   static bool Is(const Node& node, std::string_view op) {
-    if (node.op->name != op || node.outputs.size() != 1 || node.outputs[0] < 0 || node.activation != schema::Activation::kNone) return false;
+    if (node.op->name != op || node.outputs.size() != 1 || node.outputs[0] < 0 || node.activation != schema::Activation::kNone)
+      return false;
     for (const int32_t v : node.inputs) {
       if (v < 0) return false;
     }

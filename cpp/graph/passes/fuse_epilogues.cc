@@ -105,7 +105,8 @@ class EpilogueFuser {
     const Value& slope = graph_.values[Index(node.inputs[1])];
     Node* source = Open(node.inputs[0], 1);
     const Shape& shape = graph_.values[Index(node.inputs[0])].shape;
-    if (source == nullptr || slope.constant == nullptr || slope.type != TensorType::kFloat32 || shape.empty() || slope.shape.empty()) return false;
+    if (source == nullptr || slope.constant == nullptr || slope.type != TensorType::kFloat32 || shape.empty() || slope.shape.empty())
+      return false;
     // One slope a channel.
     const bool leading_ones = std::all_of(slope.shape.begin(), slope.shape.end() - 1, [](int32_t d) { return d == 1; });
     if (!leading_ones || slope.shape.back() != shape.back() || slope.shape.size() > shape.size()) return false;
@@ -146,8 +147,8 @@ class EpilogueFuser {
     const bool fits = (node.op->traits & kFusesSum) != 0 && node.outputs.size() == 1 && node.inputs.size() >= 2;
     if (!fits || !node.intermediates.empty()) return nullptr;
     const std::array<int32_t, 5> bytes = {node.inputs[0], node.inputs[1], v, residual, result};
-    const bool all = std::all_of(bytes.begin(), bytes.end(),
-                                 [&](int32_t k) { return k >= 0 && graph_.values[Index(k)].type == TensorType::kInt8; });
+    const bool all =
+        std::all_of(bytes.begin(), bytes.end(), [&](int32_t k) { return k >= 0 && graph_.values[Index(k)].type == TensorType::kInt8; });
     const bool scaled = all && std::all_of(bytes.begin() + 2, bytes.end(),
                                            [&](int32_t k) { return graph_.values[Index(k)].quantization->scale.size() == 1; });
     return scaled ? &node : nullptr;

@@ -25,7 +25,7 @@ using Coefficients = std::vector<float>;  // none for 0, one for all channels, o
 struct Form {
   int32_t x = -1;  // none: a constant
   std::optional<float> epsilon;
-  bool is_row = false;   // one number a row
+  bool is_row = false;    // one number a row
   bool keeps_dim = true;  // a row value: of the shape of x with a last dimension of 1
   std::array<Coefficients, kTerms> terms;
 };
@@ -119,8 +119,8 @@ class Matcher {
     const Value &left = ValueOf(node.inputs[0]), &right = ValueOf(node.inputs[1]);
     const size_t depth = Index(ValueOf(result.x).shape.back());
     if (a.x >= 0 && b.x >= 0) {
-      const bool fits = a.is_row == b.is_row ? (!a.is_row || (a.keeps_dim == b.keeps_dim && left.shape == right.shape))
-                                             : (a.is_row ? a : b).keeps_dim;
+      const bool fits =
+          a.is_row == b.is_row ? (!a.is_row || (a.keeps_dim == b.keeps_dim && left.shape == right.shape)) : (a.is_row ? a : b).keeps_dim;
       if (!fits) return std::nullopt;
       result.is_row = a.is_row && b.is_row;
       result.keeps_dim = a.keeps_dim && b.keeps_dim;

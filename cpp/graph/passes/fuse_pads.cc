@@ -57,7 +57,8 @@ bool FusePads(Graph& graph) {
     for (const int32_t v : node.outputs) {
       if (v >= 0) producer[static_cast<size_t>(v)] = &node;
     }
-    if ((node.op->traits & (kFusesPadding | kSkipsPadding)) == 0 || node.inputs.empty() || node.inputs[0] < 0 || !IsUnpadded(node)) continue;
+    if ((node.op->traits & (kFusesPadding | kSkipsPadding)) == 0 || node.inputs.empty() || node.inputs[0] < 0 || !IsUnpadded(node))
+      continue;
     const size_t input = static_cast<size_t>(node.inputs[0]);
     const Node* pad = producer[input];
     // PAD fills with zero, or with the zero point where the tensor is quantised: what convolutions pad with.

@@ -32,7 +32,6 @@ class Matcher : FormMatcher<Form> {
   bool changed() const { return changed_; }
 
  private:
-
   // The numbers of a constant: one, or one a channel of x.
   std::optional<std::vector<float>> Constant(int32_t v, int32_t x) const {
     const Value& value = ValueOf(v);

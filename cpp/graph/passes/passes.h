@@ -38,7 +38,8 @@ bool FuseGroupNorms(Graph& graph);
 /// A float32 MEAN of a transposed tensor takes the mean of the tensor itself, where the kept dimensions are in the same order.
 bool ReduceUntransposed(Graph& graph);
 
-/// BATCH_MATMUL, a scale, a mask, SOFTMAX and BATCH_MATMUL in float32 become one operator, with the transpositions of the heads around them.
+/// BATCH_MATMUL, a scale, a mask, SOFTMAX and BATCH_MATMUL in float32 become one operator, with the transpositions of the heads around
+/// them.
 bool FuseAttention(Graph& graph);
 
 /// Drops nodes of which no output is used.

@@ -12,8 +12,8 @@ bool RemoveDeadNodes(Graph& graph) {
   // Backwards, so that one walk also drops what only dead nodes read.
   std::vector<Node> kept;
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
-    const bool alive = (node->op->traits & kImpure) != 0 ||
-                       std::any_of(node->outputs.begin(), node->outputs.end(), [&](int32_t v) { return v >= 0 && used[static_cast<size_t>(v)]; });
+    const bool alive = (node->op->traits & kImpure) != 0 || std::any_of(node->outputs.begin(), node->outputs.end(),
+                                                                        [&](int32_t v) { return v >= 0 && used[static_cast<size_t>(v)]; });
     if (!alive) continue;
     for (const int32_t v : node->inputs) {
       if (v >= 0) used[static_cast<size_t>(v)] = 1;

@@ -42,7 +42,8 @@ SIGRUN_C_API const char* sigrun_model_signature_key(const sigrun_model* model, s
 
 SIGRUN_C_API sigrun_interpreter* sigrun_interpreter_create(const sigrun_model* model, int num_threads);
 /* The same with a precision for products of floats: "highest" (as above), "high" or "medium". */
-SIGRUN_C_API sigrun_interpreter* sigrun_interpreter_create_with_precision(const sigrun_model* model, int num_threads, const char* precision);
+SIGRUN_C_API sigrun_interpreter* sigrun_interpreter_create_with_precision(const sigrun_model* model, int num_threads,
+                                                                          const char* precision);
 SIGRUN_C_API void sigrun_interpreter_delete(sigrun_interpreter* interpreter);
 
 /* A null key means the only signature. Each runner has memory of its own and must be deleted before its interpreter. */

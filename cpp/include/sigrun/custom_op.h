@@ -17,8 +17,8 @@ namespace sigrun {
 /// An operand of a custom operator.
 struct CustomTensor {
   TensorType type = TensorType::kFloat32;
-  Shape shape;                 // of an output, while shapes are inferred: as in the model, with -1 for a dimension that is not fixed there
-  std::byte* data = nullptr;   // null for strings, for an absent input, and while shapes are inferred unless it is a constant
+  Shape shape;                // of an output, while shapes are inferred: as in the model, with -1 for a dimension that is not fixed there
+  std::byte* data = nullptr;  // null for strings, for an absent input, and while shapes are inferred unless it is a constant
   size_t bytes = 0;
   Strings* strings = nullptr;  // elements of a string tensor
   bool present = true;         // false for an optional input that the model leaves out; nothing else is set then

@@ -74,7 +74,8 @@ class SIGRUN_API Model {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A tensor of a runner: an input, an output or a constant. Its address is stable for the runner's life; data() may change with AllocateTensors.
+/// A tensor of a runner: an input, an output or a constant. Its address is stable for the runner's life; data() may change with
+/// AllocateTensors.
 class SIGRUN_API Tensor {
  public:
   const std::string& name() const { return name_; }
@@ -116,8 +117,8 @@ class SIGRUN_API Tensor {
   size_t bytes_ = 0;
   Strings* strings_ = nullptr;
   bool constant_ = false;
-  std::shared_ptr<const void> memory_;         // owner of data()
-  mutable std::weak_ptr<const void> lease_;    // the lease that all holders share
+  std::shared_ptr<const void> memory_;       // owner of data()
+  mutable std::weak_ptr<const void> lease_;  // the lease that all holders share
 };
 
 /// Memory of the caller's that stands in for an input or output during one run, so that nothing is copied: data of the tensor's type and
@@ -132,8 +133,8 @@ struct InvokeOptions {
   double timeout_seconds = 0;  // after which the run ends, before its next operator; 0 for none
 };
 
-/// Runs one signature. Owns its memory: runners, also of one interpreter, may run at the same time in different threads. Calls on one runner
-/// from several threads are serialised.
+/// Runs one signature. Owns its memory: runners, also of one interpreter, may run at the same time in different threads. Calls on one
+/// runner from several threads are serialised.
 class SIGRUN_API SignatureRunner {
  public:
   ~SignatureRunner();
@@ -151,16 +152,17 @@ class SIGRUN_API SignatureRunner {
   Status AllocateTensors();
   /// kFailedPrecondition before AllocateTensors; kDataError if an op refuses the values it reads.
   Status Invoke();
-  /// The same with memory of the caller's, which must not overlap unless it is only read. kInvalidArgument, and nothing has run, if a tensor
-  /// cannot be lent memory: see CanLend. kDeadlineExceeded, kCancelled: outputs have any content then, and the runner can be used again.
+  /// The same with memory of the caller's, which must not overlap unless it is only read. kInvalidArgument, and nothing has run, if a
+  /// tensor cannot be lent memory: see CanLend. kDeadlineExceeded, kCancelled: outputs have any content then, and the runner can be used
+  /// again.
   Status Invoke(const InvokeOptions& options);
-  /// Whether the next Invoke can use other memory for this tensor: no if its shape depends on data, it holds strings or is a constant, or if a
-  /// view shows it, which would not see the run.
+  /// Whether the next Invoke can use other memory for this tensor: no if its shape depends on data, it holds strings or is a constant, or
+  /// if a view shows it, which would not see the run.
   bool CanLend(const Tensor& tensor) const;
   /// Makes outputs the next values of inputs, {input name, output name} each, in place of what was bound before: after a run, or while it
   /// runs, an input becomes what the output is. Where the operators allow it, as those that update a cache do, both are the same memory and
-  /// nothing is copied. A run that fails leaves states with any content. kInvalidArgument for an unknown name, one that comes twice, strings,
-  /// another type, quantisation or shape; kHeldView if a view shows one of these outputs. Nothing is changed then.
+  /// nothing is copied. A run that fails leaves states with any content. kInvalidArgument for an unknown name, one that comes twice,
+  /// strings, another type, quantisation or shape; kHeldView if a view shows one of these outputs. Nothing is changed then.
   Status BindState(std::span<const std::pair<std::string, std::string>> pairs);
   /// Fills the bound inputs with zeros, as they were after the first AllocateTensors.
   void ResetState();
@@ -207,12 +209,13 @@ SIGRUN_API const char* PrecisionName(Precision precision);
 /// The other way round; kInvalidArgument, and *precision unchanged, for any other word.
 SIGRUN_API Status ParsePrecision(std::string_view word, Precision* precision);
 
-/// A Model ready to run. Its own tensor calls speak of subgraph 0 by tensor index, as TFLite's do; signatures run through runners, each with
-/// memory of its own.
+/// A Model ready to run. Its own tensor calls speak of subgraph 0 by tensor index, as TFLite's do; signatures run through runners, each
+/// with memory of its own.
 class SIGRUN_API Interpreter {
  public:
   /// Null on failure: a null model, or num_threads below 1.
-  static std::unique_ptr<Interpreter> Create(std::shared_ptr<const Model> model, const InterpreterOptions& options = {}, Status* status = nullptr);
+  static std::unique_ptr<Interpreter> Create(std::shared_ptr<const Model> model, const InterpreterOptions& options = {},
+                                             Status* status = nullptr);
   ~Interpreter();
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;

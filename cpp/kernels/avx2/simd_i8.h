@@ -95,12 +95,9 @@ struct SmallScale {
 };
 SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
   const int32_t shift = 31 - left;
-  return {_mm256_set1_epi32(multiplier >> 8),
-          _mm256_set1_epi32(multiplier & 255),
-          _mm256_set1_epi32(1 << (shift - 1)),
-          _mm256_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
-          _mm_cvtsi32_si128(shift - 8),
-          _mm_cvtsi32_si128(right),
+  return {_mm256_set1_epi32(multiplier >> 8),    _mm256_set1_epi32(multiplier & 255),
+          _mm256_set1_epi32(1 << (shift - 1)),   _mm256_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
+          _mm_cvtsi32_si128(shift - 8),          _mm_cvtsi32_si128(right),
           _mm_cvtsi32_si128(right > 0 ? 31 : 32)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {

@@ -16,9 +16,7 @@ struct Indices {
 SIGRUN_INLINE Indices LoadIndices(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 SIGRUN_INLINE void StoreIndices(uint8_t* p, Indices x) { _mm512_storeu_si512(p, x.v); }
 /// A row of the table in every 128 bits.
-SIGRUN_INLINE Indices LoadRow(const uint8_t* p) {
-  return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
-}
+SIGRUN_INLINE Indices LoadRow(const uint8_t* p) { return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 SIGRUN_INLINE Indices operator^(Indices a, Indices b) { return {_mm512_xor_si512(a.v, b.v)}; }
 SIGRUN_INLINE Indices Shuffle(Indices row, Indices x) { return {_mm512_shuffle_epi8(row.v, x.v)}; }
 SIGRUN_INLINE Indices Lower16(Indices x) { return {_mm512_sub_epi8(x.v, _mm512_set1_epi8(16))}; }

@@ -35,10 +35,22 @@ SIGRUN_INLINE F32 TimesOnePlus(F32 x, Power power) {
 }
 /// What r has to be for Value(power) * e^r not to suffer from the rounding of Value.
 SIGRUN_INLINE F32 Corrected(F32 r, Power power) {
-  alignas(64) constexpr float kCorrections[] = {
-      0.0f, 0x1.8d96d4p-25f, -0x1.9c0c22p-27f, 0x1.964902p-25f, 0x1.125002p-25f, 0x1.370be4p-25f,
-      -0x1.0a3552p-25f, -0x1.00d8acp-27f, 0x1.26055cp-26f, -0x1.05cb44p-25f, 0x1.67a1cap-28f, 0x1.a3b5e4p-28f,
-      -0x1.f9c306p-27f, -0x1.6961b4p-28f, -0x1.a5217cp-28f, 0x1.61428ep-28f};
+  alignas(64) constexpr float kCorrections[] = {0.0f,
+                                                0x1.8d96d4p-25f,
+                                                -0x1.9c0c22p-27f,
+                                                0x1.964902p-25f,
+                                                0x1.125002p-25f,
+                                                0x1.370be4p-25f,
+                                                -0x1.0a3552p-25f,
+                                                -0x1.00d8acp-27f,
+                                                0x1.26055cp-26f,
+                                                -0x1.05cb44p-25f,
+                                                0x1.67a1cap-28f,
+                                                0x1.a3b5e4p-28f,
+                                                -0x1.f9c306p-27f,
+                                                -0x1.6961b4p-28f,
+                                                -0x1.a5217cp-28f,
+                                                0x1.61428ep-28f};
   return r + Permute(Load(kCorrections), power.index);
 }
 
@@ -47,8 +59,8 @@ constexpr float kExpTerms[] = {0x1.55559ap-3f, 0x1.00021ep-1f};
 /// The same for e^r - 1 relative to itself.
 constexpr float kExpm1Terms[] = {0x1.555744p-5f, 0x1.555708p-3f, 0.5f};
 
-// x = mantissa * 2^exponent, the mantissa in [sqrt(1/2), sqrt(2)). The exponent of 0 is minus infinity, that of infinity infinity; of what is
-// below 0 the mantissa is NaN.
+// x = mantissa * 2^exponent, the mantissa in [sqrt(1/2), sqrt(2)). The exponent of 0 is minus infinity, that of infinity infinity; of what
+// is below 0 the mantissa is NaN.
 struct FloatParts {
   F32 mantissa, exponent;
 };

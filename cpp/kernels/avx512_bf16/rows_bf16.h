@@ -81,7 +81,8 @@ SIGRUN_INLINE void SplitRowInThree(const float* x, int32_t n, Bf16* to, ptrdiff_
     }
   }
   if (n <= 0) return;
-  const UpperHalves low = SplitInThree(_mm512_maskz_loadu_ps(First(n), x)), high = SplitInThree(_mm512_maskz_loadu_ps(First(n - 16), x + 16));
+  const UpperHalves low = SplitInThree(_mm512_maskz_loadu_ps(First(n), x)),
+                    high = SplitInThree(_mm512_maskz_loadu_ps(First(n - 16), x + 16));
   SIGRUN_UNROLL
   for (int part = 0; part < 3; ++part) {
     _mm512_mask_storeu_epi16(to + part * part_stride, First32(n), _mm512_permutex2var_epi16(low.part[part], upper, high.part[part]));

@@ -18,9 +18,9 @@ constexpr int32_t kTileRowsBf16 = kTileRows;
 constexpr bool kPartsByUnits = false;
 using ThreeParts = NoThreeParts;
 constexpr int32_t kBlockElements = 128 << 10;  // of a block of A
-constexpr int32_t kLeastDepthAhead = 128;     // k from which on a tile takes long enough to fetch its output
+constexpr int32_t kLeastDepthAhead = 128;      // k from which on a tile takes long enough to fetch its output
 
-constexpr int32_t kRowsInPlace = 1;           // reads no row beyond the last
+constexpr int32_t kRowsInPlace = 1;  // reads no row beyond the last
 
 // A tile ends when it has run.
 struct UnfinishedTile {
@@ -156,9 +156,7 @@ constexpr TileBf16Functions kNarrowTiles = MakeTileBf16Functions<1>(std::make_in
 static_assert(kTileVectors == 2, "a panel is whole or one vector wide");
 
 // The last two tiles share what is left, so that neither is low.
-SIGRUN_INLINE int32_t TileHeight(int32_t rows) {
-  return rows >= 2 * kTileRows ? kTileRows : rows > kTileRows ? (rows + 1) / 2 : rows;
-}
+SIGRUN_INLINE int32_t TileHeight(int32_t rows) { return rows >= 2 * kTileRows ? kTileRows : rows > kTileRows ? (rows + 1) / 2 : rows; }
 
 // One or two rows take several panels side by side: enough independent sums to hide the latency, and several streams of weights.
 SIGRUN_INLINE int32_t PanelsAtOnceBf16(int32_t rows, int32_t channels) {

@@ -116,9 +116,9 @@ struct ColumnLines {
   int32_t groups;
   int32_t apart;         // pixels from one line to the next where they are one, else 0
   const uint8_t* zeros;  // a row of zero points
-  uint8_t flip;     // what makes a byte unsigned
-  uint8_t padding;  // an unsigned zero point
-  __mmask64 mask;   // the block's channels
+  uint8_t flip;          // what makes a byte unsigned
+  uint8_t padding;       // an unsigned zero point
+  __mmask64 mask;        // the block's channels
 };
 
 template <int kVectors>

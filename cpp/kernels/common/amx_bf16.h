@@ -6,12 +6,12 @@
 
 // bfloat16 products by the tile unit, over the vocabulary of tiles.h: 2 x 2 tiles of sums, so that each tile loaded is used twice, and as
 // many independent sums as hide the unit's latency. Rows beyond the last and columns beyond a panel are computed and not stored.
-// Trick: the products of several parts are walked in a path on which mostly one operand changes, a unit of k at a time: 14 loads of tiles for
-// the 24 products of three parts. An infinity, whose lesser parts are NaN, and a 0, whose product with it is, are found in the sums, and those
-// tiles are taken once more from the greatest parts alone, whose sums are right wherever they are not finite. A tile's sums are stored, with
-// all that an epilogue does, piece by piece between the products of the next.
-// Count: a product of tiles takes the unit 16 cycles, an FMA of as many numbers 256 with two ports. Six products of three parts are thus
-// 2.7 times faster than float32, which Winograd's transformation with FMA is too.
+// Trick: the products of several parts are walked in a path on which mostly one operand changes, a unit of k at a time: 14 loads of tiles
+// for the 24 products of three parts. An infinity, whose lesser parts are NaN, and a 0, whose product with it is, are found in the sums,
+// and those tiles are taken once more from the greatest parts alone, whose sums are right wherever they are not finite. A tile's sums are
+// stored, with all that an epilogue does, piece by piece between the products of the next. Count: a product of tiles takes the unit 16
+// cycles, an FMA of as many numbers 256 with two ports. Six products of three parts are thus 2.7 times faster than float32, which
+// Winograd's transformation with FMA is too.
 namespace sigrun::kernels {
 namespace {
 
@@ -20,7 +20,7 @@ constexpr int32_t kDepthUnit = 32;  // elements of k in a tile of A
 constexpr int32_t kTileSide = 16;
 constexpr int32_t kPanelBf16 = 2 * kTileSide, kLeastPanelBf16 = kTileSide;
 constexpr int32_t kTileRowsBf16 = 2 * kTileSide;
-constexpr int32_t kRowsInPlace = kTileSide;    // tiles of A are read as wholes
+constexpr int32_t kRowsInPlace = kTileSide;  // tiles of A are read as wholes
 constexpr bool kPartsByUnits = true;
 struct ThreeParts {
   static constexpr bool kTaken = true;

@@ -6,8 +6,9 @@
 // conv_i8.h's tiles by the tile unit, over the vocabulary of tiles.h: 2 x 2 tiles of sums, so that each tile loaded is used twice. The
 // bias is a tile whose rows are all the same line. Packed weights and activations are those of the register tiles, completed to whole
 // units; a few rows are left to the register tiles, which end earlier. Rows beyond the last are computed and not used.
-// Trick: sums become bytes piece by piece between the products of the next tile. Those of 32 x 32 sums take the unit as many cycles as k has
-// elements, their end takes the vector units some 400: so both work, where one after the other the reorder buffer would hold too little.
+// Trick: sums become bytes piece by piece between the products of the next tile. Those of 32 x 32 sums take the unit as many cycles as k
+// has elements, their end takes the vector units some 400: so both work, where one after the other the reorder buffer would hold too
+// little.
 namespace sigrun::kernels {
 namespace {
 

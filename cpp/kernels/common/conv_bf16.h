@@ -11,9 +11,9 @@
 // channels (the last as narrow as whole groups of kLeastPanelBf16 allow), each [bias][part][k / kGroupBf16][channel][kGroupBf16], or, where
 // kPartsByUnits says so, [bias][k / kDepthUnit][part][kDepthUnit / kGroupBf16][channel][kGroupBf16].
 // Trick: a block of rows of A is rounded to bfloat16, or gathered, into a buffer that stays in L2 while all panels pass over it; rows of
-// bfloat16 are read where they stand, if the tier can. With two parts a number is the sum of two bfloat16, and the product of the two lesser
-// parts is left out. On one core of a Zen 5: 95 % of the peak of vdpbf16ps from k = 512 on, 60 % at k = 32, where rounding and storing take the
-// rest; 73 % there from bfloat16 to bfloat16.
+// bfloat16 are read where they stand, if the tier can. With two parts a number is the sum of two bfloat16, and the product of the two
+// lesser parts is left out. On one core of a Zen 5: 95 % of the peak of vdpbf16ps from k = 512 on, 60 % at k = 32, where rounding and
+// storing take the rest; 73 % there from bfloat16 to bfloat16.
 namespace sigrun::kernels {
 namespace {
 
@@ -216,7 +216,8 @@ void RunPassBf16(const GroupBf16& g, int32_t row, int32_t rows, int32_t first, i
     t.ahead = reinterpret_cast<const std::byte*>(t.weights);
     if (n + channels < s.out_channels) {  // the tiles of these panels fetch the next, each its part
       t.ahead += panel_bytes * panels;
-      t.ahead_bytes = kDepthAhead * width * parts_together * static_cast<ptrdiff_t>(sizeof(Bf16)) * kTileRowsBf16 / (rows + kTileRowsBf16 - 1);
+      t.ahead_bytes =
+          kDepthAhead * width * parts_together * static_cast<ptrdiff_t>(sizeof(Bf16)) * kTileRowsBf16 / (rows + kTileRowsBf16 - 1);
     }
     for (int32_t i = 0; i < rows;) {
       const int32_t height = TileHeight(rows - i);

@@ -1008,7 +1008,8 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
 
 // A row that is a pixel of the input. Its products may take no longer than to ask what else there might be, so that nothing is asked.
 template <class Epilogue>
-[[gnu::noinline]] void RunPixel(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, int32_t row, Epilogue& epilogue) {
+[[gnu::noinline]] void RunPixel(const ConvShape& s, const Source& source, const std::byte* packed, std::byte* scratch, int32_t row,
+                                Epilogue& epilogue) {
   const Depth depth(s);
   TileRun run{};
   run.a = source.data + static_cast<ptrdiff_t>(row) * s.in_channels;
@@ -1223,8 +1224,8 @@ struct FloatEpilogue {
   FloatEnd end;
   int32_t no_zero_points[kMostRows];
 
-  FloatEpilogue(const ConvShape& s, const Source& from, float* to, const float* row_scales, const float* channel_scales, const float* addends,
-                const float* added, ClampF32 bounds)
+  FloatEpilogue(const ConvShape& s, const Source& from, float* to, const float* row_scales, const float* channel_scales,
+                const float* addends, const float* added, ClampF32 bounds)
       : shape(s),
         source(from),
         output(to),
@@ -1338,8 +1339,8 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
 }
 
 void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
-             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias,
-             const float* residual, ClampF32 clamp, std::byte* scratch, Range rows) {
+             const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
+             ClampF32 clamp, std::byte* scratch, Range rows) {
   const uint8_t mask = kActivationOffset != 0 ? 0x80 : 0;
   const Source source{reinterpret_cast<const uint8_t*>(input), mask, 0, row_zero_point, scale_per_batch};
   FloatEpilogue epilogue(s, source, output, row_scale, channel_scale, bias, residual, clamp);

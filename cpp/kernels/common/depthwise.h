@@ -19,12 +19,12 @@
 namespace sigrun::kernels {
 namespace {
 
-constexpr int32_t kMaxChunk = 512;   // channels: the size of the zeros
-constexpr int32_t kMaxHeight = 16;   // of windows that have tile functions
-constexpr int32_t kMaxLines = 18;    // of input under a tile
-constexpr int kPixels = 4;           // of a whole tile
+constexpr int32_t kMaxChunk = 512;                          // channels: the size of the zeros
+constexpr int32_t kMaxHeight = 16;                          // of windows that have tile functions
+constexpr int32_t kMaxLines = 18;                           // of input under a tile
+constexpr int kPixels = 4;                                  // of a whole tile
 constexpr int kLinePixels = F32::lanes == 8 ? kPixels : 7;  // of a line that is one tile, if the registers allow
-constexpr int kAnyPixels = 5;        // of a tile of windows that have no tile functions
+constexpr int kAnyPixels = 5;                               // of a tile of windows that have no tile functions
 
 alignas(64) constexpr Element kZeroColumn[kMaxChunk] = {};
 
@@ -192,7 +192,7 @@ struct DepthwiseTile {
   static constexpr int kLines = kHeight + (kRows - 1) * kStep;
   // 32 registers of 4 floats hold the sums and the weights of a line, but are no operands from memory.
   static constexpr bool kColumnsPass = F32::lanes == 4 && kHeight > 0;
-  static constexpr int kAhead = kStep;  // steps between a load and its use
+  static constexpr int kAhead = kStep;                                               // steps between a load and its use
   static constexpr int kLocate = kColumns > kAhead + 2 ? kColumns - kAhead - 2 : 0;  // the step before the next line's first load
   // Columns of a line that stay in registers until the first line of output needs what the second had.
   static constexpr int kStay = (32 - kRows * kCount - kWidth - 6) / kStep;
@@ -372,7 +372,8 @@ SIGRUN_INLINE Interleaving Interleave(int32_t stride, int32_t dilation) {
 
 template <int kSide, int kStep>
 const DepthwiseFunctions* FunctionsOf(const ConvShape& s) {
-  return s.kernel_height == kSide && s.stride_h == kStep * s.dilation_h ? &kSquareFunctions<kSide, kStep> : &kAnyHeightFunctions<kSide, kStep>;
+  return s.kernel_height == kSide && s.stride_h == kStep * s.dilation_h ? &kSquareFunctions<kSide, kStep>
+                                                                        : &kAnyHeightFunctions<kSide, kStep>;
 }
 
 /// Null if the windows are not of a kind that has functions.
@@ -489,7 +490,8 @@ void DepthwiseTileRows(const ConvShape& s, const DepthwiseChunk& chunk, const De
                               lines,
                               functions.line_pixels};
     RunPhase(s, d, functions.of_rows[rows - 1], p);
-    for (int32_t i = 0; i < rows; ++i) chunk.end.Activate(p.output + i * d.output_line, d.output_pixel, p.pixels, chunk.channels, chunk.first);
+    for (int32_t i = 0; i < rows; ++i)
+      chunk.end.Activate(p.output + i * d.output_line, d.output_pixel, p.pixels, chunk.channels, chunk.first);
   }
 }
 
@@ -504,7 +506,8 @@ struct DepthwiseTaps {
 
 // kCount neighbouring pixels of any window, one vector of channels.
 template <int kCount, bool kPartial>
-SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, Element* out, ptrdiff_t out_stride, const DepthwiseEnd& end, int rest) {
+SIGRUN_INLINE void DepthwisePixels(const DepthwiseTaps& t, const float* bias, Element* out, ptrdiff_t out_stride, const DepthwiseEnd& end,
+                                   int rest) {
   F32 sum[1][kCount];
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) sum[0][i] = Load(bias);
@@ -556,8 +559,11 @@ void DepthwiseAnyLine(const ConvShape& s, const DepthwiseLine& line, const float
   const ptrdiff_t channels = s.in_channels, tap_stride = s.dilation_w * channels;
   const ptrdiff_t packed_stride = static_cast<ptrdiff_t>(s.kernel_height * s.kernel_width + 1) * F32::lanes;
   const float* weights = packed + static_cast<ptrdiff_t>(1 + line.first_tap * s.kernel_width) * F32::lanes;
-  DepthwiseTaps t = {nullptr,    s.dilation_h * s.in_width * channels, tap_stride,  s.stride_w * channels, weights,
-                     static_cast<ptrdiff_t>(s.kernel_width) * F32::lanes, F32::lanes, line.height,           s.kernel_width};
+  DepthwiseTaps t = {nullptr,       s.dilation_h * s.in_width * channels,
+                     tap_stride,    s.stride_w * channels,
+                     weights,       static_cast<ptrdiff_t>(s.kernel_width) * F32::lanes,
+                     F32::lanes,    line.height,
+                     s.kernel_width};
   const Range whole = WholeWindows(s.pad_left, s.stride_w, s.dilation_w, s.kernel_width, s.in_width, s.out_width);
   for (int32_t ox = 0; ox < s.out_width;) {
     const int32_t left = ox * s.stride_w - s.pad_left;
@@ -623,8 +629,12 @@ void DepthwiseTiles(const ConvShape& s, const DepthwiseFunctions& functions, con
   const bool pairs = functions.pairs;
   const int32_t chunks = (s.in_channels + kMaxChunk - 1) / kMaxChunk, width = PaddedChannels((s.in_channels + chunks - 1) / chunks);
   for (int32_t first = 0; first < s.in_channels; first += width) {
-    const DepthwiseChunk chunk = {input + first, packed + static_cast<ptrdiff_t>(first) * (s.kernel_height * s.kernel_width + 1),
-                                  output + first, first, s.in_channels - first < width ? s.in_channels - first : width, end};
+    const DepthwiseChunk chunk = {input + first,
+                                  packed + static_cast<ptrdiff_t>(first) * (s.kernel_height * s.kernel_width + 1),
+                                  output + first,
+                                  first,
+                                  s.in_channels - first < width ? s.in_channels - first : width,
+                                  end};
     for (int32_t row = lines.begin; row < lines.end;) {
       const int32_t rows = pairs && row + 1 < lines.end && (row + 1) % s.out_height != 0 ? 2 : 1;
       DepthwiseTileRows(s, chunk, functions, row, rows);

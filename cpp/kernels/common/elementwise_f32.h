@@ -65,35 +65,51 @@ struct SignOp {
 
 struct ExpOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Exp(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Exp(x);
+  }
 };
 struct LogOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Log(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Log(x);
+  }
 };
 struct EluOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Elu(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Elu(x);
+  }
 };
 struct GeluTanhOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { GeluTanh(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    GeluTanh(x);
+  }
 };
 struct GeluOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Gelu(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Gelu(x);
+  }
 };
 struct TanhOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Tanh(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Tanh(x);
+  }
 };
 struct LogisticOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Logistic(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Logistic(x);
+  }
 };
 struct SwishOp {
   template <int kCount>
-  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) { Swish(x); }
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Swish(x);
+  }
 };
 
 /// Functions of many operations, of several vectors at once, as many as registers hold: a logistic function takes 0.08 ns an element on a

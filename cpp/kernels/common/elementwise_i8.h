@@ -124,12 +124,14 @@ void SquaredDifferences(const int8_t* a, const int8_t* b, int8_t* y, size_t n, c
   if (HasSmallScale<int8_t>(p.left_shift, p.a_shift, p.a_offset) && HasSmallScale<int8_t>(p.left_shift, p.b_shift, p.b_offset)) {
     const SmallScale a_small = MakeSmallScale(p.a_multiplier, p.left_shift, -p.a_shift);
     const SmallScale b_small = MakeSmallScale(p.b_multiplier, p.left_shift, -p.b_shift);
-    return SquaredDifferencesOf(a, b, y, n, p, operands, [=](I32 x) SIGRUN_INLINE_LAMBDA { return Scaled(x + a_offset, a_small); },
-                                [=](I32 x) SIGRUN_INLINE_LAMBDA { return Scaled(x + b_offset, b_small); });
+    return SquaredDifferencesOf(
+        a, b, y, n, p, operands, [=](I32 x) SIGRUN_INLINE_LAMBDA { return Scaled(x + a_offset, a_small); },
+        [=](I32 x) SIGRUN_INLINE_LAMBDA { return Scaled(x + b_offset, b_small); });
   }
   const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
-  SquaredDifferencesOf(a, b, y, n, p, operands, [=](I32 x) SIGRUN_INLINE_LAMBDA { return Requantize(x + a_offset, a_scale); },
-                       [=](I32 x) SIGRUN_INLINE_LAMBDA { return Requantize(x + b_offset, b_scale); });
+  SquaredDifferencesOf(
+      a, b, y, n, p, operands, [=](I32 x) SIGRUN_INLINE_LAMBDA { return Requantize(x + a_offset, a_scale); },
+      [=](I32 x) SIGRUN_INLINE_LAMBDA { return Requantize(x + b_offset, b_scale); });
 }
 
 template <class T>
@@ -324,9 +326,11 @@ SIGRUN_INLINE void ForRowsAtOnce(const float* x, int8_t* y, size_t n, Range rows
 }
 
 void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
-  ForRowsAtOnce(x, y, n, rows, [](const ExtremesF32*) {}, [=](const float* from, int8_t* to, int32_t row, int32_t, ExtremesF32 extremes) {
-    QuantizeSymmetric(from, to, n, extremes, scale + row);
-  });
+  ForRowsAtOnce(
+      x, y, n, rows, [](const ExtremesF32*) {},
+      [=](const float* from, int8_t* to, int32_t row, int32_t, ExtremesF32 extremes) {
+        QuantizeSymmetric(from, to, n, extremes, scale + row);
+      });
 }
 
 void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
@@ -336,12 +340,13 @@ void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, i
   }
   float scales[kRowsAtOnce];
   int32_t zero_points[kRowsAtOnce];
-  ForRowsAtOnce(x, y, n, rows, [&](const ExtremesF32* extremes) { AsymmetricParamsOfRows(extremes, scales, zero_points); },
-                [&](const float* from, int8_t* to, int32_t row, int32_t i, ExtremesF32 extremes) {
-                  AsymmetricRow(extremes, scales[i], zero_points[i]).Store(from, to, n);
-                  scale[row] = scales[i];
-                  zero_point[row] = zero_points[i];
-                });
+  ForRowsAtOnce(
+      x, y, n, rows, [&](const ExtremesF32* extremes) { AsymmetricParamsOfRows(extremes, scales, zero_points); },
+      [&](const float* from, int8_t* to, int32_t row, int32_t i, ExtremesF32 extremes) {
+        AsymmetricRow(extremes, scales[i], zero_points[i]).Store(from, to, n);
+        scale[row] = scales[i];
+        zero_point[row] = zero_points[i];
+      });
 }
 
 inline void OverlayElementwiseI8(Kernels& table) {

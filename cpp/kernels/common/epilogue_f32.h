@@ -34,9 +34,7 @@ struct LeakyReluActivation {
 struct PreluActivation {
   static constexpr bool kCheap = true;
   const float* slope;
-  SIGRUN_INLINE F32 At(F32 x, int32_t c, int rest) const {
-    return Sloped(x, rest == 0 ? Load(slope + c) : LoadPartial(slope + c, rest));
-  }
+  SIGRUN_INLINE F32 At(F32 x, int32_t c, int rest) const { return Sloped(x, rest == 0 ? Load(slope + c) : LoadPartial(slope + c, rest)); }
 };
 
 // kRows rows, of which kVectors vectors from channel c on.
@@ -95,9 +93,11 @@ SIGRUN_INLINE void ActivateRowsBy(const Activation& activation, const Bound& bou
   const bool none = e.clamp.is_none();
   const auto by = [=](const auto& activation) SIGRUN_INLINE_LAMBDA {
     if (activation.kCheap && none) {
-      return ActivateRowsBy(activation, [](F32 x) SIGRUN_INLINE_LAMBDA { return x; }, y, stride, rows, channels);
+      return ActivateRowsBy(
+          activation, [](F32 x) SIGRUN_INLINE_LAMBDA { return x; }, y, stride, rows, channels);
     }
-    ActivateRowsBy(activation, [=](F32 x) SIGRUN_INLINE_LAMBDA { return Bounded(x, low, high); }, y, stride, rows, channels);
+    ActivateRowsBy(
+        activation, [=](F32 x) SIGRUN_INLINE_LAMBDA { return Bounded(x, low, high); }, y, stride, rows, channels);
   };
   switch (e.activation) {
     case ActivationF32::kNone: return;
@@ -116,9 +116,7 @@ SIGRUN_INLINE bool IsCheap(ActivationF32 a) {
 }
 
 /// The bounds that sums are clamped to as they are stored; none if ActivateRows is still to come.
-SIGRUN_INLINE ClampF32 StoreClamp(const EpilogueF32& e) {
-  return e.activation == ActivationF32::kNone ? e.clamp : ClampF32{};
-}
+SIGRUN_INLINE ClampF32 StoreClamp(const EpilogueF32& e) { return e.activation == ActivationF32::kNone ? e.clamp : ClampF32{}; }
 
 }  // namespace
 }  // namespace sigrun::kernels

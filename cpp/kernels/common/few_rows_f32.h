@@ -5,8 +5,8 @@
 
 // A few rows times a matrix that is read once where it stands: attention of one token over a cache of keys and values.
 // Trick: vectors of columns take one k after the other; where k is the near stride, squares of the matrix are turned in registers. So the
-// sums are those of conv_f32 to the last bit, and a token's attention is the same alone and among others. What comes next is asked for ahead.
-// On a Zen 5 one row takes a matrix from memory at 40 GB/s, as fast as float weights.
+// sums are those of conv_f32 to the last bit, and a token's attention is the same alone and among others. What comes next is asked for
+// ahead. On a Zen 5 one row takes a matrix from memory at 40 GB/s, as fast as float weights.
 namespace sigrun::kernels {
 namespace {
 

@@ -16,7 +16,8 @@ SIGRUN_INLINE F32 FirstSum(const Sums& t, const float* output, int32_t c, int re
 
 // Rows of whole vectors: what each begins with is first(output, vector).
 template <int kVectors, class First>
-SIGRUN_INLINE void FinishVectors(const Sums& t, const float* products, ptrdiff_t stride, int32_t rows, F32 low, F32 high, const First& first) {
+SIGRUN_INLINE void FinishVectors(const Sums& t, const float* products, ptrdiff_t stride, int32_t rows, F32 low, F32 high,
+                                 const First& first) {
   const ptrdiff_t output_stride = t.output_stride;
   float* output = t.output;
   for (int32_t i = 0; i < rows; ++i, products += stride, output += output_stride) {

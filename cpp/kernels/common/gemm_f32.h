@@ -346,8 +346,8 @@ void RunTile(const Tile& t) {
   StoreSums(t.sums, sum);
 }
 
-// Whole panels one after the other over the same rows, for weights that stay in L1: each is set up by a few additions. t is left at the panel
-// behind the last.
+// Whole panels one after the other over the same rows, for weights that stay in L1: each is set up by a few additions. t is left at the
+// panel behind the last.
 template <int kRows, class W>
 void RunPanels(Tile& t, int32_t panels) {
   for (; panels > 0; --panels) {
@@ -742,10 +742,17 @@ void RunSet(const Group& g, int32_t set, const Pass& pass, int32_t row, const Bl
   const std::byte* panel = g.packed + set * g.set_bytes;
   float* const first_output = g.output + row * g.output_stride + channel;
   const auto tile_of = [&](int32_t n, int32_t width, int32_t channels) {
-    const Sums sums = {panel,      width * PanelBytes<W>(k), first_output + n, g.output_stride,      channels, pass.begins, pass.ends,
-                       g.epilogue, g.residual,               g.first + channel + n};
-    return Tile{sums,   pointers, pass.count, pass.length, panel + width * PanelBytes<W>(first_k),
-                static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W)), offset, g.lanes};
+    const Sums sums = {
+        panel,      width * PanelBytes<W>(k), first_output + n, g.output_stride, channels, pass.begins, pass.ends, g.epilogue,
+        g.residual, g.first + channel + n};
+    return Tile{sums,
+                pointers,
+                pass.count,
+                pass.length,
+                panel + width * PanelBytes<W>(first_k),
+                static_cast<ptrdiff_t>(cut.length) * width * static_cast<ptrdiff_t>(sizeof(W)),
+                offset,
+                g.lanes};
   };
   if constexpr (kPacksRows<F32> && sizeof(W) == sizeof(float)) {
     if (PaysToPack(g.out_channels, pass, block, k, room)) {

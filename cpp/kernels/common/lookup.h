@@ -5,8 +5,8 @@
 
 #include "kernels/common/inline.h"
 
-// Bytes by a table, a vector at a time; a tier's own header says with which. A byte shuffle takes the low four bits of an index, and gives 0
-// where the top bit is set. An index is lowered by 16 from step to step; what it has met by the time it falls below 0 is the exclusive or
+// Bytes by a table, a vector at a time; a tier's own header says with which. A byte shuffle takes the low four bits of an index, and gives
+// 0 where the top bit is set. An index is lowered by 16 from step to step; what it has met by the time it falls below 0 is the exclusive or
 // of differences of rows of the table, which leave the row of its upper bits. Indices from 128 on begin below 0, and meet the eight rows
 // before they fall again.
 namespace sigrun::kernels {

@@ -22,8 +22,8 @@
 // lanes in bits * 2 bytes a lane: byte [lane][k % 4] of a part holds the groups of 4 k.
 // Trick: the weights stay unsigned, since the first operand of vpdpbusd and vpmaddubsw is; what that adds is taken off by the sums of the
 // activations, from which a tile's sums start. Zero points take one product with the sum of the weights. The next panel is asked for ahead:
-// the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 110 GB/s (AVX-512; 40 with AVX2) of the 125 that a plain
-// read from L3 reaches; eight at 820 to 970 GOP/s of 1040, the less the shorter the blocks.
+// the processor sees few lines at a time. On a Zen 5 one row takes weights at 80 to 110 GB/s (AVX-512; 40 with AVX2) of the 125 that a
+// plain read from L3 reaches; eight at 820 to 970 GOP/s of 1040, the less the shorter the blocks.
 namespace sigrun::kernels {
 namespace {
 

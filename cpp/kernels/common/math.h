@@ -114,7 +114,7 @@ SIGRUN_INLINE void Elu(F32 (&x)[kCount]) {
 /// Within 1.5. Below 0 NaN, at 0 minus infinity.
 template <int kCount>
 SIGRUN_INLINE void Log(F32 (&x)[kCount]) {
-  constexpr float kTerms[] = {-0x1.e2e918p-4f, 0x1.e6512ep-4f,  -0x1.fb434ep-4f, 0x1.2332b8p-3f,
+  constexpr float kTerms[] = {-0x1.e2e918p-4f, 0x1.e6512ep-4f, -0x1.fb434ep-4f, 0x1.2332b8p-3f,
                               -0x1.5562e2p-3f, 0x1.99a546p-3f, -0x1.ffffeep-3f, 0x1.555546p-2f};
   F32 exponent[kCount], p[kCount], square[kCount];
   SIGRUN_UNROLL

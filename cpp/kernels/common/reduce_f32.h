@@ -136,7 +136,8 @@ void SoftmaxShortRows(const float* x, float* y, int n, float beta, int32_t rows)
   for (; rows > 0; --rows, x += n, y += n) SoftmaxVectors<1>(x, y, n, factor);
 }
 
-// Several rows at once, so that the latencies of their sums and maxima overlap. Masked: of x * factor + mask; else of x * factor, factor > 0.
+// Several rows at once, so that the latencies of their sums and maxima overlap. Masked: of x * factor + mask; else of x * factor, factor >
+// 0.
 template <int kRows, bool kMasked>
 SIGRUN_INLINE void SoftmaxRows(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, ptrdiff_t n, F32 factor) {
   const int rest = static_cast<int>(n % F32::lanes);
@@ -256,7 +257,8 @@ void LayerNormF32(const float* x, const float* scale, const float* shift, float*
       for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Fma(Load(in + i) - mean, factor * Load(scale + i), Load(shift + i)));
       const int rest = static_cast<int>(n - i);
       if (rest == 0) continue;
-      StorePartial(out + i, Fma(LoadPartial(in + i, rest) - mean, factor * LoadPartial(scale + i, rest), LoadPartial(shift + i, rest)), rest);
+      StorePartial(out + i, Fma(LoadPartial(in + i, rest) - mean, factor * LoadPartial(scale + i, rest), LoadPartial(shift + i, rest)),
+                   rest);
     }
   }
 }

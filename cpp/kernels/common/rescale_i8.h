@@ -13,7 +13,8 @@ namespace {
 
 /// 0 only if Rescaled(x, MakeRescale(multiplier, -shift, zero_point)) is MultiplyByQuantizedMultiplier(x, multiplier, shift) + zero_point
 /// for every x, maybe saturated to 16 bits, where |zero_point| <= 512. The high product is at most `multiplier` in magnitude, so that
-/// nothing overflows before the last shift. Without branches and in 32 bits, so that compilers ask about many channels at once; larger shifts are left to the long way.
+/// nothing overflows before the last shift. Without branches and in 32 bits, so that compilers ask about many channels at once; larger
+/// shifts are left to the long way.
 SIGRUN_INLINE uint32_t NotRescalable(int32_t multiplier, int32_t shift, int32_t zero_point) {
   constexpr uint32_t kMostShift = 21;
   const uint32_t right = 0u - static_cast<uint32_t>(shift), in_range = right & 31;

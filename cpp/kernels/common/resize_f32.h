@@ -2,9 +2,9 @@
 
 #include "kernels/kernels.h"
 
-// Bilinear resizing: a line of the output from one line of the input or two, pixel after pixel, channels in vectors, or from two such lines.
-// All lanes of a vector are written as long as the line goes on, which the next pixel puts right. Bound by loads: two or four for each
-// vector stored.
+// Bilinear resizing: a line of the output from one line of the input or two, pixel after pixel, channels in vectors, or from two such
+// lines. All lanes of a vector are written as long as the line goes on, which the next pixel puts right. Bound by loads: two or four for
+// each vector stored.
 namespace sigrun::kernels {
 namespace {
 

@@ -2,8 +2,8 @@
 
 #include "kernels/common/conv_i8.h"
 
-// conv_i8.h's kernels for the shapes that suit tiles, and for the others those of the tier below. Packing and products agree, because only the
-// window and the channels are asked.
+// conv_i8.h's kernels for the shapes that suit tiles, and for the others those of the tier below. Packing and products agree, because only
+// the window and the channels are asked.
 namespace sigrun::kernels {
 namespace {
 
@@ -31,8 +31,8 @@ void SplitConv(const ConvShape& s, InputI8 input, const std::byte* packed, void*
 }
 
 void SplitConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
-                  const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias,
-                  const float* residual, ClampF32 clamp, std::byte* scratch, Range rows) {
+                  const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
+                  ClampF32 clamp, std::byte* scratch, Range rows) {
   (SuitsTiles(s) ? ConvF32 : below.conv_f32)(s, input, packed, output, row_scale, row_zero_point, scale_per_batch, channel_scale, bias,
                                              residual, clamp, scratch, rows);
 }

@@ -9,8 +9,8 @@ namespace {
 
 /// A few pixels' sums over one panel of channels, or over several panels side by side.
 struct Sums {
-  const std::byte* bias;    // floats, at the head of a panel
-  ptrdiff_t panel_bytes;    // from one panel to the next
+  const std::byte* bias;  // floats, at the head of a panel
+  ptrdiff_t panel_bytes;  // from one panel to the next
   float* output;
   ptrdiff_t output_stride;  // of pixels
   int32_t channels;         // to store

@@ -14,7 +14,7 @@ struct TileBf16 {
   const Bf16* weights;  // the first part's first
   ptrdiff_t weights_part_stride, weights_panel_stride;
   int32_t parts;
-  int32_t depth;  // a multiple of kDepthUnit
+  int32_t depth;           // a multiple of kDepthUnit
   const std::byte* ahead;  // bytes to have in L2 soon, from here on ...
   ptrdiff_t ahead_bytes;   // ... so many in every kDepthAhead of k
   Sums sums;

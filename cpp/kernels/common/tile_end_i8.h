@@ -32,7 +32,7 @@ struct FloatEnd {
   const int32_t* weight_sums;
   const float *scale, *addend;
   ClampF32 clamp;
-  bool plain;         // nothing is clamped, and the channels fill the vectors
+  bool plain;  // nothing is clamped, and the channels fill the vectors
   int32_t channels;
   ptrdiff_t stride;  // of output and residual
   int32_t row_step;

@@ -25,14 +25,14 @@ struct TileRun {
   int32_t line_segments = 0;
   ptrdiff_t line_step = 0;
   bool flips = false;  // where kFlipsBytes: the top bit of bytes is wanted the other way round
-  int32_t pairs = 0;  // if not 0, the panel is so many vectors of pairs of groups, see GroupPairs
+  int32_t pairs = 0;   // if not 0, the panel is so many vectors of pairs of groups, see GroupPairs
   /// Weights that are wanted soon, of which a tile may ask for a line with every group, `ahead_step` bytes after the one before.
   const int8_t* ahead = nullptr;
   ptrdiff_t ahead_step = 0;
   /// If not null, how a tile that can makes bytes of its sums, which are then not stored, and where.
   const TileEnd* end = nullptr;
   uint8_t* out = nullptr;
-  const int8_t* residual = nullptr;  // what `end` adds to the bytes, laid out as `out`
+  const int8_t* residual = nullptr;     // what `end` adds to the bytes, laid out as `out`
   const FloatEnd* float_end = nullptr;  // the same for floats
 };
 
@@ -66,8 +66,9 @@ constexpr bool kTellsLeast = false;
 template <class Activation>
 constexpr bool kFlipsBytes = false;
 
-/// Where a tier's tiles read rows faster in an order of its own, its dot_i8.h says so for its Activation: Pack(run, rows, to) packs the rows of
-/// a tile and returns what is behind them, Run(run, rows, count, sums) multiplies `count` such tiles that follow each other, as Tile does.
+/// Where a tier's tiles read rows faster in an order of its own, its dot_i8.h says so for its Activation: Pack(run, rows, to) packs the
+/// rows of a tile and returns what is behind them, Run(run, rows, count, sums) multiplies `count` such tiles that follow each other, as
+/// Tile does.
 template <class Activation>
 struct RowPacker {
   static constexpr bool kUsed = false;

@@ -5,9 +5,9 @@
 #include "kernels/common/bf16.h"
 #include "kernels/kernels.h"
 
-// The rows of A of a convolution as bfloat16, over RoundRow, SplitRow and ThreeParts of a tier. Trick: the lines of the input under a block of rows are
-// rounded once, with zeros where windows leave the image, and rows are gathered from these, where neighbours share most of their taps: one
-// segment of all rows after the other.
+// The rows of A of a convolution as bfloat16, over RoundRow, SplitRow and ThreeParts of a tier. Trick: the lines of the input under a block
+// of rows are rounded once, with zeros where windows leave the image, and rows are gathered from these, where neighbours share most of
+// their taps: one segment of all rows after the other.
 namespace sigrun::kernels {
 namespace {
 
@@ -60,9 +60,7 @@ struct WindowAxis {
         in_size(in),
         size(out == 0 ? 0 : static_cast<int64_t>(out - 1) * step + extent) {}
   /// The position in the image of one that is kept.
-  SIGRUN_INLINE int32_t Origin(int64_t kept) const {
-    return static_cast<int32_t>(kept / step * stride + kept % step) - pad;
-  }
+  SIGRUN_INLINE int32_t Origin(int64_t kept) const { return static_cast<int32_t>(kept / step * stride + kept % step) - pad; }
 };
 
 /// The lines of one group's input under a block of rows, and the rows that are gathered from them. Lines are counted through the kept ones
@@ -195,7 +193,7 @@ class WindowRows {
   const ConvShape& s_;
   WindowAxis vertical_, horizontal_;
   ptrdiff_t line_stride_;  // elements of a kept line
-  bool whole_;  // lines of the window are contiguous
+  bool whole_;             // lines of the window are contiguous
   int64_t first_ = 0;
 };
 

@@ -16,10 +16,10 @@ SIGRUN_INLINE F32 AddScaled(F32 a, float s, F32 b) { return Fma(Set1(s), b, a); 
 
 #include "kernels/common/winograd_transform.h"
 
-// The transforms of Winograd's F(m x m, 3x3), m = 2 or 4. A vector of channels takes a whole tile in registers, as far as there are so many;
-// what is written to 36 planes comes back from L2 in the order in which the products read it, and each panel's tiles fetch the next. On one
-// core of a Zen 5, counted as the direct convolution, whose limit is 268 GFLOP/s: 56x56x64 650, 28x28x128 740, 14x14x256 460 to 640 (its
-// weights come from memory), 7x7x512 360.
+// The transforms of Winograd's F(m x m, 3x3), m = 2 or 4. A vector of channels takes a whole tile in registers, as far as there are so
+// many; what is written to 36 planes comes back from L2 in the order in which the products read it, and each panel's tiles fetch the next.
+// On one core of a Zen 5, counted as the direct convolution, whose limit is 268 GFLOP/s: 56x56x64 650, 28x28x128 740, 14x14x256 460 to 640
+// (its weights come from memory), 7x7x512 360.
 namespace sigrun::kernels {
 namespace {
 
@@ -111,8 +111,8 @@ struct WinogradPixels {
 };
 
 template <int kOut>
-SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kOut * kOut>& pixels, ptrdiff_t c,
-                                        int rest) {
+SIGRUN_INLINE void WinogradOutputVector(const float* from, ptrdiff_t plane, F32 bias, const WinogradPixels<kOut * kOut>& pixels,
+                                        ptrdiff_t c, int rest) {
   constexpr int kSide = kOut + 2;
   F32 half[kOut][kSide];
   SIGRUN_UNROLL
@@ -244,7 +244,11 @@ void WinogradMultiplyF32(int32_t k, int32_t n, int32_t tiles, const float* from,
         const int32_t width = PanelWidth(n - first), channels = n - first < width ? n - first : width;
         float* output = to + static_cast<ptrdiff_t>(row) * n + first;
         Tile t = {{panel, width * PanelBytes<float>(k), output, n, channels, true, true, &kPlain, 0, first},
-                  pointers, 1, k, panel + width * PanelBytes<float>(0), 0};
+                  pointers,
+                  1,
+                  k,
+                  panel + width * PanelBytes<float>(0),
+                  0};
         LookAhead(t, block, panel + t.sums.panel_bytes, width * static_cast<ptrdiff_t>(sizeof(float)));
         for (int32_t tile = 0; tile < block.tiles; ++tile) {
           const int32_t height = block.Height(tile);

@@ -2,9 +2,10 @@
 
 #include "kernels/common/inline.h"
 
-// The one-dimensional transforms of Winograd's F(2, 3), F(4, 3), F(3, 4) and F(2, 5) over values V: floats, or vectors of them. Whoever includes this declares
-// AddScaled(a, s, b) = a + s * b for V and a float s before. All but F(2, 3) evaluate their polynomials at 0, infinity and the square roots of 1/2 and
-// 2 with both signs: products of points and of their differences stay near 1, so that errors are a third of those of the usual 1 and 2.
+// The one-dimensional transforms of Winograd's F(2, 3), F(4, 3), F(3, 4) and F(2, 5) over values V: floats, or vectors of them. Whoever
+// includes this declares AddScaled(a, s, b) = a + s * b for V and a float s before. All but F(2, 3) evaluate their polynomials at 0,
+// infinity and the square roots of 1/2 and 2 with both signs: products of points and of their differences stay near 1, so that errors are a
+// third of those of the usual 1 and 2.
 namespace sigrun::kernels {
 namespace {
 

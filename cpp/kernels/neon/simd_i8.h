@@ -237,7 +237,8 @@ SIGRUN_INLINE int16x8_t Rescaled(I32 x, const RealScale& s) {
   const float32x4_t lo = vmulq_f32(vcvtq_f32_s32(x.lo), s.lo), hi = vmulq_f32(vcvtq_f32_s32(x.hi), s.hi);
   const float32x4_t off = vmaxq_f32(vabdq_f32(lo, vrndaq_f32(lo)), vabdq_f32(hi, vrndaq_f32(hi)));
   I32 rounded{vcvtaq_s32_f32(lo), vcvtaq_s32_f32(hi)};
-  if (vmaxvq_f32(off) > 0.5f - 0x1p-12f) [[unlikely]] rounded = RoundScaled<kBounded>(x, s.scale);
+  if (vmaxvq_f32(off) > 0.5f - 0x1p-12f) [[unlikely]]
+    rounded = RoundScaled<kBounded>(x, s.scale);
   return vqaddq_s16(vqmovn_high_s32(vqmovn_s32(rounded.lo), rounded.hi), s.zero_point);
 }
 

@@ -162,8 +162,8 @@ void PackBf16(int32_t k, int32_t n, int32_t parts, WeightView<float> weights, co
   }
 }
 
-// ConvSum of the parts: of the products of a pair of numbers the `orders` greatest kinds, the least first. A part of the weights lies `next`
-// behind the one before.
+// ConvSum of the parts: of the products of a pair of numbers the `orders` greatest kinds, the least first. A part of the weights lies
+// `next` behind the one before.
 template <class T>
 float ConvSumBf16(const ConvShape& s, int32_t parts, int32_t orders, const T* input, Pixel at, int32_t group, const float* weights,
                   ptrdiff_t next, float sum) {
@@ -269,7 +269,8 @@ void Depthwise(const ConvShape& s, const T* input, const std::byte* packed, T* o
   }
 }
 
-// --- Winograd; packed: [point][out_channels][in_channels] ----------------------------------------------------------------------------------
+// --- Winograd; packed: [point][out_channels][in_channels]
+// ----------------------------------------------------------------------------------
 
 struct WinogradTile {
   int32_t image, y, x;  // y and x in tiles
@@ -375,7 +376,8 @@ void WinogradOutputF32(const ConvShape& s, int32_t m, const float* from, ptrdiff
                 : WinogradOutput<4>(s, from, plane, bias, output, epilogue, tiles);
 }
 
-// --- Winograd over lines; packed: [point][out_channels][part][in_channels] ------------------------------------------------------------------
+// --- Winograd over lines; packed: [point][out_channels][part][in_channels]
+// ------------------------------------------------------------------
 
 size_t PackWinogradLineF32Bytes(const ConvShape& s, int32_t taps) {
   return kWinogradLinePoints * static_cast<size_t>(WinogradLines(s, taps).parts * s.in_channels) * static_cast<size_t>(s.out_channels) *
@@ -629,7 +631,8 @@ void SoftmaxRow(const float* x, float* y, size_t n, float beta) {
 
 void SoftmaxF32(const float* x, float* y, int32_t depth, float beta, Range rows) {
   const size_t n = static_cast<size_t>(depth);
-  for (size_t row = static_cast<size_t>(rows.begin); row < static_cast<size_t>(rows.end); ++row) SoftmaxRow(x + row * n, y + row * n, n, beta);
+  for (size_t row = static_cast<size_t>(rows.begin); row < static_cast<size_t>(rows.end); ++row)
+    SoftmaxRow(x + row * n, y + row * n, n, beta);
 }
 
 void MaskedSoftmaxF32(const float* x, const float* mask, ptrdiff_t mask_stride, float* y, int32_t depth, float scale, Range rows) {

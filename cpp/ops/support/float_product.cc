@@ -14,8 +14,8 @@ int64_t WorkOfAPixel(const ConvShape& s) { return int64_t{s.taps()} * s.in_chann
 
 int64_t DivideUp(int64_t x, int64_t by) { return (x + by - 1) / by; }
 
-// Cycles of one group, counted for a core whose vector unit begins two FMAs of 16 numbers a cycle, whose tile unit takes 16 cycles for 16 x 16
-// sums over 32 of k, and which reads weights that its L2 does not keep at 5 bytes a cycle.
+// Cycles of one group, counted for a core whose vector unit begins two FMAs of 16 numbers a cycle, whose tile unit takes 16 cycles for 16 x
+// 16 sums over 32 of k, and which reads weights that its L2 does not keep at 5 bytes a cycle.
 constexpr int64_t kSide = 16, kUnit = 32, kKeptWeights = 1 << 20, kBytesOfCycle = 5;
 
 int64_t ReadingCycles(int64_t weight_bytes) { return weight_bytes > kKeptWeights ? weight_bytes / kBytesOfCycle : 0; }

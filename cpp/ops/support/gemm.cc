@@ -76,7 +76,7 @@ int32_t GroupsAtOnce(const ConvShape& s, int32_t most) {
 }
 
 struct Pieces {
-  int32_t count, channels;  // of channels, and those of each but the last
+  int32_t count, channels;        // of channels, and those of each but the last
   int32_t row_grain, row_ranges;  // of rows, for RunContext::Parallel
   static Pieces Of(const Prepare& p, const ConvShape& s) {
     if (!SplitsChannels(p, s)) return {1, s.out_channels, RowGrain(p, s), s.rows() < kManyRows * p.workers() ? 1 : 2};
@@ -308,9 +308,7 @@ FillPacked FillUnpacked(int bits, int64_t elements, size_t scratch_bytes, FillPa
 
 }  // namespace
 
-bool IsPackedOnce(const Prepare& p, int weights, int bias) {
-  return p.is_constant(weights) && (!p.has_input(bias) || p.is_constant(bias));
-}
+bool IsPackedOnce(const Prepare& p, int weights, int bias) { return p.is_constant(weights) && (!p.has_input(bias) || p.is_constant(bias)); }
 
 Packed PackWeights(Prepare& p, int weights, int bias, const std::string& key, size_t bytes, size_t scratch_bytes, FillPacked fill,
                    bool as_halves) {
@@ -459,8 +457,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   const int32_t packs = s.groups / s.packed_groups;
   const size_t group_bytes = product.PackBytes(depth, pieces.channels * s.packed_groups);
   const Packed packed = PackWeights(
-      p, g.weights, g.bias, Concat(GemmKey(g), pieces.key(), product.key()),
-      group_bytes * static_cast<size_t>(packs * pieces.count), 0,
+      p, g.weights, g.bias, Concat(GemmKey(g), pieces.key(), product.key()), group_bytes * static_cast<size_t>(packs * pieces.count), 0,
       [=, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b, std::byte* to, std::byte*) {
         for (int32_t i = 0; i < packs * pieces.count; ++i) {
           const int32_t first = i * s.packed_groups * pieces.channels;
@@ -492,24 +489,22 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
               });
   });
   if (s.out_height == 1 || pieces.count > 1) return;
-  const LineGeometry geometry = LinesOf(s, FloatBytes(operands.input), FloatBytes(operands.output),
-                                        group_bytes * static_cast<size_t>(packs), MacsOfRow(s));
+  const LineGeometry geometry =
+      LinesOf(s, FloatBytes(operands.input), FloatBytes(operands.output), group_bytes * static_cast<size_t>(packs), MacsOfRow(s));
   p.AlsoByLines(g.input, geometry, [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
-    apart.Run(reinterpret_cast<float*>(out), RowsOf(s, lines), [&](Range part) {
-      product.Conv(s, operands, in, packed.get(run), out, end.at(run), scratch.of(run, worker), part);
-    });
+    apart.Run(reinterpret_cast<float*>(out), RowsOf(s, lines),
+              [&](Range part) { product.Conv(s, operands, in, packed.get(run), out, end.at(run), scratch.of(run, worker), part); });
   });
   const int32_t grain = p.kernels().f32_block_channels;
   if (grain == 0 || s.groups > 1 || !product.is_float32() || p.node().residual >= 0) return;
-  p.AlsoByChannels({s.out_channels, grain, sizeof(float), false},
-                   [=](const RunContext& run, const std::byte* in, std::byte* out, Range lines, ChannelBlock block, int worker) noexcept {
-                     ConvShape part = s;
-                     part.out_channels = block.channels.end - block.channels.begin;
-                     part.pixel_channels = block.pixel;
-                     const std::byte* w = packed.get(run) + product.PackBytes(depth, block.channels.begin);
-                     product.Conv(part, operands, in, w, out, epilogue.at(run, block.channels.begin), scratch.of(run, worker),
-                                  RowsOf(s, lines));
-                   });
+  p.AlsoByChannels({s.out_channels, grain, sizeof(float), false}, [=](const RunContext& run, const std::byte* in, std::byte* out,
+                                                                      Range lines, ChannelBlock block, int worker) noexcept {
+    ConvShape part = s;
+    part.out_channels = block.channels.end - block.channels.begin;
+    part.pixel_channels = block.pixel;
+    const std::byte* w = packed.get(run) + product.PackBytes(depth, block.channels.begin);
+    product.Conv(part, operands, in, w, out, epilogue.at(run, block.channels.begin), scratch.of(run, worker), RowsOf(s, lines));
+  });
 }
 
 namespace {
@@ -525,7 +520,8 @@ ConvShape MergeGroups(const Prepare& p, ConvShape s) {
 }
 
 // The weights of a merged group, as that of groups `own` from `weights` on.
-kernels::WeightView<int8_t> ExpandGroups(const ConvShape& s, const ConvShape& own, const int8_t* weights, int32_t zero, std::byte* scratch) {
+kernels::WeightView<int8_t> ExpandGroups(const ConvShape& s, const ConvShape& own, const int8_t* weights, int32_t zero,
+                                         std::byte* scratch) {
   const ptrdiff_t depth = static_cast<ptrdiff_t>(s.taps()) * s.in_channels;
   std::memset(scratch, zero, static_cast<size_t>(s.out_channels * depth));
   for (int32_t n = 0; n < s.out_channels; ++n) {
@@ -551,13 +547,12 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, std::vector<int32_t> bi
   const Pieces pieces = Pieces::Of(p, s);
   const size_t group_bytes = k.pack_i8_bytes(pieces.Shape(s, 0));
   const size_t expanded_bytes = expands ? static_cast<size_t>(int64_t{s.out_channels} * s.taps() * s.in_channels) : 0;
-  const std::string key =
-      Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point, flip ? " flipped" : "",
-             KeyOfBiases(biases));
+  const std::string key = Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point,
+                                 flip ? " flipped" : "", KeyOfBiases(biases));
   const Packed packed = PackWeights(
       p, g.weights, bias, key, group_bytes * static_cast<size_t>(s.groups * pieces.count), expanded_bytes,
-      [=, biases = std::move(biases), pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](
-          const void* w, const void* b, std::byte* to, std::byte* scratch) {
+      [=, biases = std::move(biases), pack = k.pack_i8, stride_n = g.stride_n, stride_k = g.stride_k](const void* w, const void* b,
+                                                                                                      std::byte* to, std::byte* scratch) {
         for (int32_t i = 0; i < s.groups * pieces.count; ++i) {
           const int32_t first = i * pieces.channels;
           const int32_t* all = biases.empty() ? static_cast<const int32_t*>(b) : biases.data();
@@ -583,7 +578,8 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const int32_t zero_point = ToInt8Domain(input.zero_point, type);
   const PackedI8 packed = PackGemmI8(p, g, g.bias, std::move(biases), zero_point, ToInt8Domain(scales.zero_point, p.type(g.weights)));
   const ConvShape s = packed.shape;
-  p.Explain(Concat("implicit matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", 8-bit, ", k.tier));
+  p.Explain(
+      Concat("implicit matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ", s.out_channels * s.groups, ", 8-bit, ", k.tier));
   const bool is_unsigned = type == TensorType::kUInt8;
   const WorkerScratch scratch(p, k.conv_i8_scratch_bytes(s));
   const ResidualSum sum = PrepareResidualSum(p);
@@ -599,7 +595,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   if (s.out_height == 1 || packed.pieces.count > 1) return;
   p.AlsoByLines(g.input, LinesOf(s, 1, 1, packed.group_bytes * static_cast<size_t>(s.groups), MacsOfRow(s)),
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
-                    kernels::RequantizeParams params = requantize.params();
+                  kernels::RequantizeParams params = requantize.params();
                   const Range rows = RowsOf(s, lines);
                   sum.Attach(run, 0, int64_t{rows.end - rows.begin} * s.out_channels, &params);
                   conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, scratch.of(run, worker), rows);
@@ -734,7 +730,8 @@ Slot EmitExtremes(Prepare& p, int input, int64_t images) {
   const size_t count = static_cast<size_t>(images), length = count == 0 ? 0 : static_cast<size_t>(p.elements(input)) / count;
   const Slot found = p.Scratch(count * sizeof(ExtremesF32));
   p.Emit([=, k = &p.kernels(), bounds = InputBounds(p, input), in = p.in(input)](RunContext& run) noexcept {
-    for (size_t i = 0; i < count; ++i) run.get<ExtremesF32>(found)[i] = FindExtremes(run, *k, run.get<float>(in) + i * length, length, bounds);
+    for (size_t i = 0; i < count; ++i)
+      run.get<ExtremesF32>(found)[i] = FindExtremes(run, *k, run.get<float>(in) + i * length, length, bounds);
   });
   return found;
 }

@@ -22,9 +22,7 @@ class LazyLinearSum {
   /// A call adds about `elements`.
   LazyLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned, int64_t elements);
   /// What to add the next `elements` by.
-  const kernels::AddI8Params& Next(size_t elements) noexcept {
-    return found_.load(std::memory_order_acquire) ? best_ : Count(elements);
-  }
+  const kernels::AddI8Params& Next(size_t elements) noexcept { return found_.load(std::memory_order_acquire) ? best_ : Count(elements); }
 
  private:
   const kernels::AddI8Params& Count(size_t elements) noexcept;

@@ -23,7 +23,8 @@ void PrepareSetItem(Prepare& p) {
   p.CheckType(1, {p.type(0)});
   p.CheckOutputType(0, {p.type(0)});
   p.CheckType(2, {TensorType::kInt32, TensorType::kInt64});
-  if (TensorTypeBits(p.type(0)) % 8 != 0 || p.type(0) == TensorType::kString) p.Refuse(StatusCode::kUnimplemented, Concat("a list of ", TensorTypeName(p.type(0))));
+  if (TensorTypeBits(p.type(0)) % 8 != 0 || p.type(0) == TensorType::kString)
+    p.Refuse(StatusCode::kUnimplemented, Concat("a list of ", TensorTypeName(p.type(0))));
   Shape item = p.shape(0);
   p.Check(!item.empty() && p.elements(2) == 1, "a list of shape ", ToString(item), ", an index of shape ", ToString(p.shape(2)));
   item[0] = 1;

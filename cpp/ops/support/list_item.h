@@ -4,8 +4,8 @@
 
 namespace sigrun::ops {
 
-/// A list with item `index` replaced, as a pass finds it among slices and concatenations: inputs list [n, ...], item [1, ...], and the scalar
-/// index. In place if nobody else reads the list.
+/// A list with item `index` replaced, as a pass finds it among slices and concatenations: inputs list [n, ...], item [1, ...], and the
+/// scalar index. In place if nobody else reads the list.
 extern const OpDef kSetListItem;
 
 }  // namespace sigrun::ops

@@ -161,7 +161,8 @@ struct IntegerLstm {
       const int16_t* w = run.get<int16_t>(that.peephole);
       // LiteRT counts outputs there: with a projection, peepholes begin anew at each of them, and reach only so many cells.
       const int32_t width = std::min(sizes.output, sizes.cell);
-      for (int32_t i = 0; i < rows * width; ++i) x[i] = fixed16::Saturate(Scale(int32_t{w[i % width]} * cell[i], that.peephole_scale) + x[i]);
+      for (int32_t i = 0; i < rows * width; ++i)
+        x[i] = fixed16::Saturate(Scale(int32_t{w[i % width]} * cell[i], that.peephole_scale) + x[i]);
     }
     for (int32_t r = 0; that.normalized && r < rows; ++r) that.norm(run, x + static_cast<ptrdiff_t>(r) * sizes.cell, sizes.cell);
     constexpr int kIntegerBits = 3;

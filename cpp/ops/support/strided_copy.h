@@ -38,7 +38,8 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
 /// Strides of a dense tensor.
 std::vector<int64_t> DenseStrides(const Shape& shape);
 
-/// A copy of elements of T, uint8_t, uint16_t or uint32_t, in which the input is consecutive along the rows and the output along the columns.
+/// A copy of elements of T, uint8_t, uint16_t or uint32_t, in which the input is consecutive along the rows and the output along the
+/// columns.
 template <class T>
 void Transpose(const StridedCopy& copy, const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
 
@@ -174,7 +175,8 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   const kernels::Range all_rows = {0, static_cast<int32_t>(middle.extent)};
   if (outer == 0) {
     constexpr int64_t kRowCost = 16;  // besides its elements
-    return run.Parallel(all_rows.end, inner.extent + kRowCost, [&](kernels::Range rows, int) { copy_rows(from, to, rows); }, 16);
+    return run.Parallel(
+        all_rows.end, inner.extent + kRowCost, [&](kernels::Range rows, int) { copy_rows(from, to, rows); }, 16);
   }
   int64_t units = 1;
   for (int d = 0; d < outer; ++d) units *= copy.loop[d].extent;
@@ -200,7 +202,8 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   });
 }
 
-/// Emits a copy from an input to an output of the same type; both have their shapes. None where the output is a run of the input's elements.
+/// Emits a copy from an input to an output of the same type; both have their shapes. None where the output is a run of the input's
+/// elements.
 void EmitCopy(Prepare& p, int input, int output, const StridedCopy& copy);
 
 }  // namespace sigrun::ops

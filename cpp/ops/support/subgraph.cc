@@ -35,7 +35,8 @@ Interface InterfaceOf(const Plan& plan) {
     const Value& value = graph.values[static_cast<size_t>(v)];
     OutputSource source;
     const int32_t slot = plan.slot_of[static_cast<size_t>(v)];
-    const int32_t memory = slot >= 0 && plan.slots[static_cast<size_t>(slot)].kind == SlotSource::kBoundary ? plan.slots[static_cast<size_t>(slot)].index : v;
+    const int32_t memory =
+        slot >= 0 && plan.slots[static_cast<size_t>(slot)].kind == SlotSource::kBoundary ? plan.slots[static_cast<size_t>(slot)].index : v;
     if (const size_t input = PositionOf(graph.inputs, memory); input < graph.inputs.size()) {
       source = {OutputSource::kInput, static_cast<int32_t>(input), nullptr};
     } else if (const size_t earlier = PositionOf(graph.outputs, v); earlier < o) {

@@ -20,7 +20,7 @@ constexpr ptrdiff_t kSkew = 16;             // floats between planes, so that th
 constexpr int32_t kWeightRows = 8;          // rows of a product that take as long as reading its weights from memory, ...
 constexpr int32_t kCachedWeightRows = 2;    // or from L2
 constexpr int64_t kCachedWeights = 1 << 16;
-constexpr int64_t kSmallerWeights = 8;      // F(2x2) has 4/9 of the weights of F(4x4): an eighth of the cost may go for it
+constexpr int64_t kSmallerWeights = 8;  // F(2x2) has 4/9 of the weights of F(4x4): an eighth of the cost may go for it
 
 // Multiplications of a pair of channels by `count` matrices of weights, each for some rows, reading of weights included.
 int64_t CostOf(const ConvShape& s, int64_t count, int64_t rows) {
@@ -56,9 +56,9 @@ int32_t BandTiles(const WinogradForm& f, int32_t workers) {
   return static_cast<int32_t>((f.tiles + bands - 1) / bands);
 }
 
-// Against float32, or against bfloat16: a unit that gains by one part alone takes half of the time; its weights are a quarter to an eighth of
-// those of the transformed filters, so that more rows have to pay for these. Tiles of products take the share that is counted: about 0.4 for
-// three parts, which F(4x4, 3x3) beats on large images, and too little for it with fewer parts.
+// Against float32, or against bfloat16: a unit that gains by one part alone takes half of the time; its weights are a quarter to an eighth
+// of those of the transformed filters, so that more rows have to pay for these. Tiles of products take the share that is counted: about 0.4
+// for three parts, which F(4x4, 3x3) beats on large images, and too little for it with fewer parts.
 bool SavesTime(const Prepare& p, const WinogradForm& f) {
   const int64_t cost = CostOf(f), direct = DirectCost(f.shape);
   const FloatProduct product(p, f.shape);

@@ -167,7 +167,8 @@ TEST(ConvBf16, ResidualMayBeTheOutput) {
     const ConvShape s = ConvShape::MatMul(29, k, 70);
     Data data = MakeData(s, 1);
     data.bias[0] = 0.5f;  // with a residual
-    for (const Kernels* t : AllTiers()) ASSERT_NO_FATAL_FAILURE(ExpectSameBits(RunConv(*t, s, data, 2, false), RunConv(*t, s, data, 2, false, true)));
+    for (const Kernels* t : AllTiers())
+      ASSERT_NO_FATAL_FAILURE(ExpectSameBits(RunConv(*t, s, data, 2, false), RunConv(*t, s, data, 2, false, true)));
   }
 }
 
@@ -213,8 +214,8 @@ void CompareOperands(const ConvShape& s, uint32_t seed) {
         t->conv_bf16(s, 1, operands, operands.input ? static_cast<const void*>(input.data()) : data.input.data(), packed.data(),
                      operands.output ? static_cast<void*>(halves.data()) : floats.data(), epilogue, scratch.data(), range);
       }
-      ASSERT_NO_FATAL_FAILURE(
-          operands.output ? ExpectSameBits(Widened(Rounded(expected)), Widened(halves)) : ExpectSameBits(expected, floats));
+      ASSERT_NO_FATAL_FAILURE(operands.output ? ExpectSameBits(Widened(Rounded(expected)), Widened(halves))
+                                              : ExpectSameBits(expected, floats));
     }
   }
 }
@@ -369,7 +370,8 @@ TEST(ConvBf16, ThreePartsKeepInfinitiesAndNan) {
     const std::vector<float> output = Multiply(*t, 3, kInputs, kDepth, kChannels, input, weights);
     for (size_t i = 0; i < output.size(); ++i) {
       double exact = 0;
-      for (size_t k = 0; k < kDepth; ++k) exact += static_cast<double>(input[i / kChannels * kDepth + k]) * static_cast<double>(weights[i % kChannels * kDepth + k]);
+      for (size_t k = 0; k < kDepth; ++k)
+        exact += static_cast<double>(input[i / kChannels * kDepth + k]) * static_cast<double>(weights[i % kChannels * kDepth + k]);
       if (std::isnan(exact)) {
         ASSERT_TRUE(std::isnan(output[i])) << t->tier << " " << i;
       } else if (std::isinf(exact)) {
@@ -399,7 +401,8 @@ TEST(ConvBf16, ThreePartsKeepGreatAndSmallNumbers) {
 TEST(ConvBf16, ThreePartsAreAsExactAsFloat32) {
   constexpr int32_t kRows = 16, kChannels = 16;
   for (int32_t depth : {64, 576}) {
-    const std::vector<float> input = RandomFloats(static_cast<size_t>(kRows * depth), 3), weights = RandomFloats(static_cast<size_t>(kChannels * depth), 4);
+    const std::vector<float> input = RandomFloats(static_cast<size_t>(kRows * depth), 3),
+                             weights = RandomFloats(static_cast<size_t>(kChannels * depth), 4);
     for (const Kernels* t : AllTiers()) {
       if (!Takes(*t, 3) || t == &Scalar()) continue;
       const ConvShape s = ConvShape::MatMul(kRows, depth, kChannels);
@@ -436,7 +439,8 @@ TEST(ConvBf16, StandinEqualsTheUnit) {
   }
 }
 
-// --- the stand-in's own semantics -----------------------------------------------------------------------------------------------------------
+// --- the stand-in's own semantics
+// -----------------------------------------------------------------------------------------------------------
 
 struct Tiles {
   Bf16 a[16][32] = {}, b[16][32] = {};

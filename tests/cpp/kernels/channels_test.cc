@@ -130,7 +130,8 @@ TEST(Channels, Bfloat16) {
       const auto run = [&](const ConvShape& s, int32_t first, std::vector<float>& output) {
         const AlignedBytes packed(t->pack_bf16_bytes(kDepth, s.out_channels, parts)), scratch(t->conv_bf16_scratch_bytes(s, parts));
         t->pack_bf16(kDepth, s.out_channels, parts, data.Weights(first), data.bias.data() + first, packed.data());
-        t->conv_bf16(s, parts, {}, data.input.data(), packed.data(), output.data() + first, data.Epilogue(first), scratch.data(), {0, kRows});
+        t->conv_bf16(s, parts, {}, data.input.data(), packed.data(), output.data() + first, data.Epilogue(first), scratch.data(),
+                     {0, kRows});
       };
       std::vector<float> whole(kOutputs), pieces(kOutputs);
       run(kWhole, 0, whole);

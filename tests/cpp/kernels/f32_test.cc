@@ -108,7 +108,8 @@ ConvData MakeConvData(const ConvShape& s, uint32_t seed) {
           RandomFloats(n, seed + 2)};
 }
 
-std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData& data, bool with_bias, const EpilogueF32& epilogue, bool cut) {
+std::vector<float> RunConv(const Kernels& t, const ConvShape& s, const ConvData& data, bool with_bias, const EpilogueF32& epilogue,
+                           bool cut) {
   const int32_t k = s.taps() * s.in_channels, n = s.packed_groups * s.out_channels, packs = s.groups / s.packed_groups;
   const size_t pack_bytes = t.pack_f32_bytes(k, n);
   AlignedBytes packed(pack_bytes * static_cast<size_t>(packs));
@@ -309,11 +310,13 @@ TEST(FewRowsF32, EveryTierIsNearScalarAndEqualsTheConvolution) {
     const auto a = RandomFloats(static_cast<size_t>(m * a_stride), 1), right = RandomFloats(static_cast<size_t>(k) * n + 1, 2);
     for (const WeightView<float> view : {WeightView<float>{right.data(), k, 1}, WeightView<float>{right.data(), 1, n}}) {
       std::vector<float> expected(static_cast<size_t>(m * output_stride), 5.0f), output = expected;
-      Scalar().few_rows_f32(m, k, n, a.data(), a_stride, view, expected.data(), output_stride, {-2.0f, std::numeric_limits<float>::infinity()});
+      Scalar().few_rows_f32(m, k, n, a.data(), a_stride, view, expected.data(), output_stride,
+                            {-2.0f, std::numeric_limits<float>::infinity()});
       for (const Kernels* t : TiersToTest()) {
         t->few_rows_f32(m, k, n, a.data(), a_stride, view, output.data(), output_stride, {-2.0f, std::numeric_limits<float>::infinity()});
         for (size_t i = 0; i < output.size(); ++i) {
-          ASSERT_NEAR(output[i], expected[i], static_cast<float>(k + 1) * 1e-7f) << t->tier << ' ' << m << 'x' << k << 'x' << n << " at " << i;
+          ASSERT_NEAR(output[i], expected[i], static_cast<float>(k + 1) * 1e-7f)
+              << t->tier << ' ' << m << 'x' << k << 'x' << n << " at " << i;
         }
         const AlignedBytes packed(t->pack_f32_bytes(k, n));
         t->pack_f32(k, n, view, nullptr, packed.data());
@@ -340,7 +343,8 @@ TEST(ConvF32, NanPassesTheClamp) {
 // --- Winograd
 // ------------------------------------------------------------------------------------------------------------------------------
 
-std::vector<float> RunWinograd(const Kernels& t, const ConvShape& s, int32_t m, const ConvData& data, const EpilogueF32& epilogue, bool cut) {
+std::vector<float> RunWinograd(const Kernels& t, const ConvShape& s, int32_t m, const ConvData& data, const EpilogueF32& epilogue,
+                               bool cut) {
   const int32_t points = (m + 2) * (m + 2), tiles = s.batch * ((s.out_height + m - 1) / m) * ((s.out_width + m - 1) / m);
   const ptrdiff_t in_plane = ptrdiff_t{tiles} * s.in_channels + 3, out_plane = ptrdiff_t{tiles} * s.out_channels + 5;
   AlignedBytes packed(t.pack_winograd_f32_bytes(m, s.in_channels, s.out_channels));
@@ -390,7 +394,8 @@ std::vector<float> RunWinogradLine(const Kernels& t, const ConvShape& s, int32_t
   for (const Range& range : cut ? UnevenRanges(tiles) : std::vector<Range>{{0, tiles}}) {
     std::vector<float> inputs(static_cast<size_t>(points * in_plane), kNan), sums(static_cast<size_t>(points * out_plane), kNan);
     t.winograd_line_input_f32(s, taps, data.input.data(), inputs.data(), in_plane, range);
-    t.winograd_multiply_f32(k, s.out_channels, range.end - range.begin, inputs.data(), in_plane, packed.data(), sums.data(), out_plane, {0, points});
+    t.winograd_multiply_f32(k, s.out_channels, range.end - range.begin, inputs.data(), in_plane, packed.data(), sums.data(), out_plane,
+                            {0, points});
     t.winograd_line_output_f32(s, taps, sums.data(), out_plane, data.bias.data(), output.data(), epilogue, range);
   }
   return output;
@@ -398,8 +403,8 @@ std::vector<float> RunWinogradLine(const Kernels& t, const ConvShape& s, int32_t
 
 TEST(WinogradF32, LinesEqualTheConvolution) {
   uint32_t seed = 1;
-  for (const Axis axis : {Axis{21, 3}, Axis{20, 4}, Axis{9, 5}, Axis{30, 7}, Axis{40, 11}, Axis{24, 5, 2}, Axis{31, 7, 2}, Axis{33, 8, 3}, Axis{23, 3, 1, 4},
-                          Axis{29, 5, 1, 2, false}, Axis{3, 5}}) {
+  for (const Axis axis : {Axis{21, 3}, Axis{20, 4}, Axis{9, 5}, Axis{30, 7}, Axis{40, 11}, Axis{24, 5, 2}, Axis{31, 7, 2}, Axis{33, 8, 3},
+                          Axis{23, 3, 1, 4}, Axis{29, 5, 1, 2, false}, Axis{3, 5}}) {
     for (int32_t channels : {5, 16, 37}) {
       const Axis other = {3, 1, 2, 1, false};
       const bool columns = seed % 2 == 0;
@@ -440,7 +445,8 @@ TEST(WinogradF32, IsAboutAsExactAsTheConvolution) {
   }
   const auto error = [&](const std::vector<float>& actual) {
     double squares = 0;
-    for (size_t i = 0; i < exact.size(); ++i) squares += (static_cast<double>(actual[i]) - exact[i]) * (static_cast<double>(actual[i]) - exact[i]);
+    for (size_t i = 0; i < exact.size(); ++i)
+      squares += (static_cast<double>(actual[i]) - exact[i]) * (static_cast<double>(actual[i]) - exact[i]);
     return std::sqrt(squares / static_cast<double>(exact.size()));
   };
   const double plain = error(RunConv(Scalar(), s, data, true, {}, false));
@@ -578,8 +584,8 @@ double Ulps(float a, float b) {
 struct UnaryCase {
   Unary op;
   const char* name;
-  double (*exact)(double);  // null: every tier gives the bits of scalar
-  double ulps;              // of every tier from the exact value
+  double (*exact)(double);   // null: every tier gives the bits of scalar
+  double ulps;               // of every tier from the exact value
   bool of_argument = false;  // the units are those of the argument's last place
 };
 

@@ -318,8 +318,8 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
   for (size_t i = ranges.size(); i-- > 0;) {
     kernels.conv_i8_f32(s, input.data(), packed.data(), output.data(), row_scale.data(),
                         rows == Rows::kPerRow || rows == Rows::kPerBatch ? zero_points.data() : nullptr, per_batch, channel_scale.data(),
-                        with_bias ? bias.data() : nullptr, with_residual ? output.data() : nullptr, with_bias ? ClampF32{0.0f, 6.0f} : ClampF32{-kInfinity, kInfinity},
-                        scratch.data(), ranges[i]);
+                        with_bias ? bias.data() : nullptr, with_residual ? output.data() : nullptr,
+                        with_bias ? ClampF32{0.0f, 6.0f} : ClampF32{-kInfinity, kInfinity}, scratch.data(), ranges[i]);
   }
   return output;
 }
@@ -641,7 +641,8 @@ TEST(ElementwiseI8, MixLinesAndColumns) {
       std::vector<int8_t> y(static_cast<size_t>(4 * depth) + 1, 99), expected = y;
       for (size_t c = 0; c < 4; ++c) {
         for (int32_t i = 0; i < depth; ++i) {
-          const double a = line[static_cast<size_t>(columns[c].first * depth + i)], b = line[static_cast<size_t>(columns[c].second * depth + i)];
+          const double a = line[static_cast<size_t>(columns[c].first * depth + i)],
+                       b = line[static_cast<size_t>(columns[c].second * depth + i)];
           const double mixed = (a * (1024 - columns[c].weight) + b * columns[c].weight) / (1 << 20);
           expected[c * static_cast<size_t>(depth) + static_cast<size_t>(i)] = static_cast<int8_t>(std::lround(mixed));
         }
@@ -778,9 +779,8 @@ void CheckParts(const Kernels& tier, const std::vector<float>& x) {
   Scalar().quantize_rows_symmetric(x.data(), expected.data(), n, &expected_scale, {0, 1});
   EXPECT_EQ(y, expected) << tier.tier;
   EXPECT_TRUE(SameFloats({scale}, {expected_scale})) << tier.tier;
-  in_parts([&](size_t first, size_t count) {
-    tier.quantize_asymmetric(x.data() + first, y.data() + first, count, both, &scale, &zero_point);
-  });
+  in_parts(
+      [&](size_t first, size_t count) { tier.quantize_asymmetric(x.data() + first, y.data() + first, count, both, &scale, &zero_point); });
   Scalar().quantize_rows_asymmetric(x.data(), expected.data(), n, &expected_scale, &expected_zero_point, {0, 1});
   EXPECT_EQ(y, expected) << tier.tier;
   EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
