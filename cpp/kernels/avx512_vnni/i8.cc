@@ -1,5 +1,5 @@
-#include "kernels/avx512/low_bits.h"
 #include "kernels/avx512_vnni/dot_i8.h"
+#include "kernels/avx512/low_bits.h"
 #include "kernels/common/plain_tiles_i8.h"
 // The vocabulary above comes first.
 #include "kernels/avx512_vnni/depthwise_i8.h"

@@ -1,5 +1,5 @@
-#include "kernels/avx2/low_bits.h"
 #include "kernels/avx_vnni/dot_i8.h"
+#include "kernels/avx2/low_bits.h"
 #include "kernels/common/plain_tiles_i8.h"
 // The vocabulary above comes first.
 #include "kernels/common/conv_i8.h"

@@ -1,5 +1,5 @@
-#include "kernels/common/plain_tiles_i8.h"
 #include "kernels/neon/dot_i8.h"
+#include "kernels/common/plain_tiles_i8.h"
 #include "kernels/neon/low_bits.h"
 // The vocabulary above comes first.
 #include "kernels/common/conv_i8.h"

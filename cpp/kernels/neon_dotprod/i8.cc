@@ -1,6 +1,6 @@
+#include "kernels/neon_dotprod/dot_i8.h"
 #include "kernels/common/plain_tiles_i8.h"
 #include "kernels/neon/low_bits.h"
-#include "kernels/neon_dotprod/dot_i8.h"
 // The vocabulary above comes first.
 #include "kernels/common/conv_i8.h"
 #include "kernels/common/low_bits_i8.h"
