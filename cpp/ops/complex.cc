@@ -21,34 +21,15 @@ struct Rfft2d {
   int64_t out_width() const { return rows.frequencies(); }
   size_t plane_bytes() const { return columns.size == 1 ? 0 : static_cast<size_t>(4 * columns.size * out_width()) * sizeof(double); }
 
-  double At(const float* x, int64_t i) const { return i < in_width ? static_cast<double>(x[i]) : 0.0; }
-
-  /// Slices [begin, end) of a single row each.
-  void RunRows(const float* x, int64_t begin, int64_t end, double* scratch, float* y) const {
-    const int64_t slice = in_height * in_width, out = 2 * out_width();
-    const auto store = [&](int64_t r, int64_t k, double real, double imag) {
-      float* to = y + r * out + 2 * k;
-      to[0] = static_cast<float>(real);
-      to[1] = static_cast<float>(imag);
-    };
-    y += begin * out;
-    for (x += begin * slice; begin < end; begin += RealFft::kRows, x += RealFft::kRows * slice, y += RealFft::kRows * out) {
-      rows.Forward(
-          scratch, std::min(RealFft::kRows, end - begin), [&](int64_t r, int64_t i) { return At(x + r * slice, i); }, store);
-    }
-  }
-
   void RunPlane(const float* x, double* scratch, double* plane, float* y) const {
     const int64_t width = out_width(), size = columns.size * width, height = std::min(in_height, columns.size);
     const Planes all{plane, plane + size}, work{plane + 2 * size, plane + 3 * size};
-    for (int64_t first = 0; first < height; first += RealFft::kRows) {
-      rows.Forward(
-          scratch, std::min(RealFft::kRows, height - first), [&](int64_t r, int64_t i) { return At(x + (first + r) * in_width, i); },
-          [&](int64_t r, int64_t k, double real, double imag) {
-            all.real[(first + r) * width + k] = real;
-            all.imag[(first + r) * width + k] = imag;
-          });
-    }
+    rows.Forward(
+        scratch, height, [&](int64_t r, int64_t i) { return i < in_width ? static_cast<double>(x[r * in_width + i]) : 0.0; },
+        [&](int64_t r, int64_t k, double real, double imag) {
+          all.real[r * width + k] = real;
+          all.imag[r * width + k] = imag;
+        });
     std::fill(all.real + height * width, all.real + size, 0.0);
     std::fill(all.imag + height * width, all.imag + size, 0.0);
     const Planes z = columns.Run(all, work, width);
@@ -82,11 +63,13 @@ void PrepareRfft2d(Prepare& p) {
   p.Emit([=, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
     const int64_t cost = 16 * length[0] * length[1];
     run.Parallel(static_cast<int32_t>(fft.slices), cost, [&](kernels::Range range, int worker) {
+      const int64_t slice = fft.in_height * fft.in_width, plane = 2 * fft.columns.size * fft.out_width();
+      const float* from = run.get<float>(x) + range.begin * slice;
+      float* to = run.get<float>(y) + range.begin * plane;
       double* scratch = reinterpret_cast<double*>(row_scratch.of(run, worker));
-      if (fft.columns.size == 1) return fft.RunRows(run.get<float>(x), range.begin, range.end, scratch, run.get<float>(y));
-      for (int64_t s = range.begin; s < range.end; ++s) {
-        fft.RunPlane(run.get<float>(x) + s * fft.in_height * fft.in_width, scratch, reinterpret_cast<double*>(planes.of(run, worker)),
-                     run.get<float>(y) + 2 * s * fft.columns.size * fft.out_width());
+      if (fft.columns.size == 1) return fft.rows.Forward(scratch, range.end - range.begin, from, fft.in_width, slice, to);
+      for (int64_t s = range.begin; s < range.end; ++s, from += slice, to += plane) {
+        fft.RunPlane(from, scratch, reinterpret_cast<double*>(planes.of(run, worker)), to);
       }
     });
   });
@@ -128,13 +111,13 @@ struct Magnitudes {
   }
   void Chunk(const std::complex<float>* z, float* y, int64_t n) const {
     const float* parts = reinterpret_cast<const float*>(z);
-    int strange = 0;
+    int plain = 1;
     for (int64_t i = 0; i < n; ++i) {
       const float real = parts[2 * i], imag = parts[2 * i + 1], sum = real * real + imag * imag;
-      strange |= ((sum >= kLeast) & (sum <= kMost)) ^ ((real == 0) & (imag == 0)) ^ 1;
+      plain &= ((sum >= kLeast) & (sum <= kMost)) | ((real == 0) & (imag == 0));
       y[i] = sum;
     }
-    if (strange == 0) return roots(y, y, static_cast<size_t>(n));
+    if (plain != 0) return roots(y, y, static_cast<size_t>(n));
     std::transform(z, z + n, y, [](std::complex<float> one) { return std::abs(one); });
   }
 

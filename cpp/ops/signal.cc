@@ -119,34 +119,22 @@ void EmitFixedIrfft(Prepare& p, int64_t rows, int32_t length) {
 void EmitFloatRfft(Prepare& p, Rows rows, int32_t length) {
   auto fft = std::make_shared<RealFft>(length);
   p.Emit([=, work = p.Scratch(fft->scratch_bytes()), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    for (int64_t first = 0; first < rows.count; first += RealFft::kRows) {
-      const float* from = run.get<float>(x) + first * rows.length;
-      float* to = run.get<float>(y) + first * (length + 2);
-      fft->Forward(
-          run.get<double>(work), std::min(RealFft::kRows, rows.count - first),
-          [&](int64_t r, int64_t i) { return i < rows.length ? static_cast<double>(from[r * rows.length + i]) : 0.0; },
-          [&](int64_t r, int64_t k, double real, double imag) {
-            to[r * (length + 2) + 2 * k] = static_cast<float>(real);
-            to[r * (length + 2) + 2 * k + 1] = static_cast<float>(imag);
-          });
-    }
+    fft->Forward(run.get<double>(work), rows.count, run.get<float>(x), rows.length, rows.length, run.get<float>(y));
   });
 }
 
 void EmitFloatIrfft(Prepare& p, int64_t rows, int32_t length) {
   auto fft = std::make_shared<RealFft>(length);
   p.Emit([=, work = p.Scratch(fft->scratch_bytes()), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    for (int64_t first = 0; first < rows; first += RealFft::kRows) {
-      const float* from = run.get<float>(x) + first * (length + 2);
-      float* to = run.get<float>(y) + first * length;
-      fft->Inverse(
-          run.get<double>(work), std::min(RealFft::kRows, rows - first),
-          [&](int64_t r, int64_t k) {
-            const float* number = from + r * (length + 2) + 2 * k;
-            return Turn{static_cast<double>(number[0]), static_cast<double>(number[1])};
-          },
-          [&](int64_t r, int64_t i, double sample) { to[r * length + i] = static_cast<float>(sample); });
-    }
+    const float* from = run.get<float>(x);
+    float* to = run.get<float>(y);
+    fft->Inverse(
+        run.get<double>(work), rows,
+        [&](int64_t r, int64_t k) {
+          const float* number = from + r * (length + 2) + 2 * k;
+          return Turn{static_cast<double>(number[0]), static_cast<double>(number[1])};
+        },
+        [&](int64_t r, int64_t i, double sample) { to[r * length + i] = static_cast<float>(sample); });
   });
 }
 

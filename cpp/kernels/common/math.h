@@ -242,25 +242,23 @@ SIGRUN_INLINE void Gelu(F32 (&x)[kCount]) {
 }
 
 // The same of one.
-SIGRUN_INLINE F32 Exp(F32 x) {
+template <class F>
+SIGRUN_INLINE F32 OfOne(F32 x, const F& several) {
   F32 one[1] = {x};
-  Exp(one);
+  several(one);
   return one[0];
+}
+SIGRUN_INLINE F32 Exp(F32 x) {
+  return OfOne(x, [](F32(&one)[1]) SIGRUN_INLINE_LAMBDA { Exp(one); });
 }
 SIGRUN_INLINE F32 Tanh(F32 x) {
-  F32 one[1] = {x};
-  Tanh(one);
-  return one[0];
+  return OfOne(x, [](F32(&one)[1]) SIGRUN_INLINE_LAMBDA { Tanh(one); });
 }
 SIGRUN_INLINE F32 Logistic(F32 x) {
-  F32 one[1] = {x};
-  Logistic(one);
-  return one[0];
+  return OfOne(x, [](F32(&one)[1]) SIGRUN_INLINE_LAMBDA { Logistic(one); });
 }
 SIGRUN_INLINE F32 Swish(F32 x) {
-  F32 one[1] = {x};
-  Swish(one);
-  return one[0];
+  return OfOne(x, [](F32(&one)[1]) SIGRUN_INLINE_LAMBDA { Swish(one); });
 }
 
 // Arguments for which the logarithm below is not made: the C library does them right.

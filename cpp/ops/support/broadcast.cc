@@ -225,26 +225,16 @@ void EmitBinaryRuns(Prepare& p, size_t operand_bytes, size_t result_bytes, int64
   const int64_t step = static_cast<int64_t>(operand_bytes), result_step = static_cast<int64_t>(result_bytes);
   if (!strings && EmitRepeated(p, plan, operand_bytes, result_bytes, cost, f)) return;
   if (!strings && EmitShortRuns(p, plan, operand_bytes, result_bytes, cost, f)) return;
+  std::array<int64_t, 2> steps = {};
+  for (size_t i = 0; i < 2 && plan.loops > 0; ++i) steps[i] = plan.stride[i][plan.loops - 1];
   p.Emit([=, f = std::move(f), operands = OperandsOf(plan), a = p.in(0), b = p.in(1), y = p.out(0)](RunContext& run) noexcept {
     const auto elements = [&](Slot slot) {
       return strings ? reinterpret_cast<const std::byte*>(Elements<const std::string>(run, slot)) : run.get<const std::byte>(slot);
     };
     const std::byte *pa = elements(a), *pb = elements(b);
     std::byte* py = run.get<std::byte>(y);
-    if (plan.runs <= 1) {
-      ForElements(run, plan.runs * plan.run, cost, [&](int64_t begin, int64_t count) {
-        f(pa + (plan.fixed[0] ? 0 : begin) * step, pb + (plan.fixed[1] ? 0 : begin) * step, py + begin * result_step,
-          {count, 1, {}, operands});
-      });
-      return;
-    }
-    const int inner = plan.loops - 1;
-    run.Parallel(static_cast<int32_t>(plan.runs), cost * plan.run, [&](kernels::Range range, int) {
-      for (int64_t at = range.begin, n = 0; at < range.end; at += n) {
-        n = std::min<int64_t>(range.end - at, plan.extent[inner] - at % plan.extent[inner]);
-        f(pa + plan.OffsetOf(0, at) * step, pb + plan.OffsetOf(1, at) * step, py + at * plan.run * result_step,
-          {plan.run, n, {plan.stride[0][inner], plan.stride[1][inner]}, operands});
-      }
+    ForLoops(run, plan, cost, [&](const Offsets& at, int64_t to, int64_t n, int64_t count) {
+      f(pa + at[0] * step, pb + at[1] * step, py + to * result_step, {n, count, steps, operands});
     });
   });
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -40,35 +41,35 @@ BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> opera
 
 using Offsets = std::array<int64_t, BroadcastPlan::kMaxOperands>;
 
-/// Calls f(offsets of the operands, offset of the output, count) for pieces of runs.
+/// Calls f(offsets of the operands, offset of the output, elements of a run, runs) for pieces of the innermost loop, or of a single run.
 template <class F>
-void ForRuns(const RunContext& run, const BroadcastPlan& plan, int64_t cost, const F& f) {
+void ForLoops(const RunContext& run, const BroadcastPlan& plan, int64_t cost, const F& f) {
   if (plan.runs <= 1) {
     ForElements(run, plan.runs * plan.run, cost, [&](int64_t begin, int64_t count) {
       Offsets at = {};
       for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] = plan.fixed[i] ? 0 : begin;
-      f(at, begin, count);
+      f(at, begin, count, int64_t{1});
     });
     return;
   }
+  const int64_t inner = plan.extent[plan.loops - 1];
   run.Parallel(static_cast<int32_t>(plan.runs), cost * plan.run, [&](kernels::Range runs, int) {
-    int32_t index[kMaxLoops];
     Offsets at = {};
-    int32_t rest = runs.begin;
-    for (int d = plan.loops - 1; d >= 0; --d) {
-      index[d] = rest % plan.extent[d];
-      rest /= plan.extent[d];
-      for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] += index[d] * plan.stride[i][d];
+    for (int64_t k = runs.begin, count = 0; k < runs.end; k += count) {
+      count = std::min(runs.end - k, inner - k % inner);
+      for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] = plan.OffsetOf(i, k);
+      f(at, k * plan.run, plan.run, count);
     }
-    for (int32_t k = runs.begin; k < runs.end; ++k) {
-      f(at, k * plan.run, plan.run);
-      for (int d = plan.loops - 1; d >= 0; --d) {
-        const bool wraps = ++index[d] == plan.extent[d];
-        const int64_t steps = wraps ? 1 - plan.extent[d] : 1;
-        for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] += steps * plan.stride[i][d];
-        if (!wraps) break;
-        index[d] = 0;
-      }
+  });
+}
+
+/// The same run by run: f(offsets of the operands, offset of the output, count).
+template <class F>
+void ForRuns(const RunContext& run, const BroadcastPlan& plan, int64_t cost, const F& f) {
+  ForLoops(run, plan, cost, [&](Offsets at, int64_t to, int64_t n, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) {
+      f(at, to + k * n, n);
+      for (int i = 0; i < plan.operands && plan.loops > 0; ++i) at[static_cast<size_t>(i)] += plan.stride[i][plan.loops - 1];
     }
   });
 }

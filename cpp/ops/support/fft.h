@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -81,7 +82,7 @@ class Fft {
   std::vector<Turn> turns_;  // of every stage
 };
 
-/// Transforms of real rows, up to kRows at once: `size` samples are as many complex numbers as half of them.
+/// Transforms of real rows, kRows of them at once: `size` samples are as many complex numbers as half of them.
 class RealFft {
  public:
   static constexpr int64_t kRows = 4;
@@ -97,6 +98,40 @@ class RealFft {
   /// load(row, i) gives a sample, store(row, frequency, real, imaginary) takes a result.
   template <class Load, class Store>
   void Forward(double* scratch, int64_t rows, const Load& load, const Store& store) const {
+    for (int64_t first = 0; first < rows; first += kRows) {
+      ForwardFew(
+          scratch, std::min(kRows, rows - first), [&](int64_t r, int64_t i) { return load(first + r, i); },
+          [&](int64_t r, int64_t k, double real, double imag) { store(first + r, k, real, imag); });
+    }
+  }
+
+  /// The same of rows of `length` floats, `step` apart and completed by zeros; out come two floats a frequency.
+  void Forward(double* scratch, int64_t rows, const float* from, int64_t length, int64_t step, float* to) const {
+    const int64_t out = 2 * frequencies();
+    for (; rows > 0; rows -= kRows, from += kRows * step, to += kRows * out) {
+      ForwardFew(
+          scratch, std::min(kRows, rows), [=](int64_t r, int64_t i) { return i < length ? static_cast<double>(from[r * step + i]) : 0.0; },
+          [=](int64_t r, int64_t k, double real, double imag) {
+            to[r * out + 2 * k] = static_cast<float>(real);
+            to[r * out + 2 * k + 1] = static_cast<float>(imag);
+          });
+    }
+  }
+
+  /// The inverse, over `size`: load(row, frequency) gives a number whose imaginary part does not count in the first and the last,
+  /// store(row, i, sample).
+  template <class Load, class Store>
+  void Inverse(double* scratch, int64_t rows, const Load& load, const Store& store) const {
+    for (int64_t first = 0; first < rows; first += kRows) {
+      InverseFew(
+          scratch, std::min(kRows, rows - first), [&](int64_t r, int64_t k) { return load(first + r, k); },
+          [&](int64_t r, int64_t i, double sample) { store(first + r, i, sample); });
+    }
+  }
+
+ private:
+  template <class Load, class Store>
+  void ForwardFew(double* scratch, int64_t rows, const Load& load, const Store& store) const {
     if (size == 1) {
       for (int64_t r = 0; r < rows; ++r) store(r, 0, load(r, 0), 0.0);
       return;
@@ -126,10 +161,8 @@ class RealFft {
     }
   }
 
-  /// The inverse, over `size`: load(row, frequency) gives a number whose imaginary part does not count in the first and the last,
-  /// store(row, i, sample).
   template <class Load, class Store>
-  void Inverse(double* scratch, int64_t rows, const Load& load, const Store& store) const {
+  void InverseFew(double* scratch, int64_t rows, const Load& load, const Store& store) const {
     const int64_t n = half_.size;
     const Planes x = Part(scratch, 0, rows), work = Part(scratch, 1, rows);
     for (int64_t r = 0; r < rows; ++r) {
@@ -162,7 +195,6 @@ class RealFft {
     }
   }
 
- private:
   struct Pair {
     double sum_real, sum_imag, difference_real, difference_imag;
   };

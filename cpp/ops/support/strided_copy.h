@@ -43,11 +43,28 @@ std::vector<int64_t> DenseStrides(const Shape& shape);
 template <class T>
 void Transpose(const StridedCopy& copy, const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
 
+/// `count` runs of n words whose elements change sides: `from` is the last of the first run.
+template <class Word>
+void CopyBackwards(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t n, int64_t count) {
+  const Word* __restrict x = static_cast<const Word*>(from);
+  Word* __restrict y = static_cast<Word*>(to);
+  const auto runs = [&](auto length) {
+    for (int64_t r = 0; r < count; ++r, x += from_step, y += to_step) {
+      for (int64_t i = 0; i < length; ++i) y[i] = x[-i];
+    }
+  };
+  // Pixels of three or four channels.
+  if (n == 3) return runs(std::integral_constant<int64_t, 3>());
+  if (n == 4) return runs(std::integral_constant<int64_t, 4>());
+  runs(n);
+}
+
 /// Columns of a copy whose input is not consecutive along the innermost loop: square tiles, so that both sides are used by the cache line.
 template <class T>
 void CopyTile(const StridedCopy& copy, const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
   if constexpr (sizeof(T) <= 4) {
     using Word = std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>;
+    if (columns.from == -1 && columns.to == 1) return CopyBackwards<Word>(from, rows.from, to, rows.to, columns.extent, rows.extent);
     if (rows.from == 1 && columns.to == 1) return Transpose<Word>(copy, from, to, rows, columns);
   }
   constexpr int64_t kSide = 16;
@@ -128,22 +145,6 @@ void CopyRuns(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t 
   for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) CopyShort(from, to, n);
 }
 
-/// `count` runs of n words whose elements change sides: `from` is the last of the first run.
-template <class Word>
-void CopyBackwards(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t n, int64_t count) {
-  const Word* __restrict x = static_cast<const Word*>(from);
-  Word* __restrict y = static_cast<Word*>(to);
-  const auto runs = [&](auto length) {
-    for (int64_t r = 0; r < count; ++r, x += from_step, y += to_step) {
-      for (int64_t i = 0; i < length; ++i) y[i] = x[-i];
-    }
-  };
-  // Pixels of three or four channels.
-  if (n == 3) return runs(std::integral_constant<int64_t, 3>());
-  if (n == 4) return runs(std::integral_constant<int64_t, 4>());
-  runs(n);
-}
-
 /// Runs the copy. Input and output must not overlap.
 template <class T>
 void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* to) {
@@ -163,12 +164,6 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
   const auto copy_rows = [&](const T* source, T* target, kernels::Range rows) {
     source += rows.begin * middle.from;
     target += rows.begin * middle.to;
-    if constexpr (sizeof(T) <= 4) {
-      using Word = std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>;
-      if (inner.from == -1 && inner.to == 1) {
-        return CopyBackwards<Word>(source, middle.from, target, middle.to, inner.extent, rows.end - rows.begin);
-      }
-    }
     if (!rows_of_runs) return CopyTile(copy, source, target, {rows.end - rows.begin, middle.from, middle.to}, inner);
     CopyRuns(source, middle.from, target, middle.to, inner.extent, rows.end - rows.begin);
   };
