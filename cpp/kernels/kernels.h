@@ -346,6 +346,10 @@ struct Kernels {
   void (*requantize_8)(const int32_t* x, uint8_t* y, size_t n, int32_t multiplier, int32_t right, int32_t offset, int32_t min, int32_t max);
   /// y[i] = table[x[i]] over bytes; int8 data is indexed by its bit pattern.
   void (*lookup_8)(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n);
+  /// The logistic function and tanh of fixed-point numbers with 0 to 7 integer bits as fractions of 2^15, which gemmlowp approximates so.
+  /// y may be x.
+  void (*logistic_16)(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits);
+  void (*tanh_16)(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits);
   /// The sum of table[x[i] + first], where the index is a byte that wraps.
   int64_t (*sum_lookups_8)(const uint8_t* x, uint8_t first, const SumTable& table, size_t n);
   void (*add_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);

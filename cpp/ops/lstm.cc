@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/common/fixed_point_16.h"
 #include "ops/op.h"
-#include "ops/support/fixed_point_16.h"
 #include "ops/support/lstm.h"
 #include "ops/support/quantization.h"
 
@@ -81,6 +81,8 @@ void BasicCell(const float* gates, const float* last, float* state, float* outpu
     output[i] = logistic(gates[3 * n + i]) * std::tanh(state[i]);
   }
 }
+
+namespace fixed16 = kernels::fixed16;
 
 void BasicCell(const int16_t* gates, const int16_t* last, int16_t* state, uint8_t* output, int32_t n) {
   constexpr int kGateBits = 3, kStateBits = 4;

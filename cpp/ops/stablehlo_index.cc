@@ -13,18 +13,30 @@ namespace {
 
 constexpr size_t kMaxRank = 12;
 
+/// Reads element `i` of a tensor of indices.
+using ReadIndex = int64_t (*)(const std::byte* indices, int64_t i);
+
+template <class... Types>
+ReadIndex ReaderOf(const Prepare& p, TensorType type) {
+  ReadIndex read = nullptr;
+  WithType<Types...>(p, type, "indices", [&]<class I>(std::type_identity<I>) {
+    read = [](const std::byte* indices, int64_t i) { return static_cast<int64_t>(reinterpret_cast<const I*>(indices)[i]); };
+  });
+  return read;
+}
+
 /// Vectors of indices along one dimension of a tensor, and which box of another tensor each belongs to: `extent` and `stride` of the
 /// dimensions of that tensor which count the vectors.
 struct IndexVectors {
+  ReadIndex read;
   int64_t outer = 1, length = 1, inner = 1;
   size_t rank = 0;
   int64_t extent[kMaxRank], stride[kMaxRank];
   size_t dimension[kMaxRank];  // of the operand that entry k of a vector indexes
 
   int64_t count() const { return outer * inner; }
-  template <class I>
-  int64_t At(const I* indices, int64_t vector, int64_t k) const {
-    return static_cast<int64_t>(indices[(vector / inner * length + k) * inner + vector % inner]);
+  int64_t At(const std::byte* indices, int64_t vector, int64_t k) const {
+    return read(indices, (vector / inner * length + k) * inner + vector % inner);
   }
   int64_t BoxOffset(int64_t vector) const {
     int64_t offset = 0;
@@ -45,13 +57,14 @@ void CheckDimensions(const Prepare& p, const std::vector<int64_t>& list, size_t 
 }
 
 /// `dimensions` of the tensor of boxes count the vectors; entry k of a vector indexes dimension map[k] of the operand.
-IndexVectors MakeVectors(const Prepare& p, int indices, int64_t vector_dim, const std::vector<int64_t>& map, const Shape& boxes,
-                         const std::vector<int64_t>& window_dims) {
+IndexVectors MakeVectors(const Prepare& p, int indices, ReadIndex read, int64_t vector_dim, const std::vector<int64_t>& map,
+                         const Shape& boxes, const std::vector<int64_t>& window_dims) {
   const Shape& shape = p.shape(indices);
   p.Check(vector_dim >= 0 && vector_dim <= static_cast<int64_t>(shape.size()), "index_vector_dim ", vector_dim, " of indices of shape ",
           ToString(shape));
   const size_t v = static_cast<size_t>(vector_dim);
   IndexVectors vectors;
+  vectors.read = read;
   vectors.outer = Product(shape, 0, v);
   if (v < shape.size()) {
     vectors.length = shape[v];
@@ -126,7 +139,8 @@ void PrepareGather(Prepare& p) {
   const int64_t vector_dim = o.Scalar<int64_t>(kIndexVectorDim);
   p.SetShape(0, GatherShape(p, offset_dims, collapsed, sizes, vector_dim));
   const Shape& output = p.output_shape(0);
-  const IndexVectors vectors = MakeVectors(p, 1, vector_dim, map, output, offset_dims);
+  const IndexVectors vectors =
+      MakeVectors(p, 1, ReaderOf<I32, I64, U32, U64, I8, U8, I16, U16>(p, p.type(1)), vector_dim, map, output, offset_dims);
   const Starts starts = MakeStarts(operand, sizes);
   const std::vector<int64_t> to = DenseStrides(output);
   std::vector<int64_t> in_order = offset_dims;
@@ -139,17 +153,15 @@ void PrepareGather(Prepare& p) {
   const StridedCopy copy = PlanCopy(p, loops);
   if (p.output_elements(0) == 0) return;
   WithElement(p, p.type(0), [&]<class T>(std::type_identity<T>) {
-    WithType<I32, I64, U32, U64, I8, U8, I16, U16>(p, p.type(1), "indices", [&]<class I>(std::type_identity<I>) {
-      p.Emit([=, x = p.in(0), i = p.in(1), y = p.out(0)](RunContext& run) noexcept {
-        for (int64_t v = 0; v < vectors.count(); ++v) {
-          int64_t from = 0;
-          for (int64_t k = 0; k < vectors.length; ++k) {
-            const size_t d = vectors.dimension[k];
-            from += std::clamp<int64_t>(vectors.At(run.get<I>(i), v, k), 0, starts.last[d]) * starts.stride[d];
-          }
-          RunCopy(run, copy, Elements<const T>(run, x) + from, Elements<T>(run, y) + vectors.BoxOffset(v));
+    p.Emit([=, x = p.in(0), i = p.in(1), y = p.out(0)](RunContext& run) noexcept {
+      for (int64_t v = 0; v < vectors.count(); ++v) {
+        int64_t from = 0;
+        for (int64_t k = 0; k < vectors.length; ++k) {
+          const size_t d = vectors.dimension[k];
+          from += std::clamp<int64_t>(vectors.At(run.get<std::byte>(i), v, k), 0, starts.last[d]) * starts.stride[d];
         }
-      });
+        RunCopy(run, copy, Elements<const T>(run, x) + from, Elements<T>(run, y) + vectors.BoxOffset(v));
+      }
     });
   });
 }
@@ -165,30 +177,39 @@ struct Box {
   int64_t extent[kMaxRank], stride[kMaxRank];  // of the operand
 };
 
-/// Puts the part of a box that lies inside the operand there; `begin` and `end` say which.
+/// The part of a box that lies inside the operand, in steps of the box, and where in the operand the whole box begins.
+struct Part {
+  int64_t begin[kMaxRank], end[kMaxRank];
+  int64_t offset = 0;
+  bool empty = false;
+};
+Part PartInside(const Box& box, const IndexVectors& vectors, const std::byte* indices, int64_t vector) {
+  int64_t start[kMaxRank] = {}, whole[kMaxRank] = {};
+  for (int64_t k = 0; k < vectors.length; ++k) {
+    start[vectors.dimension[k]] = std::clamp<int64_t>(vectors.At(indices, vector, k), INT32_MIN, INT32_MAX);
+  }
+  Part part;
+  for (size_t d = 0; d < box.rank; ++d) whole[box.dimension[d]] = 1;
+  for (size_t d = 0; d < box.operand_rank; ++d) {
+    part.empty |= !whole[d] && (start[d] < 0 || start[d] >= box.extent[d]);
+    part.offset += start[d] * box.stride[d];
+  }
+  for (size_t d = 0; d < box.rank; ++d) {
+    const int64_t first = start[box.dimension[d]];
+    part.begin[d] = std::max<int64_t>(0, -first);
+    part.end[d] = std::min(box.size[d], box.extent[box.dimension[d]] - first);
+  }
+  return part;
+}
+
+/// Puts the part of a box there.
 template <class T, class Op>
-void PutBox(const Box& box, const int64_t* begin, const int64_t* end, size_t d, const T* from, T* to, const Op& op) {
+void PutPart(const Box& box, const Part& part, size_t d, const T* from, T* to, const Op& op) {
   if (d == box.rank) {
     *to = Narrow<T>(op(Widen(*to), Widen(*from)));
     return;
   }
-  for (int64_t i = begin[d]; i < end[d]; ++i) PutBox(box, begin, end, d + 1, from + i * box.from[d], to + i * box.to[d], op);
-}
-
-template <class T, class Op>
-void PutUpdate(const Box& box, const int64_t* start, const T* from, T* to, const Op& op) {
-  int64_t begin[kMaxRank], end[kMaxRank], whole[kMaxRank] = {};
-  for (size_t d = 0; d < box.rank; ++d) whole[box.dimension[d]] = 1;
-  for (size_t d = 0; d < box.operand_rank; ++d) {
-    if (!whole[d] && (start[d] < 0 || start[d] >= box.extent[d])) return;
-    to += start[d] * box.stride[d];
-  }
-  for (size_t d = 0; d < box.rank; ++d) {
-    const int64_t first = start[box.dimension[d]];
-    begin[d] = std::max<int64_t>(0, -first);
-    end[d] = std::min(box.size[d], box.extent[box.dimension[d]] - first);
-  }
-  PutBox(box, begin, end, 0, from, to, op);
+  for (int64_t i = part.begin[d]; i < part.end[d]; ++i) PutPart(box, part, d + 1, from + i * box.from[d], to + i * box.to[d], op);
 }
 
 Box MakeBox(const Prepare& p, const std::vector<int64_t>& window_dims, const std::vector<int64_t>& inserted) {
@@ -217,17 +238,14 @@ Box MakeBox(const Prepare& p, const std::vector<int64_t>& window_dims, const std
   return box;
 }
 
-template <class T, class I, class Op>
+template <class T, class Op>
 void EmitScatter(Prepare& p, const IndexVectors& vectors, const Box& box, const Op& op) {
   p.Emit([=, n = p.elements(0), x = p.in(0), i = p.in(1), u = p.in(2), y = p.out(0)](RunContext& run) noexcept {
     T* to = run.get<T>(y);
     if (run.get<T>(x) != to) CopyElements(run.get<const T>(x), to, n);
     for (int64_t v = 0; v < vectors.count(); ++v) {
-      int64_t start[kMaxRank] = {};
-      for (int64_t k = 0; k < vectors.length; ++k) {
-        start[vectors.dimension[k]] = std::clamp<int64_t>(vectors.At(run.get<I>(i), v, k), INT32_MIN, INT32_MAX);
-      }
-      PutUpdate(box, start, run.get<const T>(u) + vectors.BoxOffset(v), to, op);
+      const Part part = PartInside(box, vectors, run.get<std::byte>(i), v);
+      if (!part.empty) PutPart(box, part, 0, run.get<const T>(u) + vectors.BoxOffset(v), to + part.offset, op);
     }
   });
 }
@@ -243,14 +261,13 @@ void PrepareScatter(Prepare& p) {
                              map = OptionInts(o, kMap, "scatter_dims_to_operand_dims");
   const Box box = MakeBox(p, window_dims, OptionInts(o, kInserted, "inserted_window_dims"));
   CheckDimensions(p, map, p.shape(0).size(), "scatter_dims_to_operand_dims");
-  const IndexVectors vectors = MakeVectors(p, 1, o.Scalar<int64_t>(kIndexVectorDim), map, p.shape(2), window_dims);
+  const IndexVectors vectors =
+      MakeVectors(p, 1, ReaderOf<I32, I64>(p, p.type(1)), o.Scalar<int64_t>(kIndexVectorDim), map, p.shape(2), window_dims);
   const Reducer reducer = ReadReducer(p, o.Scalar<int32_t>(kBody));
   p.SetShape(0, p.shape(0));
   if (p.node().inputs[0] != p.node().inputs[2] && p.node().inputs[0] != p.node().inputs[1]) p.MayOverwrite(0, 0);
   WithArithmetic(p, p.type(0), "an operand", [&]<class T>(std::type_identity<T>) {
-    WithType<I32, I64>(p, p.type(1), "indices", [&]<class I>(std::type_identity<I>) {
-      WithReducer(reducer, [&](const auto& op) { EmitScatter<T, I>(p, vectors, box, op); });
-    });
+    WithReducer(reducer, [&](const auto& op) { EmitScatter<T>(p, vectors, box, op); });
   });
 }
 

@@ -32,25 +32,25 @@ Sizes ReadSizes(const Prepare& p) {
   return {input[0], input[1], feature[0], feature[0] / rank, rank, time[1]};
 }
 
-// Each row of the state moves on by one number; the last is left to be written.
+// Each row of the state moves on by one number; the last is left to be written, and holds the first one of the next row.
 template <class T>
 void Shift(T* state, const Sizes& s) {
-  for (ptrdiff_t row = 0; row < s.rows(); ++row)
-    std::copy(state + row * s.memory + 1, state + (row + 1) * s.memory, state + row * s.memory);
+  std::copy(state + 1, state + ptrdiff_t{s.rows()} * s.memory, state);
 }
 
 // f(output element, unit, sum) for all elements; S is the type of the sums. Those of integers wrap, as LiteRT's do.
 template <class S, class T, class F>
-void ForUnits(const Sizes& s, const T* state, const T* weights, const F& f) {
+void ForUnits(const Sizes& sizes, const T* state, const T* weights, const F& f) {
   using Sum = std::conditional_t<std::is_integral_v<S>, uint32_t, S>;
   static_assert(sizeof(Sum) == sizeof(S));
+  const Sizes s = sizes;  // a copy that the outputs, which may be bytes, do not change
   for (ptrdiff_t b = 0; b < s.batch; ++b) {
     for (ptrdiff_t unit = 0; unit < s.units; ++unit) {
       Sum sum = 0;
       for (ptrdiff_t filter = unit * s.rank; filter < (unit + 1) * s.rank; ++filter) {
         Sum dot = 0;
         const T *w = weights + filter * s.memory, *x = state + (b * s.filters + filter) * s.memory;
-        for (ptrdiff_t i = 0; i < s.memory; ++i) dot += static_cast<Sum>(w[i]) * static_cast<Sum>(x[i]);
+        for (ptrdiff_t i = 0; i < s.memory; ++i) dot += static_cast<Sum>(S{w[i]} * S{x[i]});
         sum += dot;
       }
       f(b * s.units + unit, unit, static_cast<S>(sum));
@@ -95,29 +95,32 @@ void EmitFloat(Prepare& p, const Sizes& s) {
 // INT8 with INT16 time weights and state. The fused activation is passed over, as LiteRT does.
 void EmitInt8(Prepare& p, const Sizes& s) {
   p.CheckOutputType(0, {TensorType::kInt8});
-  CheckOperand(p, kFeatureWeights, TensorType::kInt8, {s.filters, s.input}, "feature weights");
   CheckOperand(p, kTimeWeights, TensorType::kInt16, {s.filters, s.memory}, "time weights");
   if (p.has_input(kBias)) CheckOperand(p, kBias, TensorType::kInt32, {s.units}, "biases");
-  const Prepare::Affine in = p.affine(kInput), feature = p.affine(kFeatureWeights), time = p.affine(kTimeWeights), out = p.output_affine(0);
+  const Prepare::Affine in = CheckedAffine(p, kInput), feature = p.affine(kFeatureWeights), time = p.affine(kTimeWeights),
+                        out = p.output_affine(0);
   const Slot state = StateSlot(p, kState, TensorType::kInt16, {s.batch, s.filters * s.memory}, "state");
   const float state_scale = p.affine(kState).scale;
   const FixedPoint to_state = QuantizeMultiplier(in.scale * feature.scale / state_scale),
                    to_output = QuantizeMultiplier(state_scale * time.scale / out.scale);
-  p.Emit([=, input = p.in(kInput), features = p.in(kFeatureWeights), weights = p.in(kTimeWeights), bias = p.in(kBias),
-          output = p.out(0)](RunContext& run) noexcept {
+  p.Emit([=, product = IntegerRowProduct(p, kFeatureWeights, s.batch, s.filters, s.input, in.zero_point, "feature weights"),
+          sums = p.Scratch(static_cast<size_t>(s.rows()) * sizeof(int32_t)), input = p.in(kInput), weights = p.in(kTimeWeights),
+          bias = p.in(kBias), output = p.out(0)](RunContext& run) noexcept {
     int16_t* kept = run.get<int16_t>(state);
+    int32_t* latest = run.get<int32_t>(sums);
+    product.Run(run, run.get<int8_t>(input), s.batch, latest, 0);
     Shift(kept, s);
-    for (ptrdiff_t row = 0; row < s.rows(); ++row) {
-      const int8_t *x = run.get<int8_t>(input) + row / s.filters * s.input, *w = run.get<int8_t>(features) + row % s.filters * s.input;
-      int32_t sum = 0;
-      for (ptrdiff_t i = 0; i < s.input; ++i) sum += w[i] * (int32_t{x[i]} - in.zero_point);
-      kept[(row + 1) * s.memory - 1] = static_cast<int16_t>(std::clamp(ScaleBy(sum, to_state.multiplier, to_state.shift), -32768, 32767));
+    const FixedPoint state_factor = to_state, output_factor = to_output;
+    const int32_t zero_point = out.zero_point, *addend = run.get<int32_t>(bias);
+    for (ptrdiff_t row = 0, rows = s.rows(), memory = s.memory; row < rows; ++row) {
+      const int32_t scaled = ScaleBy(latest[row], state_factor.multiplier, state_factor.shift);
+      kept[(row + 1) * memory - 1] = static_cast<int16_t>(std::clamp(scaled, -32768, 32767));
     }
-    const int32_t* addend = run.get<int32_t>(bias);
-    ForUnits<int32_t>(s, kept, run.get<const int16_t>(weights), [&](ptrdiff_t i, ptrdiff_t unit, int32_t sum) {
+    int8_t* y = run.get<int8_t>(output);
+    ForUnits<int32_t>(s, kept, run.get<const int16_t>(weights), [=](ptrdiff_t i, ptrdiff_t unit, int32_t sum) {
       if (addend != nullptr) sum = kernels::WrapAdd(sum, addend[unit]);
-      run.get<int8_t>(output)[i] =
-          static_cast<int8_t>(std::clamp(kernels::WrapAdd(ScaleBy(sum, to_output.multiplier, to_output.shift), out.zero_point), -128, 127));
+      const int32_t scaled = kernels::WrapAdd(ScaleBy(sum, output_factor.multiplier, output_factor.shift), zero_point);
+      y[i] = static_cast<int8_t>(std::clamp(scaled, -128, 127));
     });
   });
 }

@@ -33,6 +33,12 @@ SIGRUN_INLINE Broadcasted Broadcast(const uint8_t* p) {
   return {_mm512_set1_epi32(group)};
 }
 
+/// 32 numbers, with the operators of the language; the high halves of 2ab, rounded half up.
+using Int16s = int16_t __attribute__((vector_size(64)));
+SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) {
+  return reinterpret_cast<Int16s>(_mm512_mulhrs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm512_storeu_si512(p, x.v); }

@@ -33,6 +33,10 @@ struct Bytes {
   uint8x16_t v;
 };
 
+/// 8 numbers, with the operators of the language; the high halves of 2ab, rounded half up.
+using Int16s = int16x8_t;
+SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) { return vqrdmulhq_s16(a, b); }
+
 SIGRUN_INLINE I32 Set1(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {vld1q_s32(p), vld1q_s32(p + 4)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) {

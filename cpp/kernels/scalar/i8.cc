@@ -1,6 +1,7 @@
 // The specification of the 8-bit kernels: plain loops that every other tier equals exactly.
 
 #include "kernels/common/fixed_point.h"
+#include "kernels/common/fixed_point_16.h"
 #include "kernels/common/lines_i8.h"
 #include "kernels/common/low_bit_sums.h"
 #include "kernels/common/row_params_i8.h"
@@ -271,6 +272,13 @@ void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = table[x[i]];
 }
 
+void Logistics(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits) {
+  for (size_t i = 0; i < n; ++i) y[i] = fixed16::Logistic(x[i], integer_bits);
+}
+void Tanhs(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits) {
+  for (size_t i = 0; i < n; ++i) y[i] = fixed16::Tanh(x[i], integer_bits);
+}
+
 int64_t SumLookups(const uint8_t* x, uint8_t first, const SumTable& table, size_t n) {
   constexpr size_t kRun = 4096;  // what the table holds is at most 2^19
   int64_t sum = 0;
@@ -392,6 +400,8 @@ void OverlayI8(Kernels& table) {
   table.requantize_8 = RequantizeRow;
   table.lookup_8 = Lookup;
   table.sum_lookups_8 = SumLookups;
+  table.logistic_16 = Logistics;
+  table.tanh_16 = Tanhs;
   table.add_i8 = AddElements<int8_t>;
   table.add_u8 = AddElements<uint8_t>;
   table.squared_difference_i8 = SquaredDifferences;

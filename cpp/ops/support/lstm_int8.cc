@@ -2,40 +2,50 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/common/fixed_point_16.h"
 #include "ops/support/fixed_point.h"
-#include "ops/support/fixed_point_16.h"
 #include "ops/support/lstm.h"
 #include "ops/support/quantization.h"
 
 namespace sigrun::ops {
 namespace {
 
+namespace fixed16 = kernels::fixed16;
+
 // Some of the scales that LiteRT makes are beyond what its fixed point shifts by.
 int32_t Scale(int32_t x, const FixedPoint& by) { return ScaleBy(x, by.multiplier, by.shift); }
 
 float ScaleOf(const Prepare& p, int i) { return p.affine(i).scale; }
 
-// Row by row: bias[n] + sum_k in[k] * w[n, k], scaled. The bias has the zero point's part in it.
+// bias[n] + sum_k in[row, k] * w[n, k], scaled. The bias has the zero point's part in it.
 struct IntegerProduct {
-  const int8_t* weights = nullptr;
+  IntegerRowProduct sums;
   std::vector<int32_t> bias;
   FixedPoint scale{};
-  int32_t n = 0, k = 0;
+  Slot result;
 
-  explicit operator bool() const { return n > 0; }
-  int32_t at(const int8_t* in, int32_t row) const {
-    const int8_t* w = weights + static_cast<ptrdiff_t>(row) * k;
-    int32_t sum = bias[static_cast<size_t>(row)];
-    for (int32_t i = 0; i < k; ++i) sum += int32_t{in[i]} * w[i];
-    return Scale(sum, scale);
+  explicit operator bool() const { return static_cast<bool>(sums); }
+  /// The results stay until the next call.
+  const int32_t* operator()(const RunContext& run, const int8_t* in, int32_t rows, int worker) const {
+    int32_t* y = run.get<int32_t>(result);
+    sums.Run(run, in, rows, y, worker);
+    for (int32_t r = 0; r < rows; ++r, y += bias.size()) {
+      for (size_t i = 0; i < bias.size(); ++i) y[i] = Scale(kernels::WrapAdd(y[i], bias[i]), scale);
+    }
+    return run.get<int32_t>(result);
   }
 };
 
 // `zero_point` is what each weight is multiplied by, beside the activations.
-IntegerProduct MakeProduct(Prepare& p, int weights, int bias, int32_t n, int32_t k, int32_t zero_point, double scale, const char* what) {
+IntegerProduct MakeProduct(Prepare& p, int weights, int bias, int32_t rows, int32_t n, int32_t k, int32_t zero_point, double scale,
+                           const char* what) {
   CheckOperand(p, weights, TensorType::kInt8, {n, k}, what);
   p.Check(p.constant(weights) != nullptr, "its ", what, " (input ", weights, ") are no constants");
-  IntegerProduct product{p.constant_as<int8_t>(weights), {}, QuantizeMultiplier(scale), n, k};
+  const int8_t* values = p.constant_as<int8_t>(weights);
+  IntegerProduct product{IntegerRowProduct(p, weights, rows, n, k, 0, what),
+                         {},
+                         QuantizeMultiplier(scale),
+                         p.Scratch(static_cast<size_t>(rows) * static_cast<size_t>(n) * sizeof(int32_t))};
   const int32_t* biases = nullptr;
   if (bias >= 0 && p.has_input(bias)) {
     CheckOperand(p, bias, TensorType::kInt32, {n}, "biases");
@@ -44,7 +54,7 @@ IntegerProduct MakeProduct(Prepare& p, int weights, int bias, int32_t n, int32_t
   }
   for (int32_t row = 0; row < n; ++row) {
     int32_t sum = 0;
-    for (int32_t i = 0; i < k; ++i) sum += product.weights[static_cast<ptrdiff_t>(row) * k + i];
+    for (int32_t i = 0; i < k; ++i) sum += values[static_cast<ptrdiff_t>(row) * k + i];
     product.bias.push_back(kernels::WrapAdd(biases == nullptr ? 0 : biases[row], kernels::WrapMul(sum, zero_point)));
   }
   return product;
@@ -111,6 +121,8 @@ struct IntegerLstm {
   int8_t projection_clip;
   bool forward;
   Slot input, output, output_state, cell_state, gate_values, hidden;
+  decltype(kernels::Kernels::logistic_16) logistic;
+  decltype(kernels::Kernels::tanh_16) tanh;
 
   void operator()(RunContext& run) const noexcept {
     const Sequences& s = sizes.sequences;
@@ -133,9 +145,9 @@ struct IntegerLstm {
   void Step(const RunContext& run, const int8_t* x, int8_t* state, int16_t* cell) const {
     const int32_t first = sizes.has_input_gate ? kInputGate : kForgetGate;
     run.Parallel(kGates - first, MacCost(int64_t{sizes.cell} * (sizes.input + sizes.output) * sizes.sequences.rows),
-                 [&](kernels::Range range, int) {
+                 [&](kernels::Range range, int worker) {
                    for (int32_t g = first + range.begin; g < first + range.end; ++g) {
-                     Multiply(run, g, x, state);
+                     Multiply(run, g, x, state, worker);
                      if (g != kOutputGate) Finish(run, g, cell);
                    }
                  });
@@ -144,13 +156,12 @@ struct IntegerLstm {
     Project(run, cell, state);
   }
 
-  void Multiply(const RunContext& run, int g, const int8_t* x, const int8_t* state) const {
+  void Multiply(const RunContext& run, int g, const int8_t* x, const int8_t* state, int worker) const {
     const IntegerGate& that = gates[static_cast<size_t>(g)];
+    const int32_t rows = sizes.sequences.rows;
+    const int32_t *own = that.input(run, x, rows, worker), *before = that.recurrent(run, state, rows, worker);
     int16_t* to = gate(run, g);
-    for (int32_t r = 0; r < sizes.sequences.rows; ++r, to += sizes.cell, x += sizes.input, state += sizes.output) {
-      for (int32_t i = 0; i < sizes.cell; ++i) to[i] = fixed16::Saturate(that.input.at(x, i));
-      for (int32_t i = 0; i < sizes.cell; ++i) to[i] = fixed16::Saturate(kernels::WrapAdd(that.recurrent.at(state, i), to[i]));
-    }
+    for (int32_t i = 0; i < rows * sizes.cell; ++i) to[i] = fixed16::Saturate(kernels::WrapAdd(before[i], fixed16::Saturate(own[i])));
   }
 
   void Finish(const RunContext& run, int g, const int16_t* cell) const {
@@ -166,11 +177,7 @@ struct IntegerLstm {
     }
     for (int32_t r = 0; that.normalized && r < rows; ++r) that.norm(run, x + static_cast<ptrdiff_t>(r) * sizes.cell, sizes.cell);
     constexpr int kIntegerBits = 3;
-    if (g == kCellGate) {
-      for (int32_t i = 0; i < count; ++i) x[i] = fixed16::Tanh(x[i], kIntegerBits);
-    } else {
-      for (int32_t i = 0; i < count; ++i) x[i] = fixed16::Logistic(x[i], kIntegerBits);
-    }
+    (g == kCellGate ? tanh : logistic)(x, x, static_cast<size_t>(count), kIntegerBits);
   }
 
   void UpdateCell(const RunContext& run, int16_t* cell) const {
@@ -187,16 +194,18 @@ struct IntegerLstm {
   void Project(const RunContext& run, const int16_t* cell, int8_t* state) const {
     const int16_t* out = gate(run, kOutputGate);
     int8_t* to = projection ? run.get<int8_t>(hidden) : state;
-    const int32_t zero_point = projection ? -hidden_zero_point : hidden_zero_point;
-    for (int32_t i = 0; i < sizes.sequences.rows * sizes.cell; ++i) {
-      const int32_t product = int32_t{out[i]} * fixed16::Tanh(cell[i], 15 + cell_log_scale);
+    const int32_t zero_point = projection ? -hidden_zero_point : hidden_zero_point, rows = sizes.sequences.rows;
+    int16_t* values = gate(run, kCellGate);  // which has become part of the cells
+    tanh(cell, values, static_cast<size_t>(rows) * static_cast<size_t>(sizes.cell), 15 + cell_log_scale);
+    for (int32_t i = 0; i < rows * sizes.cell; ++i) {
+      const int32_t product = int32_t{out[i]} * values[i];
       to[i] = static_cast<int8_t>(std::clamp(Scale(product, hidden_scale) + zero_point, -128, 127));
     }
-    for (int32_t r = 0; projection && r < sizes.sequences.rows; ++r, to += sizes.cell, state += sizes.output) {
-      for (int32_t i = 0; i < sizes.output; ++i) {
-        state[i] = static_cast<int8_t>(std::clamp(kernels::WrapAdd(projection.at(to, i), state_zero_point), -128, 127));
-        if (projection_clip > 0) state[i] = std::clamp<int8_t>(state[i], static_cast<int8_t>(-projection_clip), projection_clip);
-      }
+    if (!projection) return;
+    const int32_t* projected = projection(run, to, rows, 0);
+    for (int32_t i = 0; i < rows * sizes.output; ++i) {
+      state[i] = static_cast<int8_t>(std::clamp(kernels::WrapAdd(projected[i], state_zero_point), -128, 127));
+      if (projection_clip > 0) state[i] = std::clamp<int8_t>(state[i], static_cast<int8_t>(-projection_clip), projection_clip);
     }
   }
 };
@@ -209,15 +218,16 @@ struct IntegerScales {
 IntegerGate MakeIntegerGate(Prepare& p, const LstmOperands& o, const LstmSizes& s, const IntegerScales& scales, int g, bool normalized) {
   const size_t at = static_cast<size_t>(g);
   const float gate_scale = scales.gate[g];
+  const int32_t rows = s.sequences.rows;
   IntegerGate gate;
   gate.normalized = normalized;
   // LiteRT multiplies scales in float.
   const float input_scale = ScaleOf(p, o.input_weights[at]) * scales.input / gate_scale,
               recurrent_scale = ScaleOf(p, o.recurrent_weights[at]) * scales.state / gate_scale;
-  gate.input = MakeProduct(p, o.input_weights[at], normalized ? -1 : o.bias[at], s.cell, s.input, -scales.input_zero_point, input_scale,
-                           "input weights");
+  gate.input = MakeProduct(p, o.input_weights[at], normalized ? -1 : o.bias[at], rows, s.cell, s.input, -scales.input_zero_point,
+                           input_scale, "input weights");
   gate.recurrent =
-      MakeProduct(p, o.recurrent_weights[at], -1, s.cell, s.output, -scales.state_zero_point, recurrent_scale, "recurrent weights");
+      MakeProduct(p, o.recurrent_weights[at], -1, rows, s.cell, s.output, -scales.state_zero_point, recurrent_scale, "recurrent weights");
   gate.has_peephole = g != kCellGate && p.has_input(o.peephole[at]);
   if (gate.has_peephole) {
     CheckOperand(p, o.peephole[at], TensorType::kInt16, {s.cell}, "peephole weights");
@@ -275,12 +285,13 @@ struct RoundedGate {
     return Scale(byte - zero_point, scale);
   }
   void operator()(const RunContext& run, const int8_t* x, const int8_t* state, int16_t* to) const {
-    for (int32_t i = 0; i < input.n; ++i) {
-      const int32_t own = Rounded(input.at(x, i), input_zero_point, input_scale);
-      const int32_t before = recurrent ? Rounded(recurrent.at(state, i), recurrent_zero_point, recurrent_scale) : 0;
-      to[i] = fixed16::Saturate(kernels::WrapAdd(own, before));
+    const int32_t cells = static_cast<int32_t>(input.bias.size());
+    const int32_t *own = input(run, x, 1, 0), *before = recurrent ? recurrent(run, state, 1, 0) : nullptr;
+    for (int32_t i = 0; i < cells; ++i) {
+      const int32_t from_state = before == nullptr ? 0 : Rounded(before[i], recurrent_zero_point, recurrent_scale);
+      to[i] = fixed16::Saturate(kernels::WrapAdd(Rounded(own[i], input_zero_point, input_scale), from_state));
     }
-    norm(run, to, input.n);
+    norm(run, to, cells);
   }
 };
 
@@ -352,13 +363,13 @@ RoundedGate MakeRoundedGate(Prepare& p, const LstmOperands& o, const LstmSizes& 
   RoundedGate gate;
   gate.input_scale = QuantizeMultiplier(own.scale / sum.scale);
   gate.input_zero_point = own.zero_point;
-  gate.input = MakeProduct(p, o.input_weights[at], -1, s.cell, s.input, -input.zero_point,
+  gate.input = MakeProduct(p, o.input_weights[at], -1, 1, s.cell, s.input, -input.zero_point,
                            ScaleOf(p, o.input_weights[at]) * input.scale / own.scale, "input weights");
   // LiteRT scales what the output gate has of the state by a number that it never sets, which is 0.
   if (g != kOutputGate) {
     gate.recurrent_scale = QuantizeMultiplier(before.scale / sum.scale);
     gate.recurrent_zero_point = before.zero_point;
-    gate.recurrent = MakeProduct(p, o.recurrent_weights[at], -1, s.cell, s.output, -state.zero_point,
+    gate.recurrent = MakeProduct(p, o.recurrent_weights[at], -1, 1, s.cell, s.output, -state.zero_point,
                                  ScaleOf(p, o.recurrent_weights[at]) * state.scale / before.scale, "recurrent weights");
   }
   p.Check(p.has_input(o.norm[at]) && p.has_input(o.bias[at]), "it has twelve intermediate tensors and does not normalise gate ", g);
@@ -392,6 +403,8 @@ void EmitLstmInt8(Prepare& p, const LstmOperands& o, const LstmOptions& options)
     lstm.gates[static_cast<size_t>(g)] = MakeIntegerGate(p, o, s, scales, g, normalized);
   }
   lstm.sizes = s;
+  lstm.logistic = p.kernels().logistic_16;
+  lstm.tanh = p.kernels().tanh_16;
   lstm.forward = options.forward;
   lstm.hidden_scale = QuantizeMultiplier(static_cast<float>(std::ldexp(1.0, -15) / hidden.scale * std::ldexp(1.0, -15)));
   lstm.hidden_zero_point = hidden.zero_point;
@@ -402,7 +415,8 @@ void EmitLstmInt8(Prepare& p, const LstmOperands& o, const LstmOptions& options)
   lstm.projection_clip = ProjectionClip(p, options.projection_clip);
   if (p.has_input(o.projection)) {
     const float scale = ScaleOf(p, o.projection) * hidden.scale / state.scale;
-    lstm.projection = MakeProduct(p, o.projection, o.projection_bias, s.output, s.cell, hidden.zero_point, scale, "projection weights");
+    lstm.projection =
+        MakeProduct(p, o.projection, o.projection_bias, s.sequences.rows, s.output, s.cell, hidden.zero_point, scale, "projection weights");
     lstm.hidden = p.Scratch(static_cast<size_t>(s.sequences.rows) * static_cast<size_t>(s.cell));
   }
   lstm.gate_values = p.Scratch(kGates * static_cast<size_t>(s.sequences.rows) * static_cast<size_t>(s.cell) * sizeof(int16_t));

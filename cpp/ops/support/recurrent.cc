@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/common/fixed_point.h"
 #include "ops/support/elements.h"
 
 namespace sigrun::ops {
@@ -135,6 +136,63 @@ void RowProduct::Add(const RunContext& run, const RowSource::Rows& in, int32_t r
   for (int32_t r = 0; r < rows; ++r) {
     float* row = out + static_cast<ptrdiff_t>(r) * n_;
     RunHybrid(run, in.from(r), 1, row, row, worker);
+  }
+}
+
+// --- IntegerRowProduct: the hybrid kernel with scales of 1
+// -------------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr int32_t kExactDepth = 512;  // 512 products of 255 and -128 are less than 2^24
+
+int32_t PartDepth(int32_t k, size_t part) { return std::min(k - static_cast<int32_t>(part) * kExactDepth, kExactDepth); }
+
+}  // namespace
+
+IntegerRowProduct::IntegerRowProduct(Prepare& p, int weights, int32_t rows, int32_t n, int32_t k, int32_t zero_point, const char* what)
+    : n_(n),
+      k_(k),
+      most_(static_cast<size_t>(rows) * static_cast<size_t>(n)),
+      ones_(static_cast<size_t>(std::max(n, rows)), 1.0f),
+      zero_points_(static_cast<size_t>(rows), zero_point),
+      kernel_(p.kernels().conv_i8_f32) {
+  CheckOperand(p, weights, TensorType::kInt8, {n, k}, what);
+  const auto& table = p.kernels();
+  for (int32_t first = 0; first < k; first += kExactDepth) {
+    const int32_t depth = PartDepth(k, parts_.size());
+    const ConvShape shape = ConvShape::MatMul(1, depth, n);
+    parts_.push_back(PackWeights(p, weights, -1, Concat("integer product ", n, "x", k, " from ", first), table.pack_i8_bytes(shape), 0,
+                                 [shape, first, k, pack = table.pack_i8](const void* w, const void*, std::byte* to, std::byte*) {
+                                   pack(shape, {static_cast<const int8_t*>(w) + first, k, 1}, false, nullptr, 0, 0, to);
+                                 }));
+    scratch_bytes_ =
+        std::max({scratch_bytes_, table.conv_i8_scratch_bytes(shape), table.conv_i8_scratch_bytes(ConvShape::MatMul(rows, depth, n))});
+  }
+  scratch_ = p.Scratch(scratch_bytes_ * static_cast<size_t>(p.workers()));
+  floats_ = p.Scratch(most_ * static_cast<size_t>(p.workers()) * sizeof(float));
+}
+
+void IntegerRowProduct::RunPart(const RunContext& run, size_t part, const int8_t* in, int32_t rows, int32_t* sums, int worker) const {
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  float* floats = run.get<float>(floats_) + static_cast<size_t>(worker) * most_;
+  std::byte* scratch = run.get<std::byte>(scratch_) + static_cast<size_t>(worker) * scratch_bytes_;
+  kernel_(ConvShape::MatMul(rows, PartDepth(k_, part), n_), in, parts_[part].get(run), floats, ones_.data(), zero_points_.data(), false,
+          ones_.data(), nullptr, nullptr, {-inf, inf}, scratch, {0, rows});
+  const ptrdiff_t count = static_cast<ptrdiff_t>(rows) * n_;
+  if (part == 0) {
+    for (ptrdiff_t i = 0; i < count; ++i) sums[i] = static_cast<int32_t>(floats[i]);
+  } else {
+    for (ptrdiff_t i = 0; i < count; ++i) sums[i] = kernels::WrapAdd(sums[i], static_cast<int32_t>(floats[i]));
+  }
+}
+
+void IntegerRowProduct::Run(const RunContext& run, const int8_t* in, int32_t rows, int32_t* sums, int worker) const {
+  if (parts_.size() == 1) return RunPart(run, 0, in, rows, sums, worker);
+  for (ptrdiff_t r = 0; r < rows; ++r) {
+    for (size_t part = 0; part < parts_.size(); ++part) {
+      RunPart(run, part, in + r * k_ + static_cast<ptrdiff_t>(part) * kExactDepth, 1, sums + r * n_, worker);
+    }
   }
 }
 

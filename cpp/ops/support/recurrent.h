@@ -87,4 +87,25 @@ class RowProduct {
   decltype(kernels::Kernels::conv_i8_f32) hybrid_kernel_ = nullptr;
 };
 
+/// sums[row, n] = sum_k (in[row, k] - zero_point) * w[n, k] of int8 rows, w an INT8 operand [n, k].
+class IntegerRowProduct {
+ public:
+  IntegerRowProduct() = default;
+  /// `rows` are the most that Run will be given.
+  IntegerRowProduct(Prepare& p, int weights, int32_t rows, int32_t n, int32_t k, int32_t zero_point, const char* what);
+  explicit operator bool() const { return n_ > 0; }
+  void Run(const RunContext& run, const int8_t* in, int32_t rows, int32_t* sums, int worker) const;
+
+ private:
+  void RunPart(const RunContext& run, size_t part, const int8_t* in, int32_t rows, int32_t* sums, int worker) const;
+
+  int32_t n_ = 0, k_ = 0;
+  std::vector<Packed> parts_;  // of k, each as long as its sums are exact as floats
+  Slot scratch_, floats_;
+  size_t scratch_bytes_ = 0, most_ = 0;
+  std::vector<float> ones_;
+  std::vector<int32_t> zero_points_;  // of rows
+  decltype(kernels::Kernels::conv_i8_f32) kernel_ = nullptr;
+};
+
 }  // namespace sigrun::ops

@@ -665,6 +665,21 @@ TEST(ElementwiseI8, Lookup) {
   }
 }
 
+TEST(ElementwiseI8, Sigmoids16OfEveryNumber) {
+  std::vector<int16_t> x(65536 + 5), expected(x.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int16_t>(i);
+  for (const Kernels* tier : AllTiers()) {
+    for (int32_t bits = 0; bits <= 7; ++bits) {
+      for (const auto sigmoid : {&Kernels::logistic_16, &Kernels::tanh_16}) {
+        (Scalar().*sigmoid)(x.data(), expected.data(), x.size(), bits);
+        std::vector<int16_t> y = x;
+        (tier->*sigmoid)(y.data(), y.data(), y.size(), bits);
+        EXPECT_EQ(y, expected) << tier->tier << ", " << bits << " integer bits";
+      }
+    }
+  }
+}
+
 TEST(ElementwiseI8, SumOfLookups) {
   auto values = RandomInts<uint32_t>(256, 1);
   SumTable table;
