@@ -284,3 +284,30 @@ def test_int8_svdf_whose_sums_wrap():
     for value in (127, 127, 127, 127, 127, -128, -128):
         full = np.full((1, 4), value, "int8")
         assert ours(x=full)["y"].tolist() == theirs(x=full)["y"].tolist()
+
+
+@pytest.mark.parametrize("inputs", [7, 512, 1100])
+def test_int8_svdf_of_any_length(inputs, rng):
+    """Sums of the greatest products, of as many inputs as fill a part of the weights, and more."""
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", [2, inputs], "int8", None, quant(1.0, 127)))
+    g.inputs = [x]
+    weights = rng.integers(-127, 128, (6, inputs), dtype="int8")
+    weights[0] = -127
+    features = g.add(mm.Tensor("f", [6, inputs], "int8", weights, quant(1.0)))
+    time = g.add(mm.Tensor("t", [6, 5], "int16", rng.integers(-300, 301, (6, 5), dtype="int16"), quant(1.0)))
+    bias = g.add(mm.Tensor("b", [3], "int32", np.array([1000, -7, 0]), quant(1.0)))
+    state = g.add(mm.Tensor("s", [2, 30], "int16", None, quant(2.0**10), variable=True))
+    y = g.add(mm.Tensor("y", [2, 3], "int8", None, quant(1e5 * inputs**0.5, 3)))
+    g.ops.append(mm.Op("SVDF", [x, features, time, bias, state], [y], "SVDFOptions", {"rank": 2, "fusedActivationFunction": RELU}))
+    content = mm.served(g, y=y).tobytes()
+    kind = litert.OpResolverType.BUILTIN_REF
+    theirs = litert.Interpreter(model_content=content, experimental_op_resolver_type=kind).get_signature_runner()
+    ours = sigrun.Interpreter(model_content=content).get_signature_runner()
+    seen = set()
+    for step in range(6):
+        values = np.full((2, inputs), -128, "int8") if step == 0 else rng.integers(-128, 128, (2, inputs), dtype="int8")
+        want = theirs(x=values)["y"].tolist()
+        assert ours(x=values)["y"].tolist() == want, step
+        seen.update(sum(want, []))
+    assert len(seen) > 8
