@@ -358,6 +358,10 @@ struct Kernels {
   void (*add_u8)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, const AddI8Params& params, Operands operands);
   void (*mul_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const MulI8Params& params, Operands operands);
   void (*mul_u8)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t n, const MulI8Params& params, Operands operands);
+  /// The same of 16 bits. SUB takes b's product away, whose multiplier is not negated.
+  void (*add_i16)(const int16_t* a, const int16_t* b, int16_t* y, size_t n, const AddI8Params& params, Operands operands);
+  void (*sub_i16)(const int16_t* a, const int16_t* b, int16_t* y, size_t n, const AddI8Params& params, Operands operands);
+  void (*mul_i16)(const int16_t* a, const int16_t* b, int16_t* y, size_t n, const MulI8Params& params, Operands operands);
   /// round half away from zero (x / scale) + zero_point, saturated: LiteRT's reference QUANTIZE.
   void (*quantize_i8)(const float* x, int8_t* y, size_t n, float scale, int32_t zero_point);
   void (*quantize_u8)(const float* x, uint8_t* y, size_t n, float scale, int32_t zero_point);

@@ -11,6 +11,7 @@
 #include "ops/support/integer.h"
 #include "ops/support/lookup.h"
 #include "ops/support/quantization.h"
+#include "ops/support/rescale_16.h"
 #include "ops/support/small_float.h"
 
 // Functions of one operand: float32 through the kernels, 8-bit through a table that holds what LiteRT's reference computes.
@@ -289,6 +290,25 @@ void EmitLeakyReluF32(Prepare& p, float alpha) {
   });
 }
 
+// Both sides of a block at once, of which each element takes one.
+void EmitLeakyRelu16(Prepare& p, const RescaleKernel16& above, const RescaleKernel16& below, int32_t zero_point) {
+  p.MayOverwrite(0, 0);
+  p.Emit([=, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    ForElements(run, n, 4, [&](int64_t begin, int64_t count) {
+      constexpr int64_t kBlock = 512;
+      int16_t high[kBlock], low[kBlock];
+      const int16_t* from = run.get<int16_t>(x) + begin;
+      int16_t* to = run.get<int16_t>(y) + begin;
+      for (; count > 0; from += kBlock, to += kBlock, count -= kBlock) {
+        const int64_t size = std::min(count, kBlock);
+        above(from, high, size);
+        below(from, low, size);
+        for (int64_t i = 0; i < size; ++i) to[i] = from[i] >= zero_point ? high[i] : low[i];
+      }
+    });
+  });
+}
+
 void PrepareLeakyRelu(Prepare& p) {
   CheckUnary(p);
   const float alpha = p.options().Scalar<float>(0);
@@ -299,6 +319,11 @@ void PrepareLeakyRelu(Prepare& p) {
   const FixedPoint identity = QuantizeMultiplier(static_cast<double>(in.scale / out.scale));
   const FixedPoint slope = QuantizeMultiplier(static_cast<double>(in.scale * std::abs(alpha) / out.scale));
   const QuantizedRange range = TypeRange(p.type(0));
+  if (p.type(0) == TensorType::kInt16 && alpha >= 0) {
+    const auto above = MakeRescaleKernel16(p, in.zero_point, identity, out.zero_point, range),
+               below = MakeRescaleKernel16(p, in.zero_point, slope, out.zero_point, range);
+    if (above && below) return EmitLeakyRelu16(p, *above, *below, in.zero_point);
+  }
   EmitQuantized(p, [=](int32_t x) {
     const int32_t value = x - in.zero_point;
     const FixedPoint& m = value >= 0 ? identity : slope;

@@ -164,11 +164,17 @@ def normalised(spelling, rank, scale):
         total = g.op("SUM", [squares, axis], row[:-1], "ReducerOptions", keepDims=False)
         total = g.op("MUL", [total, number(1 / 24)], row[:-1], "MulOptions")
         total = g.op("RESHAPE", [total, g.const(row, "int32")], row)
+    elif spelling == "count":
+        total = g.op("SUM", [squares, axis], row[:-1], "ReducerOptions", keepDims=False)
+        total = g.op("DIV", [total, number(24)], row[:-1], "DivOptions")
     elif spelling == "l2":
         total = g.op("SUM", [squares, axis], row, "ReducerOptions", keepDims=True)
     else:
         total = g.op("MEAN", [squares, axis], row, "ReducerOptions", keepDims=True)
-    stable = g.op("ADD", [number(1e-3), total], row, "AddOptions")
+    if spelling == "count":
+        stable = g.op("RESHAPE", [g.op("ADD", [total, number(1e-3)], row[:-1], "AddOptions"), g.const(row, "int32")], row)
+    else:
+        stable = g.op("ADD", [number(1e-3), total], row, "AddOptions")
     if spelling == "l2":
         y = g.op("DIV", [x, g.op("SQRT", [stable], row)], shape, "DivOptions")
     else:
@@ -180,7 +186,7 @@ def normalised(spelling, rank, scale):
 
 @pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize("spelling", ["square", "mean", "sum", "l2"])
+@pytest.mark.parametrize("spelling", ["square", "mean", "sum", "count", "l2"])
 def test_normalisation_becomes_one_step(spelling, rank, scale, rng):
     content = normalised(spelling, rank, scale)
     runner = sigrun.Interpreter(model_content=content).get_signature_runner()

@@ -309,5 +309,5 @@ def test_int8_svdf_of_any_length(inputs, rng):
         values = np.full((2, inputs), -128, "int8") if step == 0 else rng.integers(-128, 128, (2, inputs), dtype="int8")
         want = theirs(x=values)["y"].tolist()
         assert ours(x=values)["y"].tolist() == want, step
-        seen.update(sum(want, []))
+        seen.update(value for row in want for value in row)
     assert len(seen) > 8

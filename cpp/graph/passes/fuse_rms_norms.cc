@@ -9,7 +9,8 @@
 #include "ops/op.h"
 
 // Root-mean-square and L2 normalisations, as converters and the decompositions of odml.rms_norm and odml.l2_norm spell them: x * x, its
-// MEAN or SUM along the last dimension, perhaps times a number, plus epsilon, RSQRT or SQRT, times or by that, and maybe times a scale.
+// MEAN or SUM along the last dimension, perhaps times or by a number, plus epsilon, RSQRT or SQRT, times or by that, and maybe times a
+// scale.
 namespace sigrun::passes {
 namespace {
 
@@ -87,20 +88,23 @@ class Matcher : FormMatcher<Form> {
     forms_[out] = form;
   }
 
+  void FollowWeight(int32_t a, int32_t b, int32_t out, bool divides) {
+    const Form* sum = FormOf(a, Form::kSum);
+    if (sum == nullptr || sum->weight != 1.0f) return;
+    const std::optional<float> number = Number(b, sum->x);
+    if (!number || *number == 0.0f || ValueOf(b).shape.size() > ValueOf(a).shape.size()) return;
+    Form form = *sum;
+    form.weight = divides ? 1.0f / *number : *number;
+    forms_[out] = form;
+  }
+
   void FollowMul(Node& node, int32_t a, int32_t b, int32_t out) {
     if (a == b) {
       if (!ValueOf(a).shape.empty()) forms_[out] = {Form::kSquares, a};
       return;
     }
     if (const Form* factor = FormOf(b, Form::kFactor)) return Normalise(node, *factor, a, out);
-    if (const Form* sum = FormOf(a, Form::kSum); sum != nullptr && sum->weight == 1.0f) {
-      const std::optional<float> weight = Number(b, sum->x);
-      if (!weight || *weight == 0.0f || ValueOf(b).shape.size() > ValueOf(a).shape.size()) return;
-      Form form = *sum;
-      form.weight = *weight;
-      forms_[out] = form;
-      return;
-    }
+    if (FormOf(a, Form::kSum) != nullptr) return FollowWeight(a, b, out, false);
     const Form* normal = FormOf(a, Form::kNormal);
     if (normal == nullptr || uses_[Index(a)] != 1) return;
     if (const auto scale = Constant(b, normal->x)) Replace(node, *normal, *scale);
@@ -131,7 +135,8 @@ class Matcher : FormMatcher<Form> {
     if (node.inputs.size() != 2) return;
     const int32_t b = node.inputs[1];
     if (op == "DIV") {
-      if (const Form* deviation = FormOf(b, Form::kDeviation)) Normalise(node, *deviation, a, out);
+      if (const Form* deviation = FormOf(b, Form::kDeviation)) return Normalise(node, *deviation, a, out);
+      return FollowWeight(a, b, out, true);
     }
     if (op != "ADD" && op != "MUL") return;
     for (const auto& [left, right] : {std::pair{a, b}, std::pair{b, a}}) {

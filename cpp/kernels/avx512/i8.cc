@@ -6,11 +6,11 @@
 #include "kernels/common/conv_i8.h"
 #include "kernels/common/depthwise_i8.h"
 #include "kernels/common/elementwise_i8.h"
+#include "kernels/common/elementwise_16.h"
 #include "kernels/common/lines_i8.h"
 #include "kernels/common/low_bits_i8.h"
 #include "kernels/common/pool_i8.h"
 #include "kernels/common/rows_i8.h"
-#include "kernels/common/sigmoids_16.h"
 
 namespace sigrun::kernels::avx512 {
 
@@ -21,7 +21,7 @@ void OverlayI8(Kernels& table) {
   OverlayPoolI8(table);
   OverlayElementwiseI8(table);
   OverlayRowsI8(table);
-  OverlaySigmoids16(table);
+  OverlayElementwise16(table);
   table.lookup_8 = Lookup;
   table.sum_lookups_8 = SumLookups;
   OverlayLinesI8(table);

@@ -44,6 +44,9 @@ SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm512_storeu_si512(p, x.v); }
 SIGRUN_INLINE I32 LoadWide(const int8_t* p) { return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 SIGRUN_INLINE I32 LoadWide(const uint8_t* p) { return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+SIGRUN_INLINE I32 LoadWide(const int16_t* p) { return {_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+/// What fits 16 bits.
+SIGRUN_INLINE void StoreLow16(int16_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x.v)); }
 SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }

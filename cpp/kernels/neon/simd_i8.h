@@ -55,6 +55,12 @@ SIGRUN_INLINE I32 WidenSigned(Bytes x) { return WidenSigned(vget_low_u8(x.v)); }
 SIGRUN_INLINE I32 WidenUnsigned(Bytes x) { return WidenUnsigned(vget_low_u8(x.v)); }
 SIGRUN_INLINE I32 LoadWide(const int8_t* p) { return WidenSigned(vld1_u8(reinterpret_cast<const uint8_t*>(p))); }
 SIGRUN_INLINE I32 LoadWide(const uint8_t* p) { return WidenUnsigned(vld1_u8(p)); }
+SIGRUN_INLINE I32 LoadWide(const int16_t* p) {
+  const int16x8_t x = vld1q_s16(p);
+  return {vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x)};
+}
+/// What fits 16 bits.
+SIGRUN_INLINE void StoreLow16(int16_t* p, I32 x) { vst1q_s16(p, vcombine_s16(vmovn_s32(x.lo), vmovn_s32(x.hi))); }
 SIGRUN_INLINE I32 operator+(I32 a, I32 b) { return {vaddq_s32(a.lo, b.lo), vaddq_s32(a.hi, b.hi)}; }
 SIGRUN_INLINE I32 operator-(I32 a, I32 b) { return {vsubq_s32(a.lo, b.lo), vsubq_s32(a.hi, b.hi)}; }
 SIGRUN_INLINE I32 operator*(I32 a, I32 b) { return {vmulq_s32(a.lo, b.lo), vmulq_s32(a.hi, b.hi)}; }

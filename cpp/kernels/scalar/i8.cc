@@ -101,6 +101,10 @@ void AddElements(const T* a, const T* b, T* y, size_t n, const AddI8Params& p, O
   ScaledElements(a, b, y, n, p, operands, WrapAdd);
 }
 
+void SubElements(const int16_t* a, const int16_t* b, int16_t* y, size_t n, const AddI8Params& p, Operands operands) {
+  ScaledElements(a, b, y, n, p, operands, WrapSub);
+}
+
 void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, std::byte*,
           Range rows) {
   const size_t group_bytes = PackBytes(s);
@@ -407,6 +411,9 @@ void OverlayI8(Kernels& table) {
   table.squared_difference_i8 = SquaredDifferences;
   table.mul_i8 = MulElements<int8_t>;
   table.mul_u8 = MulElements<uint8_t>;
+  table.add_i16 = AddElements<int16_t>;
+  table.sub_i16 = SubElements;
+  table.mul_i16 = MulElements<int16_t>;
   table.quantize_i8 = Quantize<int8_t>;
   table.quantize_u8 = Quantize<uint8_t>;
   table.dequantize_i8 = Dequantize<int8_t>;

@@ -549,6 +549,20 @@ TEST(ElementwiseI8, AddAndMul) {
   }
 }
 
+TEST(ElementwiseI8, SumsAndProductsOf16Bits) {
+  const AddI8Params adds[] = {{15, 0, 1503238554, -1, 0, 1889785610, -3, 0, 1518500250, -13, -32768, 32767},
+                              {15, 0, 1073741824, 0, 0, 2147483647, -31, 0, 2147483647, -14, -1000, 32767},
+                              {15, 7, 1073741825, -2, -9, 1234567890, 0, 100, 1500000000, 2, -32768, 0}};
+  const MulI8Params muls[] = {{0, 0, 0, 1503238554, -15, -32768, 32767}, {0, 0, 0, 1073741824, 1, -90, 32767}};
+  for (const Kernels* tier : TiersToTest()) {
+    for (const AddI8Params& p : adds) {
+      CheckBinary<int16_t>(tier->add_i16, Scalar().add_i16, p, tier->tier);
+      CheckBinary<int16_t>(tier->sub_i16, Scalar().sub_i16, p, tier->tier);
+    }
+    for (const MulI8Params& p : muls) CheckBinary<int16_t>(tier->mul_i16, Scalar().mul_i16, p, tier->tier);
+  }
+}
+
 // Every pair of bytes.
 template <class T>
 void CheckLinearSum(void (*kernel)(const T*, const T*, T*, size_t, const AddI8Params&, Operands),

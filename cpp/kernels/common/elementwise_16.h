@@ -8,11 +8,13 @@
 #include "kernels/common/inline.h"
 #include "kernels/kernels.h"
 
-// fixed_point_16.h's functions of as many numbers as a register of the tier holds: Int16s, a vector of GCC's and Clang's, and
-// MulRounded(a, b), its Multiply where not both are INT16_MIN. Both are of simd_i8.h, included before. Nothing saturates but where it says
-// so: the scalar functions saturate for the sake of numbers that do not occur there.
+// 16-bit elementwise kernels over a tier's simd_i8.h and elementwise_i8.h, included before. y may be one of the operands.
 namespace sigrun::kernels {
 namespace {
+
+// --- the logistic function and tanh: fixed_point_16.h's of as many numbers as a register holds, an Int16s. MulRounded is its Multiply
+// where not both are INT16_MIN. Nothing saturates but where it says so: the scalar functions saturate for numbers that do not occur there.
+// ----------------------------------------------------------------------------------------------------------------------
 
 constexpr int kInt16s = sizeof(Int16s) / sizeof(int16_t);
 
@@ -85,7 +87,50 @@ void Each16(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits) {
   std::memcpy(y + i, &v, (n - i) * sizeof(int16_t));
 }
 
-void OverlaySigmoids16(Kernels& table) {
+// --- sums and products ---
+
+/// y[i] = op(a[i], b[i]), of 16 bits, where either may be one value.
+template <class Op>
+SIGRUN_INLINE void Binary16(const int16_t* a, const int16_t* b, int16_t* y, size_t n, Operands operands, Op op) {
+  if (n == 0) return;
+  const bool a_moves = operands != Operands::kScalarVector, b_moves = operands != Operands::kVectorScalar;
+  const I32 a_one = Set1(a[0]), b_one = Set1(b[0]);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) StoreLow16(y + i, op(a_moves ? LoadWide(a + i) : a_one, b_moves ? LoadWide(b + i) : b_one));
+  if (i == n) return;
+  int16_t rest_a[kLanes] = {}, rest_b[kLanes] = {}, rest[kLanes];
+  const size_t bytes = (n - i) * sizeof(int16_t);
+  if (a_moves) std::memcpy(rest_a, a + i, bytes);
+  if (b_moves) std::memcpy(rest_b, b + i, bytes);
+  StoreLow16(rest, op(a_moves ? LoadWide(rest_a) : a_one, b_moves ? LoadWide(rest_b) : b_one));
+  std::memcpy(y + i, rest, bytes);
+}
+
+template <bool kSubtracts>
+void Sum16(const int16_t* a, const int16_t* b, int16_t* y, size_t n, const AddI8Params& p, Operands operands) {
+  const Scale a_scale = MakeScale(p.a_multiplier, p.a_shift, p.left_shift), b_scale = MakeScale(p.b_multiplier, p.b_shift, p.left_shift);
+  const Scale y_scale = MakeScale(p.output_multiplier, p.output_shift);
+  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset), y_offset = Set1(p.output_offset);
+  const I32 min = Set1(p.min), max = Set1(p.max);
+  Binary16(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+    const I32 left = Requantize(x0 + a_offset, a_scale), right = Requantize(x1 + b_offset, b_scale);
+    return Clamp(Requantize(kSubtracts ? left - right : left + right, y_scale) + y_offset, min, max);
+  });
+}
+
+void Product16(const int16_t* a, const int16_t* b, int16_t* y, size_t n, const MulI8Params& p, Operands operands) {
+  const Scale scale = MakeScale(p.output_multiplier, p.output_shift);
+  const I32 a_offset = Set1(p.a_offset), b_offset = Set1(p.b_offset), y_offset = Set1(p.output_offset);
+  const I32 min = Set1(p.min), max = Set1(p.max);
+  Binary16(a, b, y, n, operands, [=](I32 x0, I32 x1) SIGRUN_INLINE_LAMBDA {
+    return Clamp(Requantize((x0 + a_offset) * (x1 + b_offset), scale) + y_offset, min, max);
+  });
+}
+
+void OverlayElementwise16(Kernels& table) {
+  table.add_i16 = Sum16<false>;
+  table.sub_i16 = Sum16<true>;
+  table.mul_i16 = Product16;
   table.logistic_16 = Each16<LogisticOf16>;
   table.tanh_16 = Each16<TanhOf16>;
 }
