@@ -18,6 +18,13 @@ namespace {
 
 constexpr int kInt16s = sizeof(Int16s) / sizeof(int16_t);
 
+using Uint16s = uint16_t __attribute__((vector_size(sizeof(Int16s))));
+SIGRUN_INLINE Int16s WrappingSum(Int16s a, Int16s b) {
+  return reinterpret_cast<Int16s>(reinterpret_cast<Uint16s>(a) + reinterpret_cast<Uint16s>(b));
+}
+/// INT16_MIN stays itself.
+SIGRUN_INLINE Int16s Negated(Int16s x) { return WrappingSum(~x, Int16s{} + 1); }
+
 SIGRUN_INLINE Int16s Chosen(Int16s mask, Int16s yes, Int16s no) { return (mask & yes) | (~mask & no); }
 
 SIGRUN_INLINE Int16s ExpOfSmall(Int16s a) {
@@ -25,20 +32,21 @@ SIGRUN_INLINE Int16s ExpOfSmall(Int16s a) {
   const Int16s x = a + (1 << 12), x2 = MulRounded(x, x), x3 = MulRounded(x2, x), x4 = MulRounded(x2, x2);
   const Int16s twice = MulRounded(((x4 + 2) >> 2) + x3, third) + x2;
   const Int16s rest = (twice + 1 + (twice >> 15)) >> 1;
-  const Int16s sum = factor + MulRounded(factor, x + rest);
+  const Int16s sum = WrappingSum(factor, MulRounded(factor, x + rest));
   return Chosen(sum < 0, most, sum);  // what is too large
 }
 
 SIGRUN_INLINE Int16s ExpOfNegative(Int16s a, int integer_bits) {
   const int fraction_bits = 15 - integer_bits;
-  const int16_t quarter = static_cast<int16_t>(1 << (fraction_bits - 2));
-  const Int16s below = (a & static_cast<int16_t>(quarter - 1)) - quarter, remainder = below - a;
+  const int16_t quarter = static_cast<int16_t>(1 << (fraction_bits - 2)), fraction = static_cast<int16_t>(quarter - 1);
+  const Int16s below = (a & fraction) - quarter, remainder = below - a;
   Int16s result = ExpOfSmall(below << integer_bits);
   for (int k = -2; k < integer_bits && k <= 4; ++k) {
-    const Int16s multiplied = MulRounded(result, Int16s{} + fixed16::kFactors[k + 2]);
-    result = Chosen((remainder & static_cast<int16_t>(1 << (fraction_bits + k))) != 0, multiplied, result);
+    const int16_t bit = static_cast<int16_t>(1 << (fraction_bits + k));
+    result = Chosen((remainder & bit) != 0, MulRounded(result, Int16s{} + fixed16::kFactors[k + 2]), result);
   }
-  if (integer_bits > 5) result = ~(a < static_cast<int16_t>(-(1 << (20 - integer_bits)))) & result;
+  const int16_t least = integer_bits > 5 ? static_cast<int16_t>(-(1 << (20 - integer_bits))) : INT16_MIN;
+  result = ~(a < least) & result;
   return Chosen(a == 0, Int16s{} + INT16_MAX, result);
 }
 
@@ -53,7 +61,7 @@ SIGRUN_INLINE Int16s InverseOfHalfOnePlus(Int16s a) {
 struct LogisticOf16 {
   int integer_bits;
   SIGRUN_INLINE Int16s operator()(Int16s a) const {
-    const Int16s most = Int16s{} + INT16_MAX, negative = Chosen(a < 0, a, -a);
+    const Int16s most = Int16s{} + INT16_MAX, negative = Chosen(a < 0, a, Negated(a));
     const Int16s inverse = InverseOfHalfOnePlus(ExpOfNegative(negative, integer_bits));
     const Int16s positive = Chosen(inverse >= 1 << 14, most, inverse << 1);
     return Chosen(a == 0, Int16s{} + (1 << 14), Chosen(a > 0, positive, most - positive));
@@ -63,7 +71,7 @@ struct LogisticOf16 {
 struct TanhOf16 {
   int integer_bits;
   SIGRUN_INLINE Int16s operator()(Int16s a) const {
-    const Int16s negative = Chosen(a < 0, a, -a);
+    const Int16s negative = Chosen(a < 0, a, Negated(a));
     const Int16s part = InverseOfHalfOnePlus(ExpOfNegative(negative, integer_bits + 1)) - (1 << 13);
     const Int16s t = Chosen(part >= 1 << 13, Int16s{} + INT16_MAX, part << 2);
     return Chosen(a == 0, Int16s{}, Chosen(a < 0, -t, t));
