@@ -11,7 +11,6 @@
 #include "ops/support/integer.h"
 #include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
-#include "ops/support/rescale_16.h"
 #include "ops/support/small_float.h"
 
 // Arithmetic on two operands that broadcast: float32 through the kernels, integers that wrap, 8-bit as LiteRT's reference rounds it.
@@ -156,15 +155,10 @@ bool IsPowerOfTwo(float scale, int* exponent) {
   return std::abs(log - rounded) < 1e-3f;
 }
 
-void EmitScaledSum16(Prepare& p, bool subtract) {
-  const kernels::AddI8Params params = AddParams(p);
-  if (!IsKernelShift(params.a_shift) || !IsKernelShift(params.b_shift) || !IsKernelShift(params.output_shift)) {
-    return EmitScaledSum<int16_t>(p, params, subtract);
-  }
+template <class Params>
+void EmitKernel16(Prepare& p, void (*kernel)(const int16_t*, const int16_t*, int16_t*, size_t, const Params&, Operands), Params params) {
   EmitBinary<int16_t, int16_t>(
-      p, 2,
-      [=, kernel = subtract ? p.kernels().sub_i16 : p.kernels().add_i16](const int16_t* a, const int16_t* b, int16_t* y, size_t n,
-                                                                         Operands operands) { kernel(a, b, y, n, params, operands); });
+      p, 2, [=](const int16_t* a, const int16_t* b, int16_t* y, size_t n, Operands operands) { kernel(a, b, y, n, params, operands); });
 }
 
 // INT16 whose scales are all powers of two is added by shifts, unless the options say that any scale may come.
@@ -172,7 +166,7 @@ void EmitSum16(Prepare& p, bool subtract) {
   const auto [a, b, y] = Affines(p);
   int log_a = 0, log_b = 0, log_y = 0;
   const bool powers = IsPowerOfTwo(a.scale, &log_a) && IsPowerOfTwo(b.scale, &log_b) && IsPowerOfTwo(y.scale, &log_y);
-  if (!p.options().Bool(1, true) || !powers) return EmitScaledSum16(p, subtract);
+  if (!p.options().Bool(1, true) || !powers) return EmitKernel16(p, subtract ? p.kernels().sub_i16 : p.kernels().add_i16, AddParams(p));
   p.Check(a.zero_point == 0 && b.zero_point == 0 && y.zero_point == 0, "a zero point that is not 0");
   const int shift_a = log_y - log_a, shift_b = log_y - log_b;
   p.Check(shift_a >= 0 && shift_b >= 0 && (shift_a == 0 || shift_b == 0), "scales ", a.scale, " and ", b.scale, " for an output of scale ",
@@ -217,16 +211,7 @@ void EmitMul16(Prepare& p) {
   p.Check(a.zero_point == 0 && b.zero_point == 0 && y.zero_point == 0, "a zero point that is not 0");
   const FixedPoint m = QuantizeMultiplier(static_cast<double>(a.scale * b.scale / y.scale));
   const QuantizedRange range = QuantizedActivationRange(p, 0);
-  if (!IsKernelShift(m.shift)) {
-    return EmitBinaryOp<int16_t, int16_t>(p, 8, [=](int16_t l, int16_t r) {
-      return static_cast<int16_t>(kernels::ClampI32(ScaleBy(l * r, m.multiplier, m.shift), range.min, range.max));
-    });
-  }
-  const kernels::MulI8Params params{0, 0, 0, m.multiplier, m.shift, range.min, range.max};
-  EmitBinary<int16_t, int16_t>(
-      p, 2, [=, kernel = p.kernels().mul_i16](const int16_t* a, const int16_t* b, int16_t* y, size_t n, Operands operands) {
-        kernel(a, b, y, n, params, operands);
-      });
+  EmitKernel16(p, p.kernels().mul_i16, kernels::MulI8Params{0, 0, 0, m.multiplier, m.shift, range.min, range.max});
 }
 
 void PrepareMul(Prepare& p) {

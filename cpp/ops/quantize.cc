@@ -110,25 +110,10 @@ void EmitRequantize(Prepare& p) {
     bool identity = true;
     for (size_t i = 0; i < table.size(); ++i) identity = identity && table[i] == i;
     return identity ? p.Alias(0, 0) : EmitLookup8(p, table);
+  } else if constexpr (std::is_same_v<X, int16_t> && sizeof(Y) <= sizeof(X)) {
+    const RescaleKernel16 rescale(p, from_zero, m, to_zero, {std::numeric_limits<Y>::min(), std::numeric_limits<Y>::max()});
+    EmitPerTensor<X, Y>(p, output, [rescale](const X* from, Y* to, int64_t n, float, int32_t) { rescale(from, to, n); });
   } else {
-    if constexpr (std::is_same_v<X, int16_t> && sizeof(Y) <= sizeof(X)) {
-      if (const auto rescale =
-              MakeRescaleKernel16(p, from_zero, m, to_zero, {std::numeric_limits<Y>::min(), std::numeric_limits<Y>::max()})) {
-        return EmitPerTensor<X, Y>(p, p.output_affine(0), [rescale = *rescale](const X* from, Y* to, int64_t n, float, int32_t) {
-          if constexpr (std::is_same_v<X, Y>) {
-            rescale(from, to, n);
-          } else {
-            constexpr int64_t kBlock = 512;
-            int16_t wide[kBlock];
-            for (; n > 0; from += kBlock, to += kBlock, n -= kBlock) {
-              const int64_t size = std::min(n, kBlock);
-              rescale(from, wide, size);
-              for (int64_t i = 0; i < size; ++i) to[i] = static_cast<Y>(wide[i]);
-            }
-          }
-        });
-      }
-    }
     EmitPerTensor<X, Y>(p, p.output_affine(0), [requantize](const X* from, Y* to, int64_t n, float, int32_t) {
       for (int64_t i = 0; i < n; ++i) to[i] = static_cast<Y>(requantize(from[i]));
     });

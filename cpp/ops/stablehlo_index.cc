@@ -191,7 +191,8 @@ Part PartInside(const Box& box, const IndexVectors& vectors, const std::byte* in
   Part part;
   for (size_t d = 0; d < box.rank; ++d) whole[box.dimension[d]] = 1;
   for (size_t d = 0; d < box.operand_rank; ++d) {
-    part.empty |= !whole[d] && (start[d] < 0 || start[d] >= box.extent[d]);
+    part.empty = !whole[d] && (start[d] < 0 || start[d] >= box.extent[d]);
+    if (part.empty) return part;
     part.offset += start[d] * box.stride[d];
   }
   for (size_t d = 0; d < box.rank; ++d) {

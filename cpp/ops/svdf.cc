@@ -38,12 +38,12 @@ void Shift(T* state, const Sizes& s) {
   std::copy(state + 1, state + ptrdiff_t{s.rows()} * s.memory, state);
 }
 
-// f(output element, unit, sum) for all elements; S is the type of the sums. Those of integers wrap, as LiteRT's do.
+// f(output element, unit, sum) for all elements; S is the type of the sums. Those of integers wrap, as LiteRT's do. The sizes are a copy
+// that outputs, which may be bytes, do not change.
 template <class S, class T, class F>
-void ForUnits(const Sizes& sizes, const T* state, const T* weights, const F& f) {
+void ForUnits(Sizes s, const T* state, const T* weights, const F& f) {
   using Sum = std::conditional_t<std::is_integral_v<S>, uint32_t, S>;
   static_assert(sizeof(Sum) == sizeof(S));
-  const Sizes s = sizes;  // a copy that the outputs, which may be bytes, do not change
   for (ptrdiff_t b = 0; b < s.batch; ++b) {
     for (ptrdiff_t unit = 0; unit < s.units; ++unit) {
       Sum sum = 0;

@@ -320,9 +320,8 @@ void PrepareLeakyRelu(Prepare& p) {
   const FixedPoint slope = QuantizeMultiplier(static_cast<double>(in.scale * std::abs(alpha) / out.scale));
   const QuantizedRange range = TypeRange(p.type(0));
   if (p.type(0) == TensorType::kInt16 && alpha >= 0) {
-    const auto above = MakeRescaleKernel16(p, in.zero_point, identity, out.zero_point, range),
-               below = MakeRescaleKernel16(p, in.zero_point, slope, out.zero_point, range);
-    if (above && below) return EmitLeakyRelu16(p, *above, *below, in.zero_point);
+    return EmitLeakyRelu16(p, RescaleKernel16(p, in.zero_point, identity, out.zero_point, range),
+                           RescaleKernel16(p, in.zero_point, slope, out.zero_point, range), in.zero_point);
   }
   EmitQuantized(p, [=](int32_t x) {
     const int32_t value = x - in.zero_point;
