@@ -196,6 +196,53 @@ def test_normalisation_becomes_one_step(spelling, rank, scale, rng):
     assert [step.op for step in runner.plan.steps] == ["sigrun.rms_norm"]
 
 
+def centred(spelling, keeps_dim):
+    """x less its mean over its deviation, times a scale and plus a shift, as JAX and TensorFlow spell it."""
+    shape, depth = [2, 3, 24], 24
+    row = [2, 3, 1] if keeps_dim else [2, 3]
+    g = mm.Graph()
+    x = tensor(g, "x", "float32", *shape)
+    number = lambda v: g.const(np.float32(v))  # noqa: E731
+    axis = g.const([2], "int32")
+
+    def mean(v):
+        if spelling == "mean":
+            return g.op("MEAN", [v, axis], row, "ReducerOptions", keepDims=keeps_dim)
+        total = g.op("SUM", [v, axis], row, "ReducerOptions", keepDims=keeps_dim)
+        if spelling in ("times", "relu"):
+            return g.op("MUL", [total, number(1 / depth)], row, "MulOptions")
+        return g.op("DIV", [total, number(depth)], row, "DivOptions")
+
+    def column(v):
+        return v if keeps_dim else g.op("RESHAPE", [v, g.const([2, 3, 1], "int32")], [2, 3, 1])
+
+    middle = mean(x)
+    less = g.op("SUB", [x, column(middle)], shape, "SubOptions")
+    if spelling == "centred":
+        variance = mean(g.op("MUL", [less, less], shape, "MulOptions"))
+    else:
+        squares, square = g.op("MUL", [x, x], shape, "MulOptions"), g.op("MUL", [middle, middle], row, "MulOptions")
+        variance = g.op("SUB", [mean(squares), square], row, "SubOptions", fusedActivationFunction=1 if spelling == "relu" else 0)
+    if spelling == "maximum":
+        variance = g.op("MAXIMUM", [number(0), variance], row)
+    stable = column(g.op("ADD", [variance, number(1e-3)], row, "AddOptions"))
+    factor = g.op("MUL", [g.op("RSQRT", [stable], [2, 3, 1]), g.const(np.linspace(-1, 2, depth, dtype="float32"))], shape, "MulOptions")
+    y = g.op("MUL", [less, factor], shape, "MulOptions")
+    y = g.op("ADD", [y, g.const(np.linspace(3, 2, depth, dtype="float32"))], shape, "AddOptions")
+    return mm.served(g, y=y).tobytes()
+
+
+@pytest.mark.parametrize("keeps_dim", [False, True])
+@pytest.mark.parametrize("spelling", ["mean", "times", "relu", "count", "maximum", "centred"])
+def test_normalisation_of_rows_becomes_one_step(spelling, keeps_dim, rng):
+    content = centred(spelling, keeps_dim)
+    runner = sigrun.Interpreter(model_content=content).get_signature_runner()
+    inputs = {"x": rng.normal(1, 2, [2, 3, 24]).astype("float32")}
+    got, want = runner(**inputs)["y"], theirs(content).get_signature_runner()(**inputs)["y"]
+    np.testing.assert_allclose(got, want, atol=4e-6 * np.abs(want).max())
+    assert [step.op for step in runner.plan.steps] == ["sigrun.layer_norm"]
+
+
 GROUPS = {  # shapes of what is normalised, axes, and shapes of what comes of it and of its scale
     "channels-first": ((2, 3, 4, 30), (2, 3), (2, 12, 5, 6), (1, 12, 1, 1)),
     "flat": ((2, 3, 120), (2,), (2, 12, 5, 6), (1, 12, 1, 1)),

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -28,5 +29,15 @@ int32_t AddConstant(Graph& graph, TensorType type, const std::vector<T>& values)
   return static_cast<int32_t>(graph.values.size()) - 1;
 }
 inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) { return AddConstant(graph, TensorType::kFloat32, values); }
+
+/// The number of a constant of one float32 that leaves the shape of `other` as it is where an elementwise operator takes both.
+inline std::optional<float> NumberBeside(const Value& other, const Value& constant) {
+  if (constant.constant == nullptr || constant.type != TensorType::kFloat32 || constant.constant_bytes != sizeof(float))
+    return std::nullopt;
+  if (constant.shape.size() > other.shape.size()) return std::nullopt;
+  float number;
+  std::memcpy(&number, constant.constant, sizeof(number));
+  return number;
+}
 
 }  // namespace sigrun::passes

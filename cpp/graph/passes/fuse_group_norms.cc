@@ -42,14 +42,6 @@ class Matcher : FormMatcher<Form> {
     return std::ranges::all_of(shape, [](int32_t extent) { return extent > 0; });
   }
 
-  std::optional<float> Number(int32_t v) const {
-    const Value& value = ValueOf(v);
-    if (value.constant == nullptr || value.type != TensorType::kFloat32 || value.constant_bytes != sizeof(float)) return std::nullopt;
-    float number;
-    std::memcpy(&number, value.constant, sizeof(number));
-    return number;
-  }
-
   // The axes of a reduction, ascending, if they leave a shape that the operator takes: depth, groups, positions and others, in this order
   // from the end.
   std::optional<std::vector<int32_t>> Axes(int32_t v, const Shape& shape) const {
@@ -113,8 +105,8 @@ class Matcher : FormMatcher<Form> {
 
   bool FollowWeight(int32_t sum, int32_t constant, int32_t out, bool divides) {
     const auto found = forms_.find(sum);
-    const std::optional<float> number = Number(constant);
-    if (found == forms_.end() || !number || *number == 0.0f || ValueOf(constant).shape.size() > ValueOf(sum).shape.size()) return false;
+    const std::optional<float> number = NumberBeside(ValueOf(sum), ValueOf(constant));
+    if (found == forms_.end() || !number || *number == 0.0f) return false;
     Form form = found->second;
     if (form.kind != Form::kSum && form.kind != Form::kSquareSum) return false;
     float& weight = form.kind == Form::kSum ? form.mean_weight : form.variance_weight;
@@ -206,8 +198,8 @@ class Matcher : FormMatcher<Form> {
     for (const auto& [left, right] : {std::pair{a, b}, std::pair{b, a}}) {
       if (FollowChannels(node, left, right, out, true)) return;
       const Form* squares = FormOf(left, Form::kSquareSum);
-      const std::optional<float> epsilon = Number(right);
-      if (squares == nullptr || !epsilon || ValueOf(right).shape.size() > ValueOf(left).shape.size()) continue;
+      const std::optional<float> epsilon = NumberBeside(ValueOf(left), ValueOf(right));
+      if (squares == nullptr || !epsilon) continue;
       Form form = *squares;
       form.kind = Form::kStabilised;
       form.epsilon = *epsilon;

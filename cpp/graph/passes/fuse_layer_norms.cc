@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -11,9 +12,10 @@
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 
-// Converters spell a layer normalisation in a dozen ways: MEAN, SQUARED_DIFFERENCE, MEAN, ADD, RSQRT, and then the factors in any order.
-// So the arithmetic itself is followed: what is computed of x, its mean and its factor 1 / sqrt(variance + epsilon) is kept as a
-// polynomial of them, and where it becomes scale * x * factor - scale * mean * factor + shift, it is the normalisation.
+// Converters spell a layer normalisation in a dozen ways: MEAN, or SUM over a count; the variance by SQUARED_DIFFERENCE, or as the mean of
+// the squares less the square of the mean; ADD, RSQRT, and then the factors in any order. So the arithmetic itself is followed: what is
+// computed of x, its mean and its factor 1 / sqrt(variance + epsilon) is kept as a polynomial of them, and where it becomes
+// scale * x * factor - scale * mean * factor + shift, it is the normalisation.
 namespace sigrun::passes {
 namespace {
 
@@ -30,12 +32,13 @@ struct Form {
   std::array<Coefficients, kTerms> terms;
 };
 
-/// What is on the way to the factor, one number a row but for kSquares.
+/// What is on the way to the factor, one number a row but for the squares: of x, and of x less its mean.
 struct Statistic {
-  enum Kind { kSquares, kVariance, kStabilised, kDeviation } kind;
+  enum Kind { kSquares, kCentredSquares, kSquareOfMean, kMeanOfSquares, kVariance, kStabilised, kDeviation } kind;
   int32_t x;
   float epsilon = 0;
   bool keeps_dim = true;
+  float weight = 1;  // times the mean, as a sum is that times the count
 };
 
 template <class F>
@@ -49,6 +52,9 @@ Coefficients Sum(const Coefficients& a, const Coefficients& b, float sign) {
   if (b.empty()) return a;
   return Combine(a.empty() ? Coefficients{0.0f} : a, b, [sign](float l, float r) { return l + sign * r; });
 }
+
+// A sum times one over its count is the mean, whatever the rounding.
+float Snap(float weight) { return std::abs(weight - 1.0f) < 1e-6f ? 1.0f : weight; }
 
 std::optional<Term> ProductOf(size_t a, size_t b) {
   if (a > b) std::swap(a, b);
@@ -188,14 +194,20 @@ class Matcher {
     return f.terms[kX] == Coefficients{1.0f} && f.terms[kMean] == Coefficients{-1.0f};
   }
 
-  bool IsMean(int32_t v, int32_t x) const {
+  // nullptr if v is not the mean of anything.
+  const Form* MeanOf(int32_t v) const {
     const auto found = forms_.find(v);
-    if (found == forms_.end() || found->second.x != x || !found->second.keeps_dim) return false;
+    if (found == forms_.end()) return nullptr;
     const Form& f = found->second;
     for (size_t t = 0; t < kTerms; ++t) {
-      if (t != kMean && !f.terms[t].empty()) return false;
+      if (t != kMean && !f.terms[t].empty()) return nullptr;
     }
-    return f.terms[kMean] == Coefficients{1.0f};
+    return f.terms[kMean] == Coefficients{1.0f} ? &f : nullptr;
+  }
+
+  bool IsMean(int32_t v, int32_t x) const {
+    const Form* mean = MeanOf(v);
+    return mean != nullptr && mean->x == x && mean->keeps_dim;
   }
 
   const Statistic* StatisticOf(int32_t v, Statistic::Kind kind) const {
@@ -203,16 +215,56 @@ class Matcher {
     return found == statistics_.end() || found->second.kind != kind ? nullptr : &found->second;
   }
 
-  void FollowMean(const Node& node, int32_t out) {
+  void FollowMean(const Node& node, int32_t out, bool is_sum) {
     constexpr int kKeepDims = 0;
     if (!IsOfLastDimension(node)) return;
     const int32_t v = node.inputs[0];
     const bool keeps_dim = node.info->options.Bool(kKeepDims);
-    if (const Statistic* squares = StatisticOf(v, Statistic::kSquares)) {
-      statistics_[out] = {Statistic::kVariance, squares->x, 0, keeps_dim};
+    const float weight = is_sum ? static_cast<float>(ValueOf(v).shape.back()) : 1.0f;
+    if (const Statistic* centred = StatisticOf(v, Statistic::kCentredSquares)) {
+      statistics_[out] = {Statistic::kVariance, centred->x, 0, keeps_dim, weight};
     } else {
+      if (const Statistic* squares = StatisticOf(v, Statistic::kSquares)) {
+        statistics_[out] = {Statistic::kMeanOfSquares, squares->x, 0, keeps_dim, weight};
+      }
       forms_[out] = Of(v, kMean, true, keeps_dim);
+      forms_[out].terms[kMean] = {weight};
     }
+  }
+
+  // A sum becomes a mean by its count.
+  bool FollowWeight(int32_t v, int32_t constant, int32_t out, bool divides) {
+    const auto found = statistics_.find(v);
+    const std::optional<float> number = NumberBeside(ValueOf(v), ValueOf(constant));
+    if (found == statistics_.end() || !number) return false;
+    Statistic s = found->second;
+    if (s.kind != Statistic::kMeanOfSquares && s.kind != Statistic::kVariance) return false;
+    s.weight = Snap(divides ? s.weight / *number : s.weight * *number);
+    statistics_[out] = s;
+    return true;
+  }
+
+  // The mean of the squares less the square of the mean.
+  bool FollowVariance(int32_t squares, int32_t square, int32_t out) {
+    const Statistic *a = StatisticOf(squares, Statistic::kMeanOfSquares), *b = StatisticOf(square, Statistic::kSquareOfMean);
+    if (a == nullptr || b == nullptr || a->x != b->x || a->weight != 1.0f || a->keeps_dim != b->keeps_dim) return false;
+    if (ValueOf(squares).shape != ValueOf(square).shape) return false;
+    statistics_[out] = {Statistic::kVariance, a->x, 0, a->keeps_dim};
+    return true;
+  }
+
+  // A variance plus epsilon, or no less than 0.
+  bool FollowVarianceBeside(std::string_view op, int32_t variance, int32_t constant, int32_t out) {
+    const Statistic* s = StatisticOf(variance, Statistic::kVariance);
+    const std::optional<float> number = NumberBeside(ValueOf(variance), ValueOf(constant));
+    if (s == nullptr || s->weight != 1.0f || !number || (op == "MAXIMUM" && *number != 0.0f)) return false;
+    Statistic next = *s;
+    if (op == "ADD") {
+      next.kind = Statistic::kStabilised;
+      next.epsilon = *number;
+    }
+    statistics_[out] = next;
+    return true;
   }
 
   Form Factor(const Statistic& s) const {
@@ -232,7 +284,7 @@ class Matcher {
   }
 
   void FollowReshape(int32_t in, int32_t out) {
-    if (const auto s = statistics_.find(in); s != statistics_.end() && s->second.kind != Statistic::kSquares) {
+    if (const auto s = statistics_.find(in); s != statistics_.end() && s->second.kind > Statistic::kCentredSquares) {
       if (const auto keeps = KeepsDim(s->second.x, out)) {
         statistics_[out] = s->second;
         statistics_[out].keeps_dim = *keeps;
@@ -249,7 +301,13 @@ class Matcher {
 
   void FollowSquare(int32_t v, int32_t out) {
     int32_t x = -1;
-    if (IsDeviation(v, &x)) statistics_[out] = {Statistic::kSquares, x};
+    if (IsDeviation(v, &x)) {
+      statistics_[out] = {Statistic::kCentredSquares, x};
+    } else if (const Form* mean = MeanOf(v)) {
+      statistics_[out] = {Statistic::kSquareOfMean, mean->x, 0, mean->keeps_dim};
+    } else {
+      statistics_[out] = {Statistic::kSquares, v};
+    }
   }
 
   void FollowUnary(std::string_view op, const Node& node, int32_t out) {
@@ -279,33 +337,29 @@ class Matcher {
   void FollowBinary(std::string_view op, const Node& node, int32_t out) {
     const int32_t a = node.inputs[0], b = node.inputs[1];
     if (op == "SQUARED_DIFFERENCE") {
-      if (IsMean(b, a)) statistics_[out] = {Statistic::kSquares, a};
-      if (IsMean(a, b)) statistics_[out] = {Statistic::kSquares, b};
+      if (IsMean(b, a)) statistics_[out] = {Statistic::kCentredSquares, a};
+      if (IsMean(a, b)) statistics_[out] = {Statistic::kCentredSquares, b};
       return;
     }
     if (op == "MUL" && a == b) return FollowSquare(a, out);
-    if (op == "ADD") {
-      for (const auto& [variance, constant] : {std::pair{a, b}, std::pair{b, a}}) {
-        const Statistic* s = StatisticOf(variance, Statistic::kVariance);
-        if (s == nullptr || ValueOf(constant).constant == nullptr || ValueOf(constant).constant_bytes != sizeof(float)) continue;
-        if (ValueOf(constant).shape.size() > ValueOf(variance).shape.size()) continue;
-        Statistic sum = *s;
-        sum.kind = Statistic::kStabilised;
-        std::memcpy(&sum.epsilon, ValueOf(constant).constant, sizeof(float));
-        statistics_[out] = sum;
-        return;
-      }
+    if (op == "SUB" && FollowVariance(a, b, out)) return;
+    if (op == "ADD" || op == "MAXIMUM") {
+      if (FollowVarianceBeside(op, a, b, out) || FollowVarianceBeside(op, b, a, out)) return;
     }
+    if (op == "MUL" && (FollowWeight(a, b, out, false) || FollowWeight(b, a, out, false))) return;
+    if (op == "DIV" && FollowWeight(a, b, out, true)) return;
     const Statistic* deviation = op == "DIV" ? StatisticOf(b, Statistic::kDeviation) : nullptr;
     if (deviation == nullptr && forms_.count(a) == 0 && forms_.count(b) == 0) return;
     const std::optional<Form> left = deviation != nullptr && a == deviation->x ? Of(a, kX, false, true) : Operand(a, b);
     const std::optional<Form> right = deviation != nullptr ? Factor(*deviation) : Operand(b, a);
-    if (!left || !right || (op == "DIV" && deviation == nullptr)) return;
+    if (!left || !right) return;
     std::optional<Form> form;
     if (op == "ADD") form = Add(node, *left, *right, 1.0f);
     if (op == "SUB") form = Add(node, *left, *right, -1.0f);
-    if (op == "MUL" || op == "DIV") form = Multiply(node, *left, *right);
+    if (op == "MUL" || deviation != nullptr) form = Multiply(node, *left, *right);
+    if (op == "DIV" && deviation == nullptr && right->x < 0) form = Multiply(node, *left, Inverse(*right));
     if (!form) return;
+    if (form->is_row && form->terms[kMean].size() == 1) form->terms[kMean][0] = Snap(form->terms[kMean][0]);
     if (IsNormalisation(*form)) {
       matches_[out] = *form;
       for (const int32_t v : {a, b}) {
@@ -313,6 +367,11 @@ class Matcher {
       }
     }
     forms_[out] = std::move(*form);
+  }
+
+  static Form Inverse(Form constant) {
+    for (float& c : constant.terms[kOne]) c = 1.0f / c;
+    return constant;
   }
 
   static bool IsNormalisation(const Form& f) {
@@ -323,17 +382,23 @@ class Matcher {
   }
 
   void Follow(const Node& node) {
-    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty() || node.activation != schema::Activation::kNone) return;
+    if (node.outputs.size() != 1 || node.outputs[0] < 0 || node.inputs.empty()) return;
     const int32_t out = node.outputs[0];
     for (const int32_t v : node.inputs) {
       if (v < 0) return;
     }
     if (ValueOf(out).type != TensorType::kFloat32 || ValueOf(node.inputs[0]).type != TensorType::kFloat32) return;
     const std::string_view op = node.op->name;
-    if (op == "MEAN") return FollowMean(node, out);
-    if (op == "RESHAPE" || op == "NEG" || op == "RSQRT" || op == "SQRT" || op == "SQUARE") return FollowUnary(op, node, out);
+    const bool is_plain = node.activation == schema::Activation::kNone;
+    if (is_plain && (op == "MEAN" || op == "SUM")) return FollowMean(node, out, op == "SUM");
+    if (is_plain && (op == "RESHAPE" || op == "NEG" || op == "RSQRT" || op == "SQRT" || op == "SQUARE")) return FollowUnary(op, node, out);
     if (node.inputs.size() != 2) return;
-    if (op == "ADD" || op == "SUB" || op == "MUL" || op == "DIV" || op == "SQUARED_DIFFERENCE") FollowBinary(op, node, out);
+    if (!is_plain) {  // a variance that is no less than 0
+      if (op == "SUB" && node.activation == schema::Activation::kRelu) FollowVariance(node.inputs[0], node.inputs[1], out);
+      return;
+    }
+    constexpr std::string_view kBinary[] = {"ADD", "SUB", "MUL", "DIV", "SQUARED_DIFFERENCE", "MAXIMUM"};
+    if (std::ranges::find(kBinary, op) != std::end(kBinary)) FollowBinary(op, node, out);
   }
 
   void Replace(Node& node, const Form& form) {

@@ -46,11 +46,6 @@ class Matcher : FormMatcher<Form> {
     return numbers;
   }
 
-  std::optional<float> Number(int32_t v, int32_t x) const {
-    const auto numbers = Constant(v, x);
-    return numbers && numbers->size() == 1 ? std::optional((*numbers)[0]) : std::nullopt;
-  }
-
   void FollowSum(const Node& node, int32_t out, bool mean) {
     constexpr int kKeepDims = 0;
     const Form* squares = FormOf(node.inputs[0], Form::kSquares);
@@ -80,8 +75,8 @@ class Matcher : FormMatcher<Form> {
   void FollowAdd(int32_t a, int32_t b, int32_t out) {
     const Form* sum = FormOf(a, Form::kSum);
     if (sum == nullptr) return;
-    const std::optional<float> epsilon = Number(b, sum->x);
-    if (!epsilon || ValueOf(b).shape.size() > ValueOf(a).shape.size()) return;
+    const std::optional<float> epsilon = NumberBeside(ValueOf(a), ValueOf(b));
+    if (!epsilon) return;
     Form form = *sum;
     form.kind = Form::kStabilised;
     form.epsilon = *epsilon;
@@ -91,8 +86,8 @@ class Matcher : FormMatcher<Form> {
   void FollowWeight(int32_t a, int32_t b, int32_t out, bool divides) {
     const Form* sum = FormOf(a, Form::kSum);
     if (sum == nullptr || sum->weight != 1.0f) return;
-    const std::optional<float> number = Number(b, sum->x);
-    if (!number || *number == 0.0f || ValueOf(b).shape.size() > ValueOf(a).shape.size()) return;
+    const std::optional<float> number = NumberBeside(ValueOf(a), ValueOf(b));
+    if (!number || *number == 0.0f) return;
     Form form = *sum;
     form.weight = divides ? 1.0f / *number : *number;
     forms_[out] = form;
