@@ -11,13 +11,24 @@ cmake --build --preset aarch64
 
 on() { qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu "$@"; }
 
+# The kernel tests in as many parts as the machine has cores, at once.
+kernel_tests_on() {
+  local core=$1 parts part jobs=()
+  parts=$(nproc)
+  for ((part = 0; part < parts; ++part)); do
+    GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part on "$core" $build/tests/cpp/sigrun_kernel_tests --gtest_brief=1 &
+    jobs+=($!)
+  done
+  for part in "${jobs[@]}"; do wait "$part"; done
+}
+
 ctest --preset aarch64 -R sigrun_weak_symbols
 for core_and_tier in cortex-a53:neon cortex-a76:neon_dotprod max:neon_bf16; do
   core=${core_and_tier%:*} tier=${core_and_tier#*:}
   found=$(on "$core" $build/benchmarks/sigrun_kernel_bench --list | tail -n 1)
   [ "$found" = "$tier" ] || { echo "$core: the highest tier should be $tier, it is $found" >&2; exit 1; }
   echo "-- kernels on $core, up to $tier"
-  on "$core" $build/tests/cpp/sigrun_kernel_tests --gtest_brief=1
+  kernel_tests_on "$core"
 done
 echo "-- everything else on max"
 on max $build/tests/cpp/sigrun_tests --gtest_brief=1
