@@ -108,19 +108,22 @@ void Pack(int32_t k, int32_t n, WeightView<W> weights, const float* bias, std::b
   }
 }
 
-/// How K is cut: `segments` runs of `length` floats. A merged segment is a whole line of the window.
+/// How K is cut: `segments` runs of `length` floats. A merged segment is a whole line of the window, copied where it leaves the image
+/// sideways.
 struct Segments {
   int32_t count, length;
-  bool merged;
+  bool merged = false, copies = false;
 };
 
 Segments CutK(const ConvShape& s) {
-  const ptrdiff_t taps = static_cast<ptrdiff_t>(s.kernel_height) * s.kernel_width;
-  const bool merged = s.kernel_width > 1 && s.dilation_w == 1 && s.groups == 1 && s.in_channels <= kMaxMergedChannels &&
-                      taps * s.in_channels <= kScratchFloats / kTileRows && s.kernel_height <= kMaxSegments;
-  if (taps * s.in_channels == 0) return {0, 1, false};
-  if (merged) return {s.kernel_height, s.kernel_width * s.in_channels, true};
-  return {static_cast<int32_t>(taps), s.in_channels, false};
+  const ptrdiff_t taps = static_cast<ptrdiff_t>(s.kernel_height) * s.kernel_width,
+                  line = static_cast<ptrdiff_t>(s.kernel_width) * s.in_channels;
+  if (taps * s.in_channels == 0) return {0, 1};
+  const bool copies = s.pad_left > 0 || (s.out_width - 1) * s.stride_w - s.pad_left + s.kernel_width > s.in_width;
+  const bool fits = copies ? s.in_channels <= kMaxMergedChannels && taps * s.in_channels <= kScratchFloats / kTileRows : line <= kMaxRun;
+  const bool merged = s.kernel_width > 1 && s.dilation_w == 1 && s.groups == 1 && fits && s.kernel_height <= kMaxSegments;
+  if (merged) return {s.kernel_height, static_cast<int32_t>(line), true, copies};
+  return {static_cast<int32_t>(taps), s.in_channels};
 }
 
 SIGRUN_INLINE int32_t SegmentsPerPass(const Segments& cut) {
@@ -841,7 +844,7 @@ int32_t RowsPerBlock(const Segments& cut, int32_t depth) {
   const int32_t floats = segments * run > depth ? segments * run : depth;
   int32_t rows = kMaxPointers / segments;
   if (rows > kBlockFloats / floats) rows = kBlockFloats / floats;
-  if (cut.merged && rows > kScratchFloats / (segments * run)) rows = kScratchFloats / (segments * run);
+  if (cut.copies && rows > kScratchFloats / (segments * run)) rows = kScratchFloats / (segments * run);
   return rows / kTileRows * kTileRows;
 }
 
