@@ -183,6 +183,15 @@ struct MulI8Params {
   int32_t min, max;
 };
 
+/// A function of 16-bit numbers in linear pieces. The argument is s = (x * multiplier + nudge) >> shift, + bias, its piece the upper bits
+/// of |s| behind the lowest `bits`, at most `last`; those below 0 have the pieces from 256 on. y is the low 16 bits of
+/// (offset + slope * the lowest bits) >> right. Nothing may overflow 32 bits.
+struct Pieces16 {
+  int32_t multiplier = 1, nudge = 0, shift = 0, bias = 0;
+  int32_t bits = 0, last = 0, right = 0;
+  int32_t offset[512] = {}, slope[512] = {};
+};
+
 /// kGelu is x times the normal distribution's function, kGeluTanh its approximation by tanh, kSwish x * logistic(x).
 enum class Unary : uint8_t {
   // clang-format off
@@ -350,6 +359,7 @@ struct Kernels {
   /// y may be x.
   void (*logistic_16)(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits);
   void (*tanh_16)(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits);
+  void (*pieces_16)(const int16_t* x, int16_t* y, size_t n, const Pieces16& pieces);
   /// The sum of table[x[i] + first], where the index is a byte that wraps.
   int64_t (*sum_lookups_8)(const uint8_t* x, uint8_t first, const SumTable& table, size_t n);
   void (*add_i8)(const int8_t* a, const int8_t* b, int8_t* y, size_t n, const AddI8Params& params, Operands operands);
@@ -365,8 +375,10 @@ struct Kernels {
   /// round half away from zero (x / scale) + zero_point, saturated: LiteRT's reference QUANTIZE.
   void (*quantize_i8)(const float* x, int8_t* y, size_t n, float scale, int32_t zero_point);
   void (*quantize_u8)(const float* x, uint8_t* y, size_t n, float scale, int32_t zero_point);
+  void (*quantize_i16)(const float* x, int16_t* y, size_t n, float scale, int32_t zero_point);
   void (*dequantize_i8)(const int8_t* x, float* y, size_t n, float scale, int32_t zero_point);
   void (*dequantize_u8)(const uint8_t* x, float* y, size_t n, float scale, int32_t zero_point);
+  void (*dequantize_i16)(const int16_t* x, float* y, size_t n, float scale, int32_t zero_point);
   /// IEEE binary16 bits to float32, exactly.
   void (*f16_to_f32)(const uint16_t* x, float* y, size_t n);
   /// Hybrid activations, rows [rows.begin, rows.end) of [*, n]: symmetric gives scale = max|x| / 127 and zero point 0; asymmetric covers

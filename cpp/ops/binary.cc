@@ -111,16 +111,21 @@ kernels::AddI8Params AddParams(const Prepare& p) {
   return QuantizedSum(a, b, y, p.type(0) == TensorType::kInt16 ? 15 : 20, QuantizedActivationRange(p, 0));
 }
 
-// The sum or difference of one pair, without a kernel. A SUB needs it where the kernel, which adds a negated product, could round a tie the
-// other way than the reference, which subtracts.
+// A difference by the kernel of 16 bits, for where that of bytes, which adds a negated product, could round a tie the other way than the
+// reference, which subtracts.
 template <class T>
-void EmitScaledSum(Prepare& p, const kernels::AddI8Params& q, bool subtract) {
-  EmitBinaryOp<T, T>(p, 16, [q, subtract](T a, T b) {
-    const int32_t left = ScaleBy((a + q.a_offset) * (1 << q.left_shift), q.a_multiplier, q.a_shift);
-    const int32_t right = ScaleBy((b + q.b_offset) * (1 << q.left_shift), q.b_multiplier, q.b_shift);
-    const int32_t sum = subtract ? kernels::WrapSub(left, right) : kernels::WrapAdd(left, right);
-    const int32_t y = kernels::WrapAdd(ScaleBy(sum, q.output_multiplier, q.output_shift), q.output_offset);
-    return static_cast<T>(kernels::ClampI32(y, q.min, q.max));
+void EmitDifference(Prepare& p, const kernels::AddI8Params& q) {
+  EmitBinary<T, T>(p, 2, [q, kernel = p.kernels().sub_i16](const T* a, const T* b, T* y, size_t n, Operands operands) {
+    constexpr size_t kBlock = 512;
+    int16_t wide_a[kBlock], wide_b[kBlock], wide[kBlock];
+    const bool a_moves = operands != Operands::kScalarVector, b_moves = operands != Operands::kVectorScalar;
+    for (size_t first = 0; first < n; first += kBlock) {
+      const size_t count = std::min(n - first, kBlock);
+      std::copy_n(a + (a_moves ? first : 0), a_moves ? count : 1, wide_a);
+      std::copy_n(b + (b_moves ? first : 0), b_moves ? count : 1, wide_b);
+      kernel(wide_a, wide_b, wide, count, q, operands);
+      for (size_t i = 0; i < count; ++i) y[first + i] = static_cast<T>(wide[i]);
+    }
   });
 }
 
@@ -137,7 +142,7 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
   kernels::AddI8Params params = AddParams(p);
   const bool is_unsigned = p.type(0) == TensorType::kUInt8;
   if (subtract && HasTie(params, is_unsigned)) {
-    return is_unsigned ? EmitScaledSum<uint8_t>(p, params, true) : EmitScaledSum<int8_t>(p, params, true);
+    return is_unsigned ? EmitDifference<uint8_t>(p, params) : EmitDifference<int8_t>(p, params);
   }
   if (subtract) params.b_multiplier = -params.b_multiplier;
   const auto sum = std::make_shared<LazyLinearSum>(p.kernels(), params, is_unsigned, std::max(p.elements(0), p.elements(1)));
@@ -166,17 +171,29 @@ void EmitSum16(Prepare& p, bool subtract) {
   const auto [a, b, y] = Affines(p);
   int log_a = 0, log_b = 0, log_y = 0;
   const bool powers = IsPowerOfTwo(a.scale, &log_a) && IsPowerOfTwo(b.scale, &log_b) && IsPowerOfTwo(y.scale, &log_y);
-  if (!p.options().Bool(1, true) || !powers) return EmitKernel16(p, subtract ? p.kernels().sub_i16 : p.kernels().add_i16, AddParams(p));
+  const auto kernel = subtract ? p.kernels().sub_i16 : p.kernels().add_i16;
+  if (!p.options().Bool(1, true) || !powers) return EmitKernel16(p, kernel, AddParams(p));
   p.Check(a.zero_point == 0 && b.zero_point == 0 && y.zero_point == 0, "a zero point that is not 0");
   const int shift_a = log_y - log_a, shift_b = log_y - log_b;
   p.Check(shift_a >= 0 && shift_b >= 0 && (shift_a == 0 || shift_b == 0), "scales ", a.scale, " and ", b.scale, " for an output of scale ",
           y.scale);
   const QuantizedRange range = QuantizedActivationRange(p, 0);
-  EmitBinaryOp<int16_t, int16_t>(p, 4, [=](int16_t l, int16_t r) {
-    const int32_t left = kernels::RoundingDivideByPOT(l, std::min(shift_a, 31));
-    const int32_t right = kernels::RoundingDivideByPOT(r, std::min(shift_b, 31));
-    return static_cast<int16_t>(kernels::ClampI32(subtract ? left - right : left + right, range.min, range.max));
-  });
+  // Scales without a rounding of their own. Beyond kMostShift nothing is left of 16 bits.
+  constexpr int kMostShift = 17;
+  constexpr int32_t kHalf = 1 << 30;
+  EmitKernel16(p, kernel,
+               kernels::AddI8Params{.left_shift = 15,
+                                    .a_offset = 0,
+                                    .a_multiplier = kHalf,
+                                    .a_shift = -14 - std::min(shift_a, kMostShift),
+                                    .b_offset = 0,
+                                    .b_multiplier = kHalf,
+                                    .b_shift = -14 - std::min(shift_b, kMostShift),
+                                    .output_offset = 0,
+                                    .output_multiplier = kHalf,
+                                    .output_shift = 1,
+                                    .min = range.min,
+                                    .max = range.max});
 }
 
 bool IsQuantized16(const Prepare& p) { return p.type(0) == TensorType::kInt16 && !p.quantization(0).empty(); }

@@ -78,20 +78,14 @@ template <class Y>
 void EmitQuantize(Prepare& p) {
   const Quantization& q = p.output_quantization(0);
   if (q.scale.size() > 1) return EmitPerChannel<float, Y>(p, ChannelsOf(p, q, p.shape(0)), QuantizeRun<Y>());
-  if constexpr (sizeof(Y) == 1) {
-    const auto kernel = [&] {
-      if constexpr (std::is_signed_v<Y>) {
-        return p.kernels().quantize_i8;
-      } else {
-        return p.kernels().quantize_u8;
-      }
-    }();
-    EmitPerTensor<float, Y>(p, p.output_affine(0), [kernel](const float* from, Y* to, int64_t n, float scale, int32_t zero_point) {
-      kernel(from, to, static_cast<size_t>(n), scale, zero_point);
-    });
-  } else {
-    EmitPerTensor<float, Y>(p, p.output_affine(0), QuantizeRun<Y>());
-  }
+  const auto kernel = [&] {
+    if constexpr (std::is_same_v<Y, int8_t>) return p.kernels().quantize_i8;
+    if constexpr (std::is_same_v<Y, uint8_t>) return p.kernels().quantize_u8;
+    if constexpr (std::is_same_v<Y, int16_t>) return p.kernels().quantize_i16;
+  }();
+  EmitPerTensor<float, Y>(p, p.output_affine(0), [kernel](const float* from, Y* to, int64_t n, float scale, int32_t zero_point) {
+    kernel(from, to, static_cast<size_t>(n), scale, zero_point);
+  });
 }
 
 template <class X, class Y>
@@ -153,19 +147,14 @@ void EmitDequantize(Prepare& p) {
   };
   const Quantization& q = p.quantization(0);
   if (q.scale.size() > 1) return EmitPerChannel<X, float>(p, ChannelsOf(p, q, p.shape(0)), run);
-  if constexpr (std::is_same_v<X, int8_t>) {
-    EmitPerTensor<X, float>(p, p.affine(0),
-                            [kernel = p.kernels().dequantize_i8](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
-                              kernel(from, to, static_cast<size_t>(n), scale, zero_point);
-                            });
-  } else if constexpr (std::is_same_v<X, uint8_t>) {
-    EmitPerTensor<X, float>(p, p.affine(0),
-                            [kernel = p.kernels().dequantize_u8](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
-                              kernel(from, to, static_cast<size_t>(n), scale, zero_point);
-                            });
-  } else {
-    EmitPerTensor<X, float>(p, p.affine(0), run);
-  }
+  const auto kernel = [&] {
+    if constexpr (std::is_same_v<X, int8_t>) return p.kernels().dequantize_i8;
+    if constexpr (std::is_same_v<X, uint8_t>) return p.kernels().dequantize_u8;
+    if constexpr (std::is_same_v<X, int16_t>) return p.kernels().dequantize_i16;
+  }();
+  EmitPerTensor<X, float>(p, p.affine(0), [kernel](const X* from, float* to, int64_t n, float scale, int32_t zero_point) {
+    kernel(from, to, static_cast<size_t>(n), scale, zero_point);
+  });
 }
 
 /// Element i of a tensor whose elements take kBits bits, the first in the lowest.

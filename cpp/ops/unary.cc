@@ -89,54 +89,45 @@ const std::array<uint16_t, 256>& LogisticTable() {
   return table;
 }
 
-// Takes the input to units of 1/(3 * 4096).
-struct Rescale16 {
-  int32_t multiplier;
-  int32_t shift;
-  int32_t operator()(int32_t x) const {
-    const int64_t product = int64_t{x} * multiplier + (shift > 0 ? int64_t{1} << (shift - 1) : 0);
-    return static_cast<int32_t>(product >> shift);
-  }
-};
-
-// `shifts` is how many doublings of 2^-12 the input's scale may be to count as a power of two.
-Rescale16 MakeRescale16(const Prepare& p, int shifts) {
+// Takes the input to units of 1/(3 * 4096). `shifts` is how many doublings of 2^-12 the input's scale may be to count as a power of two.
+kernels::Pieces16 ScaledPieces(const Prepare& p, int shifts) {
   const Prepare::Affine in = InputAffine(p, 0), out = OutputAffine(p, 0);
   p.Check(in.zero_point == 0 && out.zero_point == 0, "a zero point that is not 0");
   p.Check(out.scale == 1.0f / 32768, "the output's scale is ", out.scale, ", expected 2^-15");
   const float log = std::log2(in.scale);
   const float rounded = std::round(log);
   const float doublings = rounded + 12;
-  if (std::abs(log - rounded) < 1e-3f && doublings >= 0 && doublings <= static_cast<float>(shifts))
-    return {3 << static_cast<int>(doublings), 0};
+  if (std::abs(log - rounded) < 1e-3f && doublings >= 0 && doublings <= static_cast<float>(shifts)) {
+    return {.multiplier = 3 << static_cast<int>(doublings)};
+  }
   double multiplier = static_cast<double>(in.scale) * 4096.0 * 3.0;
   p.Check(multiplier < 32768.0, "the input's scale is ", in.scale);
   int32_t shift = 0;
   for (; multiplier <= 32767.0 / 2.0 && shift <= 30; ++shift) multiplier *= 2.0;
-  return {static_cast<int32_t>(multiplier), shift};
+  return {.multiplier = static_cast<int32_t>(multiplier), .nudge = shift > 0 ? 1 << (shift - 1) : 0, .shift = shift};
 }
 
-void EmitLogistic16(Prepare& p) {
-  const uint16_t* table = LogisticTable().data();
-  EmitPlain<int16_t>(p, [rescale = MakeRescale16(p, 0), table](int16_t x) {
-    const int32_t scaled = rescale(x);
-    const uint32_t magnitude = static_cast<uint32_t>(std::abs(int64_t{scaled}));
-    const uint32_t i = magnitude >> 9;
-    const uint32_t y = i >= 255 ? 0x7fffu << 10 : (uint32_t{table[i]} << 9) + (magnitude & 0x1ff) * (uint32_t{table[i + 1]} - table[i]);
-    return static_cast<int16_t>((scaled >= 0 ? y + (1u << 9) : (1u << 25) - y + (1u << 9) - 1) >> 10);
-  });
+// y = +-(logistic * 2^bits) + addend, >> right, by the sign of the argument; from the last entry on it is `end` instead.
+void EmitLogisticPieces(Prepare& p, kernels::Pieces16 pieces, int bits, int right, int32_t end, int32_t above, int32_t below) {
+  constexpr size_t kLast = 255;
+  pieces.bits = bits;
+  pieces.last = kLast;
+  pieces.right = right;
+  const auto& table = LogisticTable();
+  for (size_t i = 0; i <= kLast; ++i) {
+    const int32_t y = i == kLast ? end : table[i] << bits, slope = i == kLast ? 0 : table[i + 1] - table[i];
+    pieces.offset[i] = above + y;
+    pieces.slope[i] = slope;
+    pieces.offset[256 + i] = below - y;
+    pieces.slope[256 + i] = -slope;
+  }
+  EmitPieces16(p, pieces);
 }
+
+void EmitLogistic16(Prepare& p) { EmitLogisticPieces(p, ScaledPieces(p, 0), 9, 10, 0x7fff << 10, 1 << 9, (1 << 25) + (1 << 9) - 1); }
 
 void EmitTanh16(Prepare& p) {
-  const uint16_t* table = LogisticTable().data();
-  EmitPlain<int16_t>(p, [rescale = MakeRescale16(p, 1), table](int16_t x) {
-    const int32_t scaled = rescale(x);
-    const uint32_t magnitude = static_cast<uint32_t>(std::abs(int64_t{scaled}));
-    const uint32_t i = magnitude >> 8;
-    const int32_t y = static_cast<int32_t>(i >= 255 ? 0xffffu << 8
-                                                    : (uint32_t{table[i]} << 8) + (magnitude & 0xff) * (uint32_t{table[i + 1]} - table[i]));
-    return static_cast<int16_t>((scaled >= 0 ? y - (1 << 23) + (1 << 7) : -y + (1 << 23) + (1 << 7) - 1) >> 8);
-  });
+  EmitLogisticPieces(p, ScaledPieces(p, 1), 8, 8, 0xffff << 8, (1 << 7) - (1 << 23), (1 << 23) + (1 << 7) - 1);
 }
 
 template <Unary kOp>

@@ -51,6 +51,11 @@ SIGRUN_INLINE F32 Reciprocal(F32 x) {
   const F32 r = {_mm512_rcp14_ps(x.v)};
   return Fma(r, Fnma(x, r, Set1(1.0f)), r);
 }
+// a / b within 1 unit in the last place, where a, b, 1 / b and the quotient are normal.
+SIGRUN_INLINE F32 Quotient(F32 a, F32 b) {
+  const F32 r = {_mm512_rcp14_ps(b.v)}, q = a * r;
+  return Fma(Fnma(q, b, a), r, q);
+}
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {_mm512_sqrt_ps(x.v)}; }
 SIGRUN_INLINE F32 RoundEven(F32 x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 SIGRUN_INLINE F32 Floor(F32 x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
@@ -84,6 +89,13 @@ SIGRUN_INLINE Mask Equal(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _C
 SIGRUN_INLINE Mask NonZero(I32 x) { return {_mm512_test_epi32_mask(x.v, x.v)}; }
 SIGRUN_INLINE bool Any(Mask m) { return m.v != 0; }
 SIGRUN_INLINE F32 Select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
+
+// 1 / sqrt(x) within 1.5 units in the last place. 0 and infinity, where the correction is none, have no error.
+SIGRUN_INLINE F32 Rsqrt(F32 x) {
+  const F32 r = {_mm512_rsqrt14_ps(x.v)};
+  const F32 y = Fma(r * Set1(0.5f), Fnma(x * r, r, Set1(1.0f)), r);
+  return Select(Equal(y, y), y, r);
+}
 
 // x * 2^n for integral n, also where 2^n itself is no normal number.
 SIGRUN_INLINE F32 ScaleByPowerOf2(F32 x, F32 n) { return {_mm512_scalef_ps(x.v, n.v)}; }

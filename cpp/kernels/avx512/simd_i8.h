@@ -39,6 +39,12 @@ SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) {
   return reinterpret_cast<Int16s>(_mm512_mulhrs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
 
+/// As many numbers as an I32 holds, and those at p[at].
+using Int32s = int32_t __attribute__((vector_size(64)));
+SIGRUN_INLINE Int32s Gather(const int32_t* p, Int32s at) {
+  return reinterpret_cast<Int32s>(_mm512_i32gather_epi32(reinterpret_cast<__m512i>(at), p, sizeof(*p)));
+}
+
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm512_storeu_si512(p, x.v); }

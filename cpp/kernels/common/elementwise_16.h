@@ -95,6 +95,54 @@ void Each16(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits) {
   std::memcpy(y + i, &v, (n - i) * sizeof(int16_t));
 }
 
+// --- functions in pieces ---
+
+/// As many numbers as an Int32s holds.
+using HalfInt16s = int16_t __attribute__((vector_size(sizeof(Int32s) / 2)));
+
+void TakePieces(const int16_t* x, int16_t* y, size_t n, const Pieces16& p) {
+  constexpr size_t kAtOnce = sizeof(HalfInt16s) / sizeof(int16_t);
+  const auto take = [&](const int16_t* from, int16_t* to, size_t bytes) SIGRUN_INLINE_LAMBDA {
+    HalfInt16s v = {};
+    std::memcpy(&v, from, bytes);
+    const Int32s s = ((__builtin_convertvector(v, Int32s) * p.multiplier + p.nudge) >> p.shift) + p.bias;
+    const Int32s below = s >> 31, magnitude = (s ^ below) - below;
+    const Int32s above = magnitude >> p.bits, beyond = above > p.last;
+    const Int32s piece = ((above & ~beyond) | (p.last & beyond)) + (below & 256);
+    const Int32s rest = magnitude & ((1 << p.bits) - 1);
+    v = __builtin_convertvector((Gather(p.offset, piece) + Gather(p.slope, piece) * rest) >> p.right, HalfInt16s);
+    std::memcpy(to, &v, bytes);
+  };
+  size_t i = 0;
+  for (; i + kAtOnce <= n; i += kAtOnce) take(x + i, y + i, sizeof(HalfInt16s));
+  if (i < n) take(x + i, y + i, (n - i) * sizeof(int16_t));
+}
+
+// --- from and to floats ---
+
+void Quantize16(const float* x, int16_t* y, size_t n, float scale, int32_t zero_point) {
+  const F32 divisor = Set1(scale), low = Set1(-131072.0f), high = Set1(131072.0f);
+  const I32 offset = Set1(zero_point), min = Set1(INT16_MIN), max = Set1(INT16_MAX);
+  const auto quantized = [=](F32 v) SIGRUN_INLINE_LAMBDA { return Clamp(RoundWithin(v / divisor, low, high) + offset, min, max); };
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) StoreLow16(y + i, quantized(Load(x + i)));
+  if (i == n) return;
+  int16_t rest[kLanes];
+  StoreLow16(rest, quantized(LoadFew(x + i, static_cast<int32_t>(n - i))));
+  std::memcpy(y + i, rest, (n - i) * sizeof(int16_t));
+}
+
+void Dequantize16(const int16_t* x, float* y, size_t n, float scale, int32_t zero_point) {
+  const I32 offset = Set1(zero_point);
+  const F32 factor = Set1(scale);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, ToFloat(LoadWide(x + i) - offset) * factor);
+  if (i == n) return;
+  int16_t rest[kLanes] = {};
+  std::memcpy(rest, x + i, (n - i) * sizeof(int16_t));
+  StoreFew(y + i, ToFloat(LoadWide(rest) - offset) * factor, static_cast<int32_t>(n - i));
+}
+
 // --- sums and products ---
 
 /// y[i] = op(a[i], b[i]), of 16 bits, where either may be one value.
@@ -141,6 +189,9 @@ void OverlayElementwise16(Kernels& table) {
   table.mul_i16 = Product16;
   table.logistic_16 = Each16<LogisticOf16>;
   table.tanh_16 = Each16<TanhOf16>;
+  table.pieces_16 = TakePieces;
+  table.quantize_i16 = Quantize16;
+  table.dequantize_i16 = Dequantize16;
 }
 
 }  // namespace

@@ -24,13 +24,7 @@ struct SqrtOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Sqrt(x); }
 };
 struct RsqrtOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Set1(1.0f) / Sqrt(x); }
-};
-struct SinOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Sin(x); }
-};
-struct CosOp {
-  static SIGRUN_INLINE F32 Apply(F32 x) { return Cos(x); }
+  static SIGRUN_INLINE F32 Apply(F32 x) { return Rsqrt(x); }
 };
 struct ReluOp {
   static SIGRUN_INLINE F32 Apply(F32 x) { return Max(Set1(0.0f), x); }
@@ -73,6 +67,18 @@ struct LogOp {
   template <int kCount>
   static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
     Log(x);
+  }
+};
+struct SinOp {
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Sin(x);
+  }
+};
+struct CosOp {
+  template <int kCount>
+  static SIGRUN_INLINE void Apply(F32 (&x)[kCount]) {
+    Cos(x);
   }
 };
 struct EluOp {
@@ -262,8 +268,8 @@ void OverlayElementwise(Kernels& t) {
   SetUnary<RsqrtOp, 1>(t, Unary::kRsqrt);
   SetLongUnary<ExpOp>(t, Unary::kExp);
   SetLongUnary<LogOp>(t, Unary::kLog);
-  SetUnary<SinOp, 1>(t, Unary::kSin);
-  SetUnary<CosOp, 1>(t, Unary::kCos);
+  SetLongUnary<SinOp>(t, Unary::kSin);
+  SetLongUnary<CosOp>(t, Unary::kCos);
   SetLongUnary<TanhOp>(t, Unary::kTanh);
   SetLongUnary<LogisticOp>(t, Unary::kLogistic);
   SetUnary<ReluOp>(t, Unary::kRelu);

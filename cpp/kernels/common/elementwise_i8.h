@@ -182,7 +182,7 @@ SIGRUN_INLINE void FloatsToBytes(const float* x, uint8_t* y, size_t n, const Byt
 template <class T>
 void Quantize(const float* x, T* y, size_t n, float scale, int32_t zero_point) {
   constexpr int32_t kMin = static_cast<T>(-1) < 0 ? -128 : 0;
-  const F32 divisor = Set1(scale), low = Set1(-65536.0f), high = Set1(65536.0f);
+  const F32 divisor = Set1(scale), low = Set1(-131072.0f), high = Set1(131072.0f);
   const I32 offset = Set1(zero_point - kMin - 128);
   FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, MakeByteOutput(0, kMin, kMin + 255),
                 [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(v / divisor, low, high) + offset; });

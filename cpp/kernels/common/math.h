@@ -150,7 +150,7 @@ SIGRUN_INLINE void Tanh(F32 (&x)[kCount]) {
   for (int i = 0; i < kCount; ++i) e[i] = Min(Set1(20.0f), Abs(x[i] + x[i]));
   Expm1(e);
   SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) x[i] = WithSignOf(e[i] / (e[i] + Set1(2.0f)), x[i]);
+  for (int i = 0; i < kCount; ++i) x[i] = WithSignOf(Quotient(e[i], e[i] + Set1(2.0f)), x[i]);
 }
 
 /// For e^x = power * e^r power and power + e^-r, whose quotient is the logistic function: no term cancels, and the power alone is denormal
@@ -303,19 +303,27 @@ SIGRUN_INLINE TwoFloats Log2(F32 x) {
   return {whole, low + (high - (whole - exponent))};
 }
 
+// What the power of x's magnitude means for x: there is none of what is below 0 unless y is a whole number.
+SIGRUN_INLINE F32 PowerOfSigned(F32 x, F32 y, F32 power) {
+  const F32 half = y * Set1(0.5f);
+  const F32 whole = Select(Equal(Floor(half), half), power, Neg(power));
+  return Select(Less(x, Set1(0.0f)), Select(Equal(Floor(y), y), whole, Set1(__builtin_nanf(""))), power);
+}
+
 /// x to the power y, within 3.
 SIGRUN_INLINE F32 Pow(F32 x, F32 y) {
-  const F32 one = Set1(1.0f);
-  F32 replaced = Select(Less(x, Set1(0x1p-126f)), one, Set1(0.0f));
-  replaced = Select(Less(x, Set1(kInfinity)), replaced, one);
+  const F32 one = Set1(1.0f), magnitude = Abs(x);
+  F32 replaced = Select(Less(magnitude, Set1(0x1p-126f)), one, Set1(0.0f));
+  replaced = Select(Less(magnitude, Set1(kInfinity)), replaced, one);
   replaced = Select(Less(Abs(y), Set1(kInfinity)), replaced, one);
-  const TwoFloats log = Log2(x);
+  const TwoFloats log = Log2(magnitude);
   const F32 high = y * log.high, bounded = Clamp(high, Set1(-200.0f), Set1(200.0f));
   const F32 low = Select(Equal(high, bounded), Fma(y, log.low, Fma(y, log.high, Neg(high))), Set1(0.0f));
   const Power nearest = NearestPower(bounded + low, one);
   F32 r[1] = {((bounded - nearest.exponent) + low) * Set1(0x1.62e43p-1f)};
   Expm1OfReduced(r, kExpTerms);
-  const F32 power = TimesOnePlus(r[0], nearest);
+  F32 power = TimesOnePlus(r[0], nearest);
+  if (Any(Less(x, Set1(0.0f)))) power = PowerOfSigned(x, y, power);
   return Any(Less(Set1(0.0f), replaced)) ? ReplacePowers(x, y, replaced, power) : power;
 }
 
@@ -333,29 +341,51 @@ template <bool kCosine>
   return Load(result);
 }
 
-template <bool kCosine>
-SIGRUN_INLINE F32 SinOrCos(F32 x) {
-  const F32 quadrant = RoundEven(x * Set1(0x1.45f306p-1f));
-  F32 r = Fnma(quadrant, Set1(0x1.921fb6p+0f), x);
-  r = Fnma(quadrant, Set1(-0x1.777a5cp-25f), r);
-  r = Fnma(quadrant, Set1(-0x1.ee59dap-50f), r);
-  const F32 z = r * r;
-  F32 sine = Fma(z, Set1(-0x1.992c04p-13f), Set1(0x1.1106fcp-7f));
-  sine = Fma(sine, z, Set1(-0x1.555544p-3f));
-  sine = Fma(sine, z * r, r);
-  F32 cosine = Fma(z, Set1(0x1.99e338p-16f), Set1(-0x1.6c0c22p-10f));
-  cosine = Fma(cosine, z, Set1(0x1.55554ap-5f));
-  cosine = Fma(cosine, z * z, Fnma(z, Set1(0.5f), Set1(1.0f)));
-  const I32 turn = kCosine ? ToInt(quadrant) + Set1(1) : ToInt(quadrant);
-  const F32 value = Select(NonZero(turn & Set1(1)), cosine, sine);
-  const F32 y = FromBits(Bits(value) ^ ShiftLeft<30>(turn & Set1(2)));
-  if (Any(Less(Set1(kMaxReducible), Abs(x)))) return ReplaceHuge<kCosine>(x, y);
-  return y;
+template <bool kCosine, int kCount>
+SIGRUN_INLINE void SinOrCos(F32 (&x)[kCount]) {
+  F32 r[kCount], z[kCount], sine[kCount], cosine[kCount];
+  I32 turn[kCount];
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const F32 quadrant = RoundEven(x[i] * Set1(0x1.45f306p-1f));
+    r[i] = Fnma(quadrant, Set1(0x1.921fb6p+0f), x[i]);
+    r[i] = Fnma(quadrant, Set1(-0x1.777a5cp-25f), r[i]);
+    r[i] = Fnma(quadrant, Set1(-0x1.ee59dap-50f), r[i]);
+    turn[i] = kCosine ? ToInt(quadrant) + Set1(1) : ToInt(quadrant);
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    z[i] = r[i] * r[i];
+    sine[i] = Fma(z[i], Set1(-0x1.992c04p-13f), Set1(0x1.1106fcp-7f));
+    cosine[i] = Fma(z[i], Set1(0x1.99e338p-16f), Set1(-0x1.6c0c22p-10f));
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    sine[i] = Fma(sine[i], z[i], Set1(-0x1.555544p-3f));
+    cosine[i] = Fma(cosine[i], z[i], Set1(0x1.55554ap-5f));
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    sine[i] = Fma(sine[i], z[i] * r[i], r[i]);
+    cosine[i] = Fma(cosine[i], z[i] * z[i], Fnma(z[i], Set1(0.5f), Set1(1.0f)));
+  }
+  SIGRUN_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    const F32 value = Select(NonZero(turn[i] & Set1(1)), cosine[i], sine[i]);
+    const F32 y = FromBits(Bits(value) ^ ShiftLeft<30>(turn[i] & Set1(2)));
+    x[i] = Any(Less(Set1(kMaxReducible), Abs(x[i]))) ? ReplaceHuge<kCosine>(x[i], y) : y;
+  }
 }
 
 /// Within 1.5.
-SIGRUN_INLINE F32 Sin(F32 x) { return SinOrCos<false>(x); }
-SIGRUN_INLINE F32 Cos(F32 x) { return SinOrCos<true>(x); }
+template <int kCount>
+SIGRUN_INLINE void Sin(F32 (&x)[kCount]) {
+  SinOrCos<false>(x);
+}
+template <int kCount>
+SIGRUN_INLINE void Cos(F32 (&x)[kCount]) {
+  SinOrCos<true>(x);
+}
 
 }  // namespace
 }  // namespace sigrun::kernels

@@ -91,7 +91,10 @@ SIGRUN_INLINE F32 AtMost(F32 x, F32 high) { return {vminq_f32(x.v, high.v)}; }
 SIGRUN_INLINE F32 Bounded(F32 x, F32 low, F32 high) { return AtMost(AtLeast(x, low), high); }
 // 1 / x within 1 unit in the last place for normal x and results.
 SIGRUN_INLINE F32 Reciprocal(F32 x) { return Set1(1.0f) / x; }
+// The same of a / b.
+SIGRUN_INLINE F32 Quotient(F32 a, F32 b) { return a / b; }
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {vsqrtq_f32(x.v)}; }
+SIGRUN_INLINE F32 Rsqrt(F32 x) { return Set1(1.0f) / Sqrt(x); }
 SIGRUN_INLINE F32 RoundEven(F32 x) { return {vrndnq_f32(x.v)}; }
 SIGRUN_INLINE F32 Floor(F32 x) { return {vrndmq_f32(x.v)}; }
 SIGRUN_INLINE F32 Ceil(F32 x) { return {vrndpq_f32(x.v)}; }

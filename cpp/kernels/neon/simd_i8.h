@@ -37,6 +37,12 @@ struct Bytes {
 using Int16s = int16x8_t;
 SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) { return vqrdmulhq_s16(a, b); }
 
+/// As many numbers as an I32 holds, and those at p[at].
+using Int32s = int32_t __attribute__((vector_size(32)));
+SIGRUN_INLINE Int32s Gather(const int32_t* p, Int32s at) {
+  return Int32s{p[at[0]], p[at[1]], p[at[2]], p[at[3]], p[at[4]], p[at[5]], p[at[6]], p[at[7]]};
+}
+
 SIGRUN_INLINE I32 Set1(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {vld1q_s32(p), vld1q_s32(p + 4)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) {

@@ -283,6 +283,14 @@ void Tanhs(const int16_t* x, int16_t* y, size_t n, int32_t integer_bits) {
   for (size_t i = 0; i < n; ++i) y[i] = fixed16::Tanh(x[i], integer_bits);
 }
 
+void TakePieces(const int16_t* x, int16_t* y, size_t n, const Pieces16& p) {
+  for (size_t i = 0; i < n; ++i) {
+    const int32_t s = ((x[i] * p.multiplier + p.nudge) >> p.shift) + p.bias, magnitude = s < 0 ? -s : s;
+    const int32_t above = magnitude >> p.bits, piece = (above < p.last ? above : p.last) + (s < 0 ? 256 : 0);
+    y[i] = static_cast<int16_t>((p.offset[piece] + p.slope[piece] * (magnitude & ((1 << p.bits) - 1))) >> p.right);
+  }
+}
+
 int64_t SumLookups(const uint8_t* x, uint8_t first, const SumTable& table, size_t n) {
   constexpr size_t kRun = 4096;  // what the table holds is at most 2^19
   int64_t sum = 0;
@@ -322,9 +330,10 @@ int32_t RoundedWithin(float x, float min, float max) {
 
 template <class T>
 void Quantize(const float* x, T* y, size_t n, float scale, int32_t zero_point) {
-  const int32_t min = static_cast<T>(-1) < 0 ? -128 : 0;
+  constexpr int32_t kValues = 1 << (8 * sizeof(T)), kMin = static_cast<T>(-1) < 0 ? -kValues / 2 : 0;
+  constexpr float kMost = 131072.0f;
   for (size_t i = 0; i < n; ++i) {
-    y[i] = static_cast<T>(ClampI32(WrapAdd(RoundedWithin(x[i] / scale, -65536.0f, 65536.0f), zero_point), min, min + 255));
+    y[i] = static_cast<T>(ClampI32(WrapAdd(RoundedWithin(x[i] / scale, -kMost, kMost), zero_point), kMin, kMin + kValues - 1));
   }
 }
 
@@ -406,6 +415,7 @@ void OverlayI8(Kernels& table) {
   table.sum_lookups_8 = SumLookups;
   table.logistic_16 = Logistics;
   table.tanh_16 = Tanhs;
+  table.pieces_16 = TakePieces;
   table.add_i8 = AddElements<int8_t>;
   table.add_u8 = AddElements<uint8_t>;
   table.squared_difference_i8 = SquaredDifferences;
@@ -416,8 +426,10 @@ void OverlayI8(Kernels& table) {
   table.mul_i16 = MulElements<int16_t>;
   table.quantize_i8 = Quantize<int8_t>;
   table.quantize_u8 = Quantize<uint8_t>;
+  table.quantize_i16 = Quantize<int16_t>;
   table.dequantize_i8 = Dequantize<int8_t>;
   table.dequantize_u8 = Dequantize<uint8_t>;
+  table.dequantize_i16 = Dequantize<int16_t>;
   table.quantize_rows_symmetric = QuantizeRowsSymmetric;
   table.quantize_rows_asymmetric = QuantizeRowsAsymmetric;
   table.extremes_f32 = Extremes;

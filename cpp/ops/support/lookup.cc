@@ -30,15 +30,24 @@ void EmitLookup8(Prepare& p, const Table8& table) {
   });
 }
 
-void EmitLookup16(Prepare& p, const Table16& table) {
+void EmitPieces16(Prepare& p, const kernels::Pieces16& pieces) {
   p.MayOverwrite(0, 0);
-  p.Emit([table, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+  p.Emit([pieces, n = p.elements(0), kernel = p.kernels().pieces_16, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
     const int16_t* from = run.get<int16_t>(x);
     int16_t* to = run.get<int16_t>(y);
-    ForElements(run, n, 4, [&](int64_t begin, int64_t count) {
-      for (int64_t i = begin; i < begin + count; ++i) to[i] = Lookup16(table, from[i]);
-    });
+    ForElements(run, n, 4, [&](int64_t begin, int64_t count) { kernel(from + begin, to + begin, static_cast<size_t>(count), pieces); });
   });
 }
+
+kernels::Pieces16 MakePieces16(const Table16& table) {
+  kernels::Pieces16 pieces{.bias = 1 << 15, .bits = 7, .last = 511, .right = 7};
+  for (size_t i = 0; i < 512; ++i) {
+    pieces.offset[i] = table[i] * (1 << 7) + (1 << 6);
+    pieces.slope[i] = static_cast<int16_t>(table[i + 1] - table[i]);  // wraps, as the reference's does
+  }
+  return pieces;
+}
+
+void EmitLookup16(Prepare& p, const Table16& table) { EmitPieces16(p, MakePieces16(table)); }
 
 }  // namespace sigrun::ops

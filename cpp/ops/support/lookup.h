@@ -47,7 +47,11 @@ inline int16_t Lookup16(const Table16& table, int16_t x) {
   return static_cast<int16_t>(table[piece] + ((slope * (x & 0x7f) + 64) >> 7));
 }
 
-/// A step that maps input 0 to output 0, both INT16, through the table. The output's shape is set.
+/// The same for a kernel.
+kernels::Pieces16 MakePieces16(const Table16& table);
+
+/// A step that maps input 0 to output 0, both INT16, by the pieces or through the table. The output's shape is set.
+void EmitPieces16(Prepare& p, const kernels::Pieces16& pieces);
 void EmitLookup16(Prepare& p, const Table16& table);
 
 /// round(x) half away from zero as int32, saturated; NaN gives 0.

@@ -599,7 +599,7 @@ constexpr UnaryCase kUnary[] = {
     {Unary::kNeg, "neg", nullptr, 0},
     {Unary::kSquare, "square", nullptr, 0},
     {Unary::kSqrt, "sqrt", nullptr, 0},
-    {Unary::kRsqrt, "rsqrt", nullptr, 0},
+    {Unary::kRsqrt, "rsqrt", [](double x) { return 1 / std::sqrt(x); }, 1.5},
     {Unary::kExp, "exp", [](double x) { return std::exp(x); }, 1.1},
     {Unary::kLog, "log", [](double x) { return std::log(x); }, 1.5},
     {Unary::kSin, "sin", [](double x) { return std::sin(x); }, 1.5},
@@ -758,6 +758,12 @@ TEST(BinaryF32, PowersWithinTheStatedBound) {
     a.insert(a.end(), x.begin(), x.end());
     b.insert(b.end(), y.begin(), y.end());
   }
+  const std::vector<float> signed_bases = RandomFloats(20000, 3, -10.0f, 10.0f), exponents = RandomFloats(20000, 4, -20.0f, 20.0f);
+  for (size_t i = 0; i < signed_bases.size(); ++i) {
+    a.push_back(signed_bases[i]);
+    b.push_back(i % 8 == 0 ? exponents[i] : std::round(exponents[i]));
+  }
+  for (const float y : {16777215.0f, 16777216.0f, -16777217.0f, 33554434.0f, 3e38f, 1e-40f}) a.push_back(-1.0f), b.push_back(y);
   constexpr size_t kOperands = static_cast<size_t>(Operands::kVectorVector);
   for (const Kernels* t : AllTiers()) {
     std::vector<float> y(a.size());

@@ -694,6 +694,31 @@ TEST(ElementwiseI8, Sigmoids16OfEveryNumber) {
   }
 }
 
+// Of every number: with and without a scale, pieces for both signs and for one, the last of which is long.
+TEST(ElementwiseI8, Pieces16) {
+  std::vector<int16_t> x(65536 + 5), expected(x.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int16_t>(i);
+  const auto offsets = RandomInts<int16_t>(512, 3), slopes = RandomInts<int16_t>(512, 4);
+  for (Pieces16 pieces :
+       {Pieces16{.bias = 1 << 15, .bits = 7, .last = 511, .right = 7}, Pieces16{.multiplier = 3, .bits = 9, .last = 100, .right = 10},
+        Pieces16{.multiplier = 32767, .nudge = 1 << 30, .shift = 31, .bits = 0, .last = 255, .right = 0},
+        Pieces16{.multiplier = 20000, .nudge = 1 << 12, .shift = 13, .bits = 8, .last = 255, .right = 8}}) {
+    for (size_t i = 0; i < 512; ++i) {
+      pieces.offset[i] = offsets[i] * 1024;
+      pieces.slope[i] = slopes[i];
+    }
+    Scalar().pieces_16(x.data(), expected.data(), x.size(), pieces);
+    for (const Kernels* tier : AllTiers()) {
+      for (const size_t n : {x.size(), size_t{0}, size_t{1}, size_t{15}}) {
+        std::vector<int16_t> y = x;
+        tier->pieces_16(y.data(), y.data(), n, pieces);
+        EXPECT_TRUE(std::equal(y.begin(), y.begin() + static_cast<ptrdiff_t>(n), expected.begin())) << tier->tier << " " << n;
+        EXPECT_TRUE(std::equal(y.begin() + static_cast<ptrdiff_t>(n), y.end(), x.begin() + static_cast<ptrdiff_t>(n))) << tier->tier;
+      }
+    }
+  }
+}
+
 TEST(ElementwiseI8, SumOfLookups) {
   auto values = RandomInts<uint32_t>(256, 1);
   SumTable table;
@@ -750,6 +775,16 @@ TEST(ElementwiseI8, QuantizeAndDequantize) {
         tier->dequantize_u8(yu.data(), z.data(), n, scale, 128);
         Scalar().dequantize_u8(yu.data(), expected_z.data(), n, scale, 128);
         EXPECT_EQ(z, expected_z) << tier->tier;
+        for (int32_t zero_point : {0, 777, -32768}) {
+          const auto wide = HardFloats(n, 200 * scale);
+          std::vector<int16_t> y16(n), expected_16(n);
+          tier->quantize_i16(wide.data(), y16.data(), n, scale, zero_point);
+          Scalar().quantize_i16(wide.data(), expected_16.data(), n, scale, zero_point);
+          EXPECT_EQ(y16, expected_16) << tier->tier;
+          tier->dequantize_i16(y16.data(), z.data(), n, scale, zero_point);
+          Scalar().dequantize_i16(y16.data(), expected_z.data(), n, scale, zero_point);
+          EXPECT_EQ(z, expected_z) << tier->tier;
+        }
       }
     }
   }
