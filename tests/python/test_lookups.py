@@ -60,6 +60,20 @@ def channels(b):
     return {"y": b.op("MUL", b.x, factors, scale=0.1)}
 
 
+def floats(b):
+    """x * tanh(x) + 1, not of bytes."""
+    x = b.g.op("DEQUANTIZE", [b.x], SHAPE, dtype="float32")
+    product = b.g.op("MUL", [x, b.g.op("TANH", [x], SHAPE)], SHAPE, "MulOptions")
+    plus = b.g.op("ADD", [product, b.g.const(np.float32(1))], SHAPE, "AddOptions")
+    return {"y": b.quantised(b.g.op("QUANTIZE", [plus], SHAPE, dtype=b.dtype), 0.05, 7)}
+
+
+def floats_by_channel(b):
+    x = b.g.op("DEQUANTIZE", [b.x], SHAPE, dtype="float32")
+    product = b.g.op("MUL", [x, b.g.const(np.arange(16).astype("float32"))], SHAPE, "MulOptions")
+    return {"y": b.quantised(b.g.op("QUANTIZE", [product], SHAPE, dtype=b.dtype), 0.4, 7)}
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize(
     ("make", "steps"),
@@ -70,6 +84,8 @@ def channels(b):
         (chain, {"sigrun.lookup"}),
         (known, {"sigrun.lookup"}),
         (channels, {"MUL"}),
+        (floats, {"sigrun.lookup"}),
+        (floats_by_channel, {"DEQUANTIZE", "MUL", "QUANTIZE"}),
     ],
 )
 def test_against_litert(make, steps, dtype):

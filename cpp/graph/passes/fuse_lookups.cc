@@ -13,9 +13,11 @@
 namespace sigrun::passes {
 namespace {
 
-constexpr std::string_view kUnary[] = {"ABS",      "ELU",  "EXP",   "GELU",        "HARD_SWISH",   "LEAKY_RELU", "LOG",  "LOGISTIC", "NEG",
-                                       "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT",      "SQRT", "TANH"};
-constexpr std::string_view kBinary[] = {"ADD", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB"};
+constexpr std::string_view kUnary[] = {"ABS",  "CEIL",       "COS",         "DEQUANTIZE",   "ELU",      "EXP",   "FLOOR",
+                                       "GELU", "HARD_SWISH", "LEAKY_RELU",  "LOG",          "LOGISTIC", "NEG",   "QUANTIZE",
+                                       "RELU", "RELU6",      "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND",    "RSQRT", "SIGN",
+                                       "SIN",  "SQRT",       "SQUARE",      "TANH"};
+constexpr std::string_view kBinary[] = {"ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "POW", "SQUARED_DIFFERENCE", "SUB"};
 constexpr size_t kBytes = 256;
 
 class LookupFuser {
@@ -42,22 +44,25 @@ class LookupFuser {
   static size_t Index(int32_t i) { return static_cast<size_t>(i); }
   bool IsByte(int32_t v) const {
     const Value& value = graph_.values[Index(v)];
-    return value.type == TensorType::kInt8 || value.type == TensorType::kUInt8;
+    return (value.type == TensorType::kInt8 || value.type == TensorType::kUInt8) && value.quantization->scale.size() <= 1;
   }
+  // What may stand between the bytes of the root and those of the end.
+  bool IsByteOrFloat(int32_t v) const { return IsByte(v) || graph_.values[Index(v)].type == TensorType::kFloat32; }
+  size_t TableBytes(int32_t v) const { return IsByte(v) ? kBytes : kBytes * sizeof(float); }
 
   void Trace(int32_t i) {
     const Node& node = graph_.nodes[Index(i)];
     const auto is_one_of = [&](const auto& names) { return std::ranges::find(names, std::string_view(node.op->name)) != std::end(names); };
     const bool fits = (node.inputs.size() == 1 && is_one_of(kUnary)) || (node.inputs.size() == 2 && is_one_of(kBinary));
-    if (!fits || node.outputs.size() != 1 || node.outputs[0] < 0 || !IsByte(node.outputs[0])) return;
+    if (!fits || node.outputs.size() != 1 || node.outputs[0] < 0 || !IsByteOrFloat(node.outputs[0])) return;
     Function f{-1, i, -1};
     size_t rank = 0;
     for (const int32_t v : node.inputs) {
-      if (v < 0 || !IsByte(v)) return;
+      if (v < 0 || !IsByteOrFloat(v)) return;
       f.saved += 1;
       if (graph_.values[Index(v)].constant != nullptr) continue;
       const Function& of = function_[Index(v)];
-      if (f.root >= 0 && of.root != f.root) return;
+      if (!IsByte(of.root) || (f.root >= 0 && of.root != f.root)) return;
       f.root = of.root;
       f.saved += of.saved + (of.node >= 0 ? 1 : 0);
       rank = graph_.values[Index(v)].shape.size();
@@ -71,7 +76,7 @@ class LookupFuser {
     function_[Index(node.outputs[0])] = f;
   }
 
-  /// The bytes of value v for all bytes of its root; none if an operator refuses them.
+  /// What value v is for all bytes of its root; none if an operator refuses them.
   std::shared_ptr<AlignedBytes> Table(int32_t v) {
     const Function& f = function_[Index(v)];
     if (f.node < 0) {
@@ -93,7 +98,7 @@ class LookupFuser {
         if (operands.back() == nullptr) return nullptr;
         value.shape = {static_cast<int32_t>(kBytes)};
         value.constant = operands.back()->data();
-        value.constant_bytes = kBytes;
+        value.constant_bytes = operands.back()->size();
       }
       input = static_cast<int32_t>(trial.values.size());
       trial.values.push_back(std::move(value));
@@ -103,7 +108,7 @@ class LookupFuser {
     trial.values.back().shape = {static_cast<int32_t>(kBytes)};
     Folded folded;
     try {
-      if (!FoldNode(trial, node, kernels_, size_t{1} << 16, folded) || folded.bytes[0]->size() != kBytes) return nullptr;
+      if (!FoldNode(trial, node, kernels_, size_t{1} << 16, folded) || folded.bytes[0]->size() != TableBytes(v)) return nullptr;
     } catch (const Error&) {
       return nullptr;  // what is wrong with the node is said when it is planned
     }
@@ -114,7 +119,7 @@ class LookupFuser {
     if (node.outputs.size() != 1 || node.outputs[0] < 0) return false;
     const int32_t v = node.outputs[0];
     const Function f = function_[Index(v)];
-    if (f.node < 0 || f.saved == 0 || uses_[Index(v)] == 0) return false;
+    if (f.node < 0 || f.saved == 0 || !IsByte(v) || uses_[Index(v)] == 0) return false;
     const std::shared_ptr<AlignedBytes> table = Table(v);
     if (table == nullptr) return false;
     const uint8_t* bytes = reinterpret_cast<const uint8_t*>(table->data());

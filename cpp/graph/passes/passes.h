@@ -20,7 +20,8 @@ bool FuseListUpdates(Graph& graph);
 /// LOGISTIC, TANH, LEAKY_RELU, PRELU with one slope a channel) becomes its epilogue.
 bool FuseEpilogues(Graph& graph);
 
-/// Operators that together map the bytes of one 8-bit tensor to bytes, x * LOGISTIC(x) or x * RELU6(x + 3) / 6, become one table look-up.
+/// Operators that together map the bytes of one 8-bit tensor to bytes, x * LOGISTIC(x), x * RELU6(x + 3) / 6, or functions of floats between
+/// DEQUANTIZE and QUANTIZE, become one table look-up.
 bool FuseLookups(Graph& graph, const kernels::Kernels& kernels);
 
 /// A PAD with zeros (or the zero point) over height and width in front of an unpadded convolution becomes the convolution's own padding.
