@@ -11,11 +11,12 @@ namespace {
 
 enum Field : int { kActivation };
 
-void NormalizeRow(const float* x, float* y, int64_t depth) {
-  float sum = 0;
-  for (int64_t c = 0; c < depth; ++c) sum += x[c] * x[c];
-  const float norm = std::max(std::sqrt(sum), 1e-6f);
-  for (int64_t c = 0; c < depth; ++c) y[c] = x[c] / norm;
+// The squares stand where the results come to be.
+void NormalizeRow(const kernels::Kernels& k, const float* x, float* y, int64_t depth) {
+  const size_t n = static_cast<size_t>(depth);
+  k.unary_f32[static_cast<size_t>(kernels::Unary::kSquare)](x, y, n);
+  const float norm = std::max(std::sqrt(k.sum_f32(y, n)), 1e-6f);
+  k.binary(kernels::Binary::kDiv, kernels::Operands::kVectorScalar)(x, &norm, y, n, {});
 }
 
 template <class T>
@@ -54,7 +55,7 @@ void PrepareL2Normalization(Prepare& p) {
   if (p.options().Scalar<int8_t>(kActivation) != 0) p.Refuse(StatusCode::kUnimplemented, "a fused activation");
   p.SetShape(0, p.shape(0));
   if (p.type(0) == TensorType::kFloat32)
-    return EmitRows<float>(p, [](const float* x, float* y, int64_t depth) { NormalizeRow(x, y, depth); });
+    return EmitRows<float>(p, [k = &p.kernels()](const float* x, float* y, int64_t depth) { NormalizeRow(*k, x, y, depth); });
   const int32_t zero_point = CheckedAffine(p, 0).zero_point;
   const Prepare::Affine output = CheckedOutputAffine(p, 0);
   const bool is_signed = p.type(0) == TensorType::kInt8;

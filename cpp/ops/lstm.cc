@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -74,24 +75,52 @@ struct BasicSizes {
 };
 
 // The gates of one row: input, new input, forget, output.
-void BasicCell(const float* gates, const float* last, float* state, float* output, int32_t n) {
-  const auto logistic = [](float x) { return 1.0f / (1.0f + std::exp(-x)); };
-  for (int32_t i = 0; i < n; ++i) {
-    state[i] = logistic(gates[i]) * std::tanh(gates[n + i]) + logistic(gates[2 * n + i]) * last[i];
-    output[i] = logistic(gates[3 * n + i]) * std::tanh(state[i]);
+constexpr int32_t kBasicBlock = 64;  // cells at a time
+template <class T>
+using BasicBlock = std::array<T, kBasicBlock>;
+
+void BasicCells(const kernels::Kernels& k, const float* gates, const float* last, float* state, float* output, int32_t n) {
+  const kernels::UnaryF32 logistic = k.unary_f32[static_cast<size_t>(kernels::Unary::kLogistic)];
+  const kernels::UnaryF32 tanh = k.unary_f32[static_cast<size_t>(kernels::Unary::kTanh)];
+  BasicBlock<float> input, fresh, forget, out;
+  for (int32_t first = 0; first < n; first += kBasicBlock) {
+    const size_t count = static_cast<size_t>(std::min(n - first, kBasicBlock));
+    logistic(gates + first, input.data(), count);
+    tanh(gates + n + first, fresh.data(), count);
+    logistic(gates + 2 * n + first, forget.data(), count);
+    logistic(gates + 3 * n + first, out.data(), count);
+    for (size_t i = 0; i < count; ++i) state[i] = input[i] * fresh[i] + forget[i] * last[i];
+    tanh(state, fresh.data(), count);
+    for (size_t i = 0; i < count; ++i) output[i] = out[i] * fresh[i];
+    last += count;
+    state += count;
+    output += count;
   }
 }
 
 namespace fixed16 = kernels::fixed16;
 
-void BasicCell(const int16_t* gates, const int16_t* last, int16_t* state, uint8_t* output, int32_t n) {
+void BasicCells(const kernels::Kernels& k, const int16_t* gates, const int16_t* last, int16_t* state, uint8_t* output, int32_t n) {
   constexpr int kGateBits = 3, kStateBits = 4;
-  for (int32_t i = 0; i < n; ++i) {
-    const int16_t added = fixed16::Multiply(fixed16::Logistic(gates[i], kGateBits), fixed16::Tanh(gates[n + i], kGateBits));
-    const int16_t kept = fixed16::Multiply(fixed16::Logistic(gates[2 * n + i], kGateBits), last[i]);
-    state[i] = fixed16::Saturate(fixed16::ShiftRight(added, kStateBits) + kept);
-    const int16_t y = fixed16::Multiply(fixed16::Logistic(gates[3 * n + i], kGateBits), fixed16::Tanh(state[i], kStateBits));
-    output[i] = static_cast<uint8_t>(128 + std::clamp<int>(fixed16::ShiftRight(y, 8), -128, 127));
+  BasicBlock<int16_t> input, fresh, forget, out;
+  for (int32_t first = 0; first < n; first += kBasicBlock) {
+    const size_t count = static_cast<size_t>(std::min(n - first, kBasicBlock));
+    k.logistic_16(gates + first, input.data(), count, kGateBits);
+    k.tanh_16(gates + n + first, fresh.data(), count, kGateBits);
+    k.logistic_16(gates + 2 * n + first, forget.data(), count, kGateBits);
+    k.logistic_16(gates + 3 * n + first, out.data(), count, kGateBits);
+    for (size_t i = 0; i < count; ++i) {
+      const int16_t added = fixed16::Multiply(input[i], fresh[i]);
+      state[i] = fixed16::Saturate(fixed16::ShiftRight(added, kStateBits) + fixed16::Multiply(forget[i], last[i]));
+    }
+    k.tanh_16(state, fresh.data(), count, kStateBits);
+    for (size_t i = 0; i < count; ++i) {
+      const int16_t y = fixed16::Multiply(out[i], fresh[i]);
+      output[i] = static_cast<uint8_t>(128 + std::clamp<int>(fixed16::ShiftRight(y, 8), -128, 127));
+    }
+    last += count;
+    state += count;
+    output += count;
   }
 }
 
@@ -99,6 +128,7 @@ void BasicCell(const int16_t* gates, const int16_t* last, int16_t* state, uint8_
 template <class T, class S>
 struct BasicStep {
   BasicSizes s;
+  const kernels::Kernels* k;
   Slot input, last_output, last_state, output, state, concatenated, activations;
   bool keeps;  // output and state for the next call; else the caller hands them on
 
@@ -110,7 +140,8 @@ struct BasicStep {
   void Finish(const RunContext& run) const {
     for (ptrdiff_t b = 0; b < s.batch; ++b) {
       const ptrdiff_t at = b * s.cells;
-      BasicCell(run.get<S>(activations) + 4 * at, run.get<S>(last_state) + at, run.get<S>(state) + at, run.get<T>(output) + at, s.cells);
+      BasicCells(*k, run.get<S>(activations) + 4 * at, run.get<S>(last_state) + at, run.get<S>(state) + at, run.get<T>(output) + at,
+                 s.cells);
     }
     const size_t count = static_cast<size_t>(s.batch) * static_cast<size_t>(s.cells);
     if (keeps) std::memcpy(run.get<T>(last_output), run.get<T>(output), count * sizeof(T));
@@ -127,6 +158,7 @@ BasicStep<T, S> MakeBasicStep(Prepare& p, const BasicSizes& s, TensorType type, 
   CheckOperand(p, kLastOutput, type, {s.batch, s.cells}, "last outputs");
   CheckOperand(p, kLastState, state, {s.batch, s.cells}, "last states");
   return {s,
+          &p.kernels(),
           p.in(kInput),
           p.in(kLastOutput),
           p.in(kLastState),

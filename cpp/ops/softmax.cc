@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "ops/op.h"
 #include "ops/support/fixed_point.h"
@@ -97,6 +98,10 @@ constexpr uint8_t kFlip = std::numeric_limits<T>::min() < 0 ? 0x80 : 0;
 
 template <class T>
 int32_t SumOfExps(const kernels::Kernels& k, const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
+  constexpr int64_t kFew = 8;  // for which the kernel would fill registers with the table
+  if (depth <= kFew) {
+    return std::accumulate(x, x + depth, 0, [&](int32_t sum, T v) { return sum + exps.rounded.whole[255 - (max - v)]; });
+  }
   const uint8_t first = static_cast<uint8_t>(255 - max);
   const int64_t sum = k.sum_lookups_8(reinterpret_cast<const uint8_t*>(x), first, exps.rounded, static_cast<size_t>(depth));
   return static_cast<int32_t>(std::min<int64_t>(sum, INT32_MAX));
@@ -317,38 +322,50 @@ void EmitSoftmax(Prepare& p, float beta) {
 // --- INT16: the exponential and the reciprocal are tables ---
 
 struct Softmax16 {
-  FixedPoint factor;  // takes a distance from the maximum to 16 bits over [-10, 0], below which nothing is left of an exponential
-  Table16 exp, reciprocal;
+  kernels::MulI8Params factor;  // takes a distance from the maximum to 16 bits over [-10, 0], below which nothing is left of an exponential
+  kernels::Pieces16 exp;
+  Table16 few_exp, reciprocal;  // few_exp is exp
 
-  void operator()(const int16_t* x, int16_t* y, int64_t depth) const {
-    const int32_t max = *std::max_element(x, x + depth);
-    int64_t sum = 0;
-    for (int64_t c = 0; c < depth; ++c) {
-      const int32_t scaled = kernels::WrapAdd(ScaleBy(x[c] - max, factor.multiplier, factor.shift), 32767);
-      y[c] = Lookup16(exp, static_cast<int16_t>(kernels::ClampI32(scaled, -32768, 32767)));
-      sum += y[c];
+  void FillExps(const kernels::Kernels& k, const int16_t* x, int16_t* y, int64_t depth) const {
+    constexpr int64_t kFew = 16;  // for which a kernel would take longer to begin
+    constexpr int16_t kOne = 1;
+    const int32_t max = std::accumulate(x, x + depth, INT32_MIN, [](int32_t a, int32_t b) { return std::max(a, b); });
+    if (depth < kFew) {
+      for (int64_t c = 0; c < depth; ++c) {
+        const int32_t scaled = WrapAdd(ScaleBy(x[c] - max, factor.output_multiplier, factor.output_shift), factor.output_offset);
+        y[c] = Lookup16(few_exp, static_cast<int16_t>(kernels::ClampI32(scaled, factor.min, factor.max)));
+      }
+      return;
     }
-    sum = std::min<int64_t>(sum, INT32_MAX);
+    kernels::MulI8Params scale = factor;
+    scale.a_offset = -max;
+    k.mul_i16(x, &kOne, y, static_cast<size_t>(depth), scale, kernels::Operands::kVectorScalar);
+    k.pieces_16(y, y, static_cast<size_t>(depth), exp);
+  }
+  void operator()(const kernels::Kernels& k, const int16_t* x, int16_t* y, int64_t depth) const {
+    FillExps(k, x, y, depth);
+    const int64_t sum = std::min<int64_t>(std::accumulate(y, y + depth, int64_t{0}), INT32_MAX);
     // The sum is 1 + x times a power of two; the table holds 1 / (1 + x).
     const int headroom = std::countl_zero(static_cast<uint32_t>(sum));
     const int32_t mantissa = static_cast<int32_t>(((sum << (headroom - 1)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16);
-    const int64_t inverse = Lookup16(reciprocal, static_cast<int16_t>(kernels::ClampI32(mantissa, -32768, 32767)));
+    const int32_t inverse = Lookup16(reciprocal, static_cast<int16_t>(kernels::ClampI32(mantissa, -32768, 32767)));
     const int shift = 31 - headroom;
-    for (int64_t c = 0; c < depth; ++c) {
-      const int64_t share = (y[c] * inverse + (shift > 0 ? int64_t{1} << (shift - 1) : 0)) >> shift;
-      y[c] = static_cast<int16_t>(std::clamp<int64_t>(share, 0, 32767));
-    }
+    const int32_t half = shift > 0 ? 1 << (shift - 1) : 0;
+    for (int64_t c = 0; c < depth; ++c) y[c] = static_cast<int16_t>(std::clamp((y[c] * inverse + half) >> shift, 0, 32767));
   }
 };
 
 void EmitSoftmax16(Prepare& p, float beta) {
   const Prepare::Affine input = CheckedAffine(p, 0);
   p.Check(std::isfinite(beta) && beta > 0, "beta is ", beta);
-  const Softmax16 softmax{QuantizeMultiplier(static_cast<double>(input.scale * beta) / (10.0 / 65535.0)),
-                          MakeRealTable16(-10.0, 0.0, 32768.0, [](double x) { return std::exp(x); }),
+  const FixedPoint factor = QuantizeMultiplier(static_cast<double>(input.scale * beta) / (10.0 / 65535.0));
+  const Table16 exp = MakeRealTable16(-10.0, 0.0, 32768.0, [](double x) { return std::exp(x); });
+  const Softmax16 softmax{{0, 0, 32767, factor.multiplier, factor.shift, -32768, 32767},
+                          MakePieces16(exp),
+                          exp,
                           MakeRealTable16(0.0, 1.0, 32768.0, [](double x) { return 1.0 / (1.0 + x); })};
-  EmitRows(p, 8, [softmax](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
-    for (int64_t r = rows.begin; r < rows.end; ++r) softmax(run.get<int16_t>(in) + r * depth, run.get<int16_t>(out) + r * depth, depth);
+  EmitRows(p, 8, [softmax, k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) softmax(*k, run.get<int16_t>(in) + r * depth, run.get<int16_t>(out) + r * depth, depth);
   });
 }
 
@@ -388,14 +405,34 @@ void PrepareSoftmax(Prepare& p) {
 
 // --- LOG_SOFTMAX ---
 
-// The exponentials stand where the results come to be.
-void LogSoftmaxRow(const kernels::Kernels& k, const float* x, float* y, int64_t depth) {
-  const size_t n = static_cast<size_t>(depth);
-  const float max = k.max_f32(x, n);
-  for (size_t c = 0; c < n; ++c) y[c] = x[c] - max;
-  k.unary_f32[static_cast<size_t>(kernels::Unary::kExp)](y, y, n);
-  const float log_sum = std::log(k.sum_f32(y, n));
-  for (size_t c = 0; c < n; ++c) y[c] = x[c] - max - log_sum;
+// The exponentials stand where the results come to be. Short rows are taken some at a time, so that the functions get long ones.
+void LogSoftmaxRows(const kernels::Kernels& k, const float* x, float* y, int64_t depth, int64_t rows) {
+  constexpr int64_t kElements = 1024, kMostRows = 128, kFewElements = 16;
+  const auto unary = [&](kernels::Unary op) { return k.unary_f32[static_cast<size_t>(op)]; };
+  const auto max_of = [&](const float* row) {
+    if (depth > kFewElements) return k.max_f32(row, static_cast<size_t>(depth));
+    return std::accumulate(row, row + depth, -std::numeric_limits<float>::infinity(), [](float a, float b) { return std::max(a, b); });
+  };
+  const auto sum_of = [&](const float* row) {
+    return depth > kFewElements ? k.sum_f32(row, static_cast<size_t>(depth)) : std::accumulate(row, row + depth, 0.0f);
+  };
+  const int64_t at_once = std::clamp<int64_t>(kElements / depth, 1, kMostRows);
+  std::array<float, kMostRows> max, log_sum;
+  for (int64_t count; rows > 0; x += count * depth, y += count * depth, rows -= count) {
+    count = std::min(rows, at_once);
+    const size_t n = static_cast<size_t>(count * depth);
+    for (int64_t r = 0, i = 0; r < count; ++r) {
+      const float most = max[static_cast<size_t>(r)] = max_of(x + i);
+      for (const int64_t end = i + depth; i < end; ++i) y[i] = x[i] - most;
+    }
+    unary(kernels::Unary::kExp)(y, y, n);
+    for (int64_t r = 0; r < count; ++r) log_sum[static_cast<size_t>(r)] = sum_of(y + r * depth);
+    unary(kernels::Unary::kLog)(log_sum.data(), log_sum.data(), static_cast<size_t>(count));
+    for (int64_t r = 0, i = 0; r < count; ++r) {
+      const float most = max[static_cast<size_t>(r)], log = log_sum[static_cast<size_t>(r)];
+      for (const int64_t end = i + depth; i < end; ++i) y[i] = x[i] - most - log;
+    }
+  }
 }
 
 int32_t SaturatingAdd(int32_t a, int32_t b) {
@@ -437,22 +474,31 @@ void EmitLogSoftmax(Prepare& p) {
           output.zero_point, ", expected 1/16 and ", kMax);
   const Scaling scaling = PrepareScaling(p, 1.0f);
   const FixedPoint reverse = QuantizeMultiplier(std::ldexp(1.0, 31 - scaling.factor.shift) / scaling.factor.multiplier);
+  std::array<int32_t, 256> scaled = {};  // distances that count
+  for (int32_t d = 0; d < 256 && -d >= scaling.least; ++d) scaled[static_cast<size_t>(d)] = scaling(-d);
   EmitRows(p, 4,
-           [scaling, reverse, exps = MakeExpTable(scaling), k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth,
-                                                                              Range rows) {
+           [scaled, reverse, beyond = scaling.least - 1, exps = MakeExpTable(scaling), k = &p.kernels()](
+               const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
              for (int64_t r = rows.begin; r < rows.end; ++r) {
                const T* x = run.get<T>(in) + r * depth;
                T* y = run.get<T>(out) + r * depth;
-               const int32_t max = *std::max_element(x, x + depth);
+               const auto [min, max] = FindExtremes(x, depth);
                const int32_t log_sum = LogOfSum(SumOfExps(*k, exps, x, depth, max));
-               const int32_t least = std::max(scaling.least - 1, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
-               for (int64_t c = 0; c < depth; ++c) {
-                 const int32_t distance = x[c] - max;
+               const int32_t least = std::max(beyond, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
+               const auto log_of = [&](int32_t distance) {
                  constexpr int kOutputBits = 4;
-                 const int32_t log = WrapSub(scaling(distance), log_sum);
+                 if (-distance <= least) return static_cast<T>(kMin);
+                 const int32_t log = WrapSub(scaled[static_cast<size_t>(distance)], log_sum);
                  const int32_t rounded = WrapAdd(RoundingDivideByPOT(log, 31 - kInputBits - kOutputBits), kMax);
-                 y[c] = static_cast<T>(distance > least ? kernels::ClampI32(rounded, kMin, kMax) : kMin);
+                 return static_cast<T>(kernels::ClampI32(rounded, kMin, kMax));
+               };
+               if (depth <= max - min) {
+                 for (int64_t c = 0; c < depth; ++c) y[c] = log_of(max - x[c]);
+                 continue;
                }
+               Table8 logs;
+               for (int32_t v = min; v <= max; ++v) logs[static_cast<uint8_t>(v)] = static_cast<uint8_t>(log_of(max - v));
+               k->lookup_8(reinterpret_cast<const uint8_t*>(x), logs.data(), reinterpret_cast<uint8_t*>(y), static_cast<size_t>(depth));
              }
            });
 }
@@ -464,9 +510,8 @@ void PrepareLogSoftmax(Prepare& p) {
   if (p.type(0) == TensorType::kInt8) return EmitLogSoftmax<int8_t>(p);
   if (p.type(0) == TensorType::kUInt8) return EmitLogSoftmax<uint8_t>(p);
   EmitRows(p, 4, [k = &p.kernels()](const RunContext& run, Slot in, Slot out, int64_t depth, Range rows) {
-    const float* x = run.get<float>(in);
-    float* y = run.get<float>(out);
-    for (int64_t r = rows.begin; r < rows.end; ++r) LogSoftmaxRow(*k, x + r * depth, y + r * depth, depth);
+    const int64_t first = rows.begin * depth;
+    LogSoftmaxRows(*k, run.get<float>(in) + first, run.get<float>(out) + first, depth, rows.end - rows.begin);
   });
 }
 

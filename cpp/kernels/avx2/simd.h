@@ -53,6 +53,8 @@ SIGRUN_INLINE F32 Reciprocal(F32 x) { return Set1(1.0f) / x; }
 // The same of a / b.
 SIGRUN_INLINE F32 Quotient(F32 a, F32 b) { return a / b; }
 SIGRUN_INLINE F32 Sqrt(F32 x) { return {_mm256_sqrt_ps(x.v)}; }
+// Corrections of the estimate, and of those for denormal numbers, take as long.
+SIGRUN_INLINE F32 Rsqrt(F32 x) { return Set1(1.0f) / Sqrt(x); }
 SIGRUN_INLINE F32 RoundEven(F32 x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 SIGRUN_INLINE F32 Floor(F32 x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
 SIGRUN_INLINE F32 Ceil(F32 x) { return {_mm256_round_ps(x.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)}; }
@@ -88,16 +90,6 @@ SIGRUN_INLINE Mask NonZero(I32 x) {
 }
 SIGRUN_INLINE bool Any(Mask m) { return _mm256_movemask_ps(m.v) != 0; }
 SIGRUN_INLINE F32 Select(Mask m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
-
-// 1 / sqrt(x) within 1.5 units in the last place. 0 and infinity, where the correction is none, have no error; the instruction takes denormal
-// numbers for 0.
-SIGRUN_INLINE F32 Rsqrt(F32 x) {
-  const Mask denormal = Less(x, Set1(0x1p-126f));
-  const F32 guess = {_mm256_rsqrt_ps(Select(denormal, x * Set1(0x1p48f), x).v)};
-  const F32 r = Select(denormal, guess * Set1(0x1p24f), guess), e = Fnma(x * r, r, Set1(1.0f));
-  const F32 y = Fma(r * e, Fma(e, Set1(0.375f), Set1(0.5f)), r);
-  return Select(Equal(y, y), y, r);
-}
 
 // x * 2^n for integral n in [-252, 254], in two steps so that 2^n itself need be no normal number; only the second may round.
 SIGRUN_INLINE F32 ScaleByPowerOf2(F32 x, F32 n) {

@@ -39,12 +39,6 @@ SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) {
   return reinterpret_cast<Int16s>(_mm256_mulhrs_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 }
 
-/// As many numbers as an I32 holds, and those at p[at].
-using Int32s = int32_t __attribute__((vector_size(32)));
-SIGRUN_INLINE Int32s Gather(const int32_t* p, Int32s at) {
-  return reinterpret_cast<Int32s>(_mm256_i32gather_epi32(p, reinterpret_cast<__m256i>(at), sizeof(*p)));
-}
-
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm256_set1_epi32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v); }
@@ -166,6 +160,8 @@ SIGRUN_INLINE void StoreFew(float* p, F32 x, int32_t n) { _mm256_maskstore_ps(p,
 SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
+SIGRUN_INLINE F32 Fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+SIGRUN_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
 SIGRUN_INLINE F32 Abs(F32 x) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x.v)}; }
 SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) { return {_mm256_or_ps(magnitude.v, _mm256_and_ps(sign.v, _mm256_set1_ps(-0.0f)))}; }
 // a > b ? a : b and a < b ? a : b: b where a is NaN, NaN where b is.

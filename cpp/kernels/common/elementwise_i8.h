@@ -179,13 +179,36 @@ SIGRUN_INLINE void FloatsToBytes(const float* x, uint8_t* y, size_t n, const Byt
   StoreLanes(y + i, ToBytes(op(LoadFew(x + i, few)), bytes), few);
 }
 
+// x / scale, limited to what any integer of 16 bits may be and rounded half away from zero. A quotient that has been corrected by what is
+// left of x is the division's if 1 / scale is rounded (Markstein) and nothing over- or underflows: so x is limited before.
+struct RoundedQuotient {
+  F32 scale, inverse, least, most;
+  bool divides;
+  explicit RoundedQuotient(float s)
+      : scale(Set1(s)),
+        inverse(Set1(1.0f / s)),
+        least(Set1(-131072.0f * s)),
+        most(Set1(131072.0f * s)),
+        divides(!(s >= 0x1p-60f && s <= 0x1p60f)) {}
+  template <bool kDivides>
+  SIGRUN_INLINE I32 Of(F32 x) const {
+    if constexpr (kDivides) return RoundWithin(x / scale, Set1(-131072.0f), Set1(131072.0f));
+    const F32 limited = Min(Max(x, least), most), quotient = limited * inverse;
+    return Round(Fma(Fnma(quotient, scale, limited), inverse, quotient));
+  }
+};
+
 template <class T>
 void Quantize(const float* x, T* y, size_t n, float scale, int32_t zero_point) {
   constexpr int32_t kMin = static_cast<T>(-1) < 0 ? -128 : 0;
-  const F32 divisor = Set1(scale), low = Set1(-131072.0f), high = Set1(131072.0f);
+  const RoundedQuotient quotient(scale);
   const I32 offset = Set1(zero_point - kMin - 128);
-  FloatsToBytes(x, reinterpret_cast<uint8_t*>(y), n, MakeByteOutput(0, kMin, kMin + 255),
-                [=](F32 v) SIGRUN_INLINE_LAMBDA { return RoundWithin(v / divisor, low, high) + offset; });
+  const ByteOutput bytes = MakeByteOutput(0, kMin, kMin + 255);
+  uint8_t* to = reinterpret_cast<uint8_t*>(y);
+  if (quotient.divides) {
+    return FloatsToBytes(x, to, n, bytes, [=](F32 v) SIGRUN_INLINE_LAMBDA { return quotient.Of<true>(v) + offset; });
+  }
+  FloatsToBytes(x, to, n, bytes, [=](F32 v) SIGRUN_INLINE_LAMBDA { return quotient.Of<false>(v) + offset; });
 }
 
 template <class T>

@@ -37,12 +37,6 @@ struct Bytes {
 using Int16s = int16x8_t;
 SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) { return vqrdmulhq_s16(a, b); }
 
-/// As many numbers as an I32 holds, and those at p[at].
-using Int32s = int32_t __attribute__((vector_size(32)));
-SIGRUN_INLINE Int32s Gather(const int32_t* p, Int32s at) {
-  return Int32s{p[at[0]], p[at[1]], p[at[2]], p[at[3]], p[at[4]], p[at[5]], p[at[6]], p[at[7]]};
-}
-
 SIGRUN_INLINE I32 Set1(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {vld1q_s32(p), vld1q_s32(p + 4)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) {
@@ -278,6 +272,8 @@ SIGRUN_INLINE void StoreFew(float* p, F32 x, int32_t n) {
 SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.lo, b.lo), vmulq_f32(a.hi, b.hi)}; }
 SIGRUN_INLINE F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)}; }
+SIGRUN_INLINE F32 Fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.lo, a.lo, b.lo), vfmaq_f32(c.hi, a.hi, b.hi)}; }
+SIGRUN_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {vfmsq_f32(c.lo, a.lo, b.lo), vfmsq_f32(c.hi, a.hi, b.hi)}; }
 SIGRUN_INLINE F32 Abs(F32 x) { return {vabsq_f32(x.lo), vabsq_f32(x.hi)}; }
 SIGRUN_INLINE F32 CopySign(F32 magnitude, F32 sign) {
   const uint32x4_t top = vdupq_n_u32(0x80000000u);

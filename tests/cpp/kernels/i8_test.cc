@@ -790,6 +790,30 @@ TEST(ElementwiseI8, QuantizeAndDequantize) {
   }
 }
 
+// What lies beside the halves of many scales is where a quotient that is not the division's would show.
+TEST(ElementwiseI8, QuantizesAsADivisionDoes) {
+  std::vector<float> scales = RandomFloats(300, 11, 0.001f, 0.1f), x;
+  for (const float scale : {1e-45f, 1e-39f, 1e-30f, 0x1p-60f, 1.0f, 0x1.fffffep-1f, 0x1p60f, 1e30f, 3e38f}) scales.push_back(scale);
+  for (const Kernels* tier : TiersToTest()) {
+    for (const float scale : scales) {
+      x = {kInfinity, -kInfinity, kNaN, 0.0f, -0.0f, 1e-45f, -1e-38f, 3e38f, -3e38f, 131072.0f * scale, -131072.0f * scale};
+      for (int i = -300; i < 300; ++i) {
+        const float half = (static_cast<float>(i) + 0.5f) * scale;
+        for (const float beside : {half, std::nextafter(half, kInfinity), std::nextafter(half, -kInfinity)}) x.push_back(beside);
+        x.push_back(130.0f * half);
+      }
+      std::vector<int8_t> y(x.size()), expected(x.size());
+      tier->quantize_i8(x.data(), y.data(), x.size(), scale, 3);
+      Scalar().quantize_i8(x.data(), expected.data(), x.size(), scale, 3);
+      EXPECT_EQ(y, expected) << tier->tier << " " << scale;
+      std::vector<int16_t> y16(x.size()), expected_16(x.size());
+      tier->quantize_i16(x.data(), y16.data(), x.size(), scale, 0);
+      Scalar().quantize_i16(x.data(), expected_16.data(), x.size(), scale, 0);
+      EXPECT_EQ(y16, expected_16) << tier->tier << " " << scale;
+    }
+  }
+}
+
 TEST(ElementwiseI8, QuantizeRoundsHalfAwayFromZeroAndSaturates) {
   const std::vector<float> x = {0.5f, -0.5f, 0.49999997f, 1.5f, 2.5f, -2.5f, 1e9f, -1e9f, kInfinity, -kInfinity, 126.5f, -128.5f};
   const std::vector<int8_t> expected = {1, -1, 0, 2, 3, -3, 127, -128, 127, -128, 127, -128};
