@@ -430,6 +430,9 @@ struct Kernels {
   /// The sum of x[0, n), wrapping.
   int32_t (*sum_i8)(const int8_t* x, size_t n);
   int32_t (*sum_u8)(const uint8_t* x, size_t n);
+
+  /// What kernels/elements.h declares.
+  const struct ElementKernels* elements;
 };
 
 /// One instruction-set tier, lowest first. `supported` says whether this machine has every feature that the tier's code uses.

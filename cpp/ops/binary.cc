@@ -17,6 +17,7 @@
 namespace sigrun::ops {
 namespace {
 
+using kernels::Arithmetic;
 using kernels::Binary;
 using kernels::Operands;
 
@@ -65,24 +66,31 @@ void WithInteger(const Prepare& p, const F& f) {
   RefuseType(p);
 }
 
-template <template <class> class Op>
-void EmitInteger(Prepare& p) {
-  WithInteger(p,
-              [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [bounds = ActivationBounds<T>(p)](T a, T b) { return bounds(Op<T>()(a, b)); }); });
+// By a kernel on words of as many bits: whatever their sign, sums and products are the same. Bounds come last.
+template <class T>
+void EmitWords(Prepare& p, Arithmetic op, bool square = false) {
+  const auto& row = p.kernels().elements->arithmetic[sizeof(T) == sizeof(int64_t)];
+  const kernels::PairsKernel kernel = row[static_cast<size_t>(op)], multiply = row[static_cast<size_t>(Arithmetic::kMul)];
+  const bool bounded = p.activation() != schema::Activation::kNone;
+  if (!square && !bounded) return EmitPairs(p, sizeof(T), sizeof(T), kernel);
+  EmitBinary<T, T>(p, 1, [=, bounds = ActivationBounds<T>(p)](const T* a, const T* b, T* y, size_t n, Operands operands) {
+    kernel(a, b, y, n, operands);
+    if (square) multiply(y, y, y, n, Operands::kVectorVector);
+    for (size_t i = 0; bounded && i < n; ++i) y[i] = bounds(y[i]);
+  });
 }
 
-template <class T>
-struct Add {
-  T operator()(T a, T b) const { return WrappingAdd(a, b); }
-};
-template <class T>
-struct Sub {
-  T operator()(T a, T b) const { return WrappingSub(a, b); }
-};
-template <class T>
-struct Mul {
-  T operator()(T a, T b) const { return WrappingMul(a, b); }
-};
+// `narrow` is the operation on INT16.
+template <class Narrow>
+void EmitInteger(Prepare& p, Arithmetic op, Narrow narrow, bool square = false) {
+  WithInteger(p, [&]<class T>(T) {
+    if constexpr (sizeof(T) >= 4) {
+      EmitWords<T>(p, op, square);
+    } else {
+      EmitBinaryOp<T, T>(p, 1, [narrow, bounds = ActivationBounds<T>(p)](T a, T b) { return bounds(narrow(a, b)); });
+    }
+  });
+}
 
 struct QuantizedOperands {
   Prepare::Affine a, b, y;
@@ -198,17 +206,15 @@ void EmitSum16(Prepare& p, bool subtract) {
 
 bool IsQuantized16(const Prepare& p) { return p.type(0) == TensorType::kInt16 && !p.quantization(0).empty(); }
 
-template <template <class> class Op>
-void PrepareSum(Prepare& p, Binary kernel, bool subtract) {
+template <bool kSubtract>
+void PrepareSum(Prepare& p) {
   CheckTypes(p);
-  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, kernel);
-  if (Is8Bit(p.type(0))) return EmitQuantizedAdd(p, subtract);
-  if (IsQuantized16(p)) return EmitSum16(p, subtract);
-  EmitInteger<Op>(p);
+  if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, kSubtract ? Binary::kSub : Binary::kAdd);
+  if (Is8Bit(p.type(0))) return EmitQuantizedAdd(p, kSubtract);
+  if (IsQuantized16(p)) return EmitSum16(p, kSubtract);
+  EmitInteger(p, kSubtract ? Arithmetic::kSub : Arithmetic::kAdd,
+              [](int16_t a, int16_t b) { return kSubtract ? WrappingSub(a, b) : WrappingAdd(a, b); });
 }
-
-void PrepareAdd(Prepare& p) { PrepareSum<Add>(p, Binary::kAdd, false); }
-void PrepareSub(Prepare& p) { PrepareSum<Sub>(p, Binary::kSub, true); }
 
 // --- MUL ---
 
@@ -240,7 +246,7 @@ void PrepareMul(Prepare& p) {
   }
   if (Is8Bit(p.type(0))) return EmitQuantizedMul(p);
   if (IsQuantized16(p)) return EmitMul16(p);
-  EmitInteger<Mul>(p);
+  EmitInteger(p, Arithmetic::kMul, [](int16_t a, int16_t b) { return WrappingMul(a, b); });
 }
 
 // --- division ---
@@ -339,6 +345,8 @@ template <bool kMax>
 void PrepareExtremum(Prepare& p) {
   CheckTypes(p);
   if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, kMax ? Binary::kMaximum : Binary::kMinimum);
+  if (p.type(0) == TensorType::kInt32) return EmitWords<int32_t>(p, kMax ? Arithmetic::kMaximum : Arithmetic::kMinimum);
+  if (p.type(0) == TensorType::kInt64) return EmitWords<int64_t>(p, kMax ? Arithmetic::kMaximum : Arithmetic::kMinimum);
   // Quantised operands are compared as they are: the converter gives all three the same scale.
   const auto emit = [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [](T a, T b) { return kMax ? (a > b ? a : b) : (a < b ? a : b); }); };
   if (p.type(0) == TensorType::kInt16) return emit(int16_t{});
@@ -371,19 +379,15 @@ void EmitQuantizedSquaredDifference(Prepare& p) {
       });
 }
 
-template <class T>
-struct Square {
-  T operator()(T a, T b) const {
-    const T difference = WrappingSub(a, b);
-    return WrappingMul(difference, difference);
-  }
-};
-
 void PrepareSquaredDifference(Prepare& p) {
   CheckTypes(p);
   if (p.type(0) == TensorType::kFloat32) return EmitBinaryF32(p, Binary::kSquaredDifference);
   if (p.type(0) == TensorType::kInt8) return EmitQuantizedSquaredDifference(p);
-  EmitInteger<Square>(p);
+  const auto narrow = [](int16_t a, int16_t b) {
+    const int16_t difference = WrappingSub(a, b);
+    return WrappingMul(difference, difference);
+  };
+  EmitInteger(p, Arithmetic::kSub, narrow, true);
 }
 
 template <class T>
@@ -409,8 +413,8 @@ void PreparePow(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "ADD", .prepare = OrSmallFloat<PrepareAdd, Binary::kAdd>, .activation_field = 0},
-    {.name = "SUB", .prepare = OrSmallFloat<PrepareSub, Binary::kSub>, .activation_field = 0},
+    {.name = "ADD", .prepare = OrSmallFloat<PrepareSum<false>, Binary::kAdd>, .activation_field = 0},
+    {.name = "SUB", .prepare = OrSmallFloat<PrepareSum<true>, Binary::kSub>, .activation_field = 0},
     {.name = "MUL", .prepare = OrSmallFloat<PrepareMul, Binary::kMul>, .activation_field = 0},
     {.name = "DIV", .prepare = OrSmallFloat<PrepareDiv, Binary::kDiv>, .activation_field = 0},
     {.name = "MAXIMUM", .prepare = OrSmallFloat<PrepareExtremum<true>, Binary::kMaximum>},

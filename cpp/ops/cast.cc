@@ -1,9 +1,8 @@
-#include <bit>
-#include <cmath>
 #include <complex>
-#include <limits>
 #include <type_traits>
 
+#include "kernels/common/convert.h"
+#include "kernels/elements.h"
 #include "ops/op.h"
 #include "ops/support/arithmetic.h"
 #include "ops/support/elements.h"
@@ -12,23 +11,6 @@
 // integers wrap; what is not zero is true; of a complex number the real part counts.
 namespace sigrun::ops {
 namespace {
-
-template <class To>
-To FromDouble(double x) {
-  // The bounds as doubles; the upper one is exact or one more than the type holds.
-  constexpr double kLow = static_cast<double>(std::numeric_limits<To>::min()), kHigh = static_cast<double>(std::numeric_limits<To>::max());
-  if (!(x < kHigh)) return std::numeric_limits<To>::max();
-  return x <= kLow ? std::numeric_limits<To>::min() : static_cast<To>(x);
-}
-
-// The same without a branch, where floats hold the bounds, or one more than the upper one.
-template <class To>
-To FromFloat(float x) {
-  constexpr float kLow = static_cast<float>(std::numeric_limits<To>::min()), kHigh = static_cast<float>(std::numeric_limits<To>::max());
-  const float inside = x < kHigh ? (x > kLow ? x : kLow) : 0.0f;
-  const int32_t y = static_cast<int32_t>(inside);
-  return static_cast<To>(x < kHigh ? y : int32_t{std::numeric_limits<To>::max()});
-}
 
 template <class To, class From>
 To Convert(From x) {
@@ -47,33 +29,41 @@ To Convert(From x) {
     return To(static_cast<float>(x));
   } else if constexpr (std::is_same_v<To, Complex>) {
     return Complex(static_cast<float>(x), 0.0f);
-  } else if constexpr (std::is_same_v<From, float> && std::is_integral_v<To> && (sizeof(To) < 4 || std::is_same_v<To, int32_t>)) {
-    return FromFloat<To>(x);
-  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    return FromDouble<To>(static_cast<double>(x));
   } else {
-    return static_cast<To>(x);
+    return kernels::ConvertNumber<To>(x);
   }
 }
 
-using Conversion = void (*)(const void* from, void* to, int64_t begin, int64_t count);
-
-// Bytes that are 0 or not.
-void BooleansToFloats(const uint8_t* __restrict x, float* __restrict y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = std::bit_cast<float>(x[i] != 0 ? std::bit_cast<uint32_t>(1.0f) : 0u);
-}
+using Conversion = void (*)(const void* from, void* to, size_t n);
 
 template <class From, class To>
-void ConvertRun(const void* from, void* to, int64_t begin, int64_t count) {
+void ConvertRun(const void* from, void* to, size_t n) {
   const From* x = static_cast<const From*>(from);
   To* y = static_cast<To*>(to);
-  if constexpr (std::is_same_v<From, Boolean> && std::is_same_v<To, float>) {
-    return BooleansToFloats(reinterpret_cast<const uint8_t*>(x + begin), y + begin, count);
-  }
-  for (int64_t i = begin; i < begin + count; ++i) y[i] = Convert<To>(x[i]);
+  for (size_t i = 0; i < n; ++i) y[i] = Convert<To>(x[i]);
 }
 
-// find.Get<T>() for the type's T; null for a type that has no place in a cast.
+template <class T, class... Types>
+constexpr bool kIsAmong = (std::is_same_v<T, Types> || ...);
+template <class T>
+constexpr bool kHasKernel = kIsAmong<T, float, int32_t, int64_t, int16_t, int8_t, uint8_t, Boolean>;
+
+// The place of such a type in the kernels' table; kCount for all others.
+kernels::Element ElementOf(TensorType type) {
+  using kernels::Element;
+  switch (type) {
+    case TensorType::kFloat32: return Element::kF32;
+    case TensorType::kInt32: return Element::kI32;
+    case TensorType::kInt64: return Element::kI64;
+    case TensorType::kInt16: return Element::kI16;
+    case TensorType::kInt8: return Element::kI8;
+    case TensorType::kUInt8: return Element::kU8;
+    case TensorType::kBool: return Element::kBool;
+    default: return Element::kCount;
+  }
+}
+
+// find.Get<T>() for the type's T; null for a type that has no place in a cast, and for two that kernels convert.
 template <class Result, class Finder>
 Result WithType(TensorType type, const Finder& find) {
   switch (type) {
@@ -99,7 +89,11 @@ template <class From>
 struct FindTo {
   template <class To>
   Conversion Get() const {
-    return ConvertRun<From, To>;
+    if constexpr (kHasKernel<From> && kHasKernel<To>) {
+      return nullptr;
+    } else {
+      return ConvertRun<From, To>;
+    }
   }
 };
 
@@ -116,11 +110,18 @@ void PrepareCast(Prepare& p) {
   p.SetShape(0, p.shape(0));
   const TensorType from = p.type(0), to = p.output_type(0);
   if (from == to) return p.Alias(0, 0);
-  const Conversion convert = WithType<Conversion>(from, FindFrom{to});
+  Conversion convert = WithType<Conversion>(from, FindFrom{to});
+  const kernels::Element a = ElementOf(from), b = ElementOf(to);
+  if (a != kernels::Element::kCount && b != kernels::Element::kCount) {
+    convert = p.kernels().elements->convert[static_cast<size_t>(a)][static_cast<size_t>(b)];
+  }
   if (convert == nullptr) p.Refuse(StatusCode::kUnimplemented, Concat("a cast from ", TensorTypeName(from), " to ", TensorTypeName(to)));
   if (TensorTypeBits(from) == TensorTypeBits(to)) p.MayOverwrite(0, 0);
-  p.Emit([convert, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
-    ForElements(run, n, 2, [&](int64_t begin, int64_t count) { convert(run.get<std::byte>(x), run.get<std::byte>(y), begin, count); });
+  p.Emit([=, n = p.elements(0), x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
+    const int64_t x_bytes = TensorTypeBits(from) / 8, y_bytes = TensorTypeBits(to) / 8;
+    ForElements(run, n, 2, [&](int64_t begin, int64_t count) {
+      convert(run.get<std::byte>(x) + begin * x_bytes, run.get<std::byte>(y) + begin * y_bytes, static_cast<size_t>(count));
+    });
   });
 }
 

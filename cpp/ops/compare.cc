@@ -40,6 +40,23 @@ Scaled ScaledValues(const Prepare& p, int i) {
   return table;
 }
 
+template <class T>
+constexpr size_t kCompared = std::is_same_v<T, float>     ? 0
+                             : std::is_same_v<T, int32_t> ? 1
+                                                          : 2;
+
+// What is greater than, is less than with the operands exchanged.
+template <class T, class Op>
+void EmitKernel(Prepare& p) {
+  using kernels::Comparison;
+  constexpr bool kSwapped = std::is_same_v<Op, std::greater<>> || std::is_same_v<Op, std::greater_equal<>>;
+  constexpr Comparison kComparison = std::is_same_v<Op, std::equal_to<>>                                     ? Comparison::kEqual
+                                     : std::is_same_v<Op, std::not_equal_to<>>                               ? Comparison::kNotEqual
+                                     : std::is_same_v<Op, std::less<>> || std::is_same_v<Op, std::greater<>> ? Comparison::kLess
+                                                                                                             : Comparison::kLessEqual;
+  EmitPairs(p, sizeof(T), 1, p.kernels().elements->compare[kCompared<T>][static_cast<size_t>(kComparison)], kSwapped);
+}
+
 template <class T, class Op>
 void EmitPlain(Prepare& p) {
   EmitBinaryOp<T, bool>(p, 1, [](const T& a, const T& b) { return Op()(a, b); });
@@ -73,12 +90,12 @@ void PrepareCompare(Prepare& p) {
   p.CheckType(1, {p.type(0)});
   p.CheckOutputType(0, {TensorType::kBool});
   switch (p.type(0)) {
-    case TensorType::kFloat32: return EmitPlain<float, Op>(p);
+    case TensorType::kFloat32: return EmitKernel<float, Op>(p);
     case TensorType::kFloat16: return EmitWidened<Half, Op>(p);
     case TensorType::kBFloat16: return EmitWidened<BFloat16, Op>(p);
     case TensorType::kFloat64: return EmitPlain<double, Op>(p);
-    case TensorType::kInt32: return EmitPlain<int32_t, Op>(p);
-    case TensorType::kInt64: return EmitPlain<int64_t, Op>(p);
+    case TensorType::kInt32: return EmitKernel<int32_t, Op>(p);
+    case TensorType::kInt64: return EmitKernel<int64_t, Op>(p);
     case TensorType::kUInt32: return EmitPlain<uint32_t, Op>(p);
     case TensorType::kInt8: return p.quantization(0).empty() ? EmitPlain<int8_t, Op>(p) : EmitQuantized<Op>(p);
     case TensorType::kUInt8: return p.quantization(0).empty() ? EmitPlain<uint8_t, Op>(p) : EmitQuantized<Op>(p);

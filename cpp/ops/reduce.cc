@@ -2,10 +2,12 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <type_traits>
 
+#include "kernels/elements.h"
 #include "ops/op.h"
 #include "ops/support/elements.h"
 #include "ops/support/fixed_point.h"
@@ -19,8 +21,7 @@ namespace {
 
 enum Field : int { kKeepDims };
 
-constexpr int64_t kColumns = 256;  // output elements that one unit of work accumulates side by side
-constexpr int64_t kWide = 1024;    // elements of rows that are accumulated side by side
+constexpr int64_t kWide = 1024;  // elements of rows that are accumulated side by side
 
 struct Loop {
   int64_t extent, stride;
@@ -33,7 +34,8 @@ struct Reduction {
   int64_t columns = 1;  // kept elements that lie side by side in the input
   int64_t run = 1;      // reduced elements that lie side by side
   int64_t units = 0, blocks = 1;
-  int64_t count = 1;  // elements of the input for each of the output
+  int64_t block = 256;  // output elements that one unit of work accumulates side by side, at most kWide
+  int64_t count = 1;    // elements of the input for each of the output
 
   int64_t inner_steps() const { return count / run; }
 };
@@ -85,7 +87,8 @@ Reduction Plan(Prepare& p) {
     std::vector<Loop>& loops = dims[d].second ? r.inner : r.outer;
     loops.insert(loops.begin(), {dims[d].first, stride});
   }
-  r.blocks = (r.columns + kColumns - 1) / kColumns;
+  if (TensorTypeBits(p.type(0)) == 8) r.block = kWide;
+  r.blocks = (r.columns + r.block - 1) / r.block;
   r.units = r.blocks;
   for (const Loop& loop : r.outer) r.units *= loop.extent;
   return r;
@@ -112,6 +115,25 @@ struct SumBytes {
   }
 };
 
+// Sums of INT32 that are wider.
+struct SumWide {
+  const kernels::ElementKernels* kernels;
+  int64_t Initial() const { return 0; }
+  void Rows(const int32_t* x, int64_t rows, int64_t n, int64_t* y) const {
+    std::fill_n(y, rows, 0);
+    for (int64_t r = 0; r < rows; ++r) kernels->sum_i32(x + r * n, static_cast<size_t>(n), y + r);
+  }
+  void Run(int64_t& s, const int32_t* x, int64_t n) const { kernels->sum_i32(x, static_cast<size_t>(n), &s); }
+  void Columns(int64_t* sums, const int32_t* x, int64_t n) const { kernels->accumulate_i32(x, sums, static_cast<size_t>(n)); }
+  void Columns(int64_t* sums, const int64_t* x, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) sums[i] += x[i];
+  }
+};
+
+// Whether sums can be folded as elements can.
+template <class T, class Op, class Sum>
+constexpr bool kFoldsSums = std::is_same_v<T, Sum> || std::is_same_v<Op, SumBytes<T>> || std::is_same_v<Op, SumWide>;
+
 // A kernel keeps the results of columns in registers.
 template <class Op>
 constexpr bool kTakesMatrix = requires(const Op& op, const float* x, float* sums) {
@@ -128,7 +150,7 @@ void TakeMatrix(const Op& op, Sum* sums, const T* x, int64_t stride, int64_t row
   }
 }
 
-/// Reduces rows of `columns` <= kColumns to sums[0, columns). Rows side by side do not wait for each other's sums; they are folded last.
+/// Reduces rows of `columns` <= kWide to sums[0, columns). Rows side by side do not wait for each other's sums; they are folded last.
 template <class T, class Op, class Sum>
 void ReduceMatrix(const Op& op, const T* x, int64_t rows, int64_t columns, Sum (&sums)[kWide]) {
   // Few rows are not worth the sums that are folded last.
@@ -184,7 +206,7 @@ template <class T, class Y, class Op, class Finish>
 void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
   if (p.output_elements(0) == 0) return;
   using Sum = decltype(op.Initial());
-  if constexpr (std::is_same_v<T, Sum> || std::is_same_v<Op, SumBytes<T>>) {
+  if constexpr (kFoldsSums<T, Op, Sum>) {
     if (const int64_t parts = RowParts(r); parts > 1) return EmitRowParts<T, Y>(p, r, parts, op, finish);
   }
   p.Emit([=, in = p.in(0), out = p.out(0)](RunContext& run) noexcept {
@@ -192,8 +214,8 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
     Y* y = run.get<Y>(out);
     const int64_t steps = r.inner_steps();
     const bool is_matrix = IsMatrix(r);
-    run.Parallel(static_cast<int32_t>(r.units), r.count * std::min(r.columns, kColumns), [&](kernels::Range units, int) {
-      if constexpr (std::is_same_v<T, Sum> || std::is_same_v<Op, SumBytes<T>>) {
+    run.Parallel(static_cast<int32_t>(r.units), r.count * std::min(r.columns, r.block), [&](kernels::Range units, int) {
+      if constexpr (kFoldsSums<T, Op, Sum>) {
         Sum wide[kWide];
         for (int64_t unit = units.begin; is_matrix && unit < units.end; ++unit) {
           ReduceMatrix(op, x + OffsetOf(r.outer, unit), steps, r.columns, wide);
@@ -201,10 +223,10 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
         }
         if (is_matrix) return;
       }
-      std::array<Sum, kColumns> sums;
+      std::array<Sum, kWide> sums;
       if (r.run > 1) {
-        for (int64_t first = units.begin; first < units.end; first += kColumns) {
-          const int64_t n = std::min<int64_t>(kColumns, units.end - first);
+        for (int64_t first = units.begin; first < units.end; first += r.block) {
+          const int64_t n = std::min<int64_t>(r.block, units.end - first);
           bool done = false;
           if constexpr (requires { op.Rows(x, n, n, sums.data()); }) {
             done = r.inner.empty();
@@ -220,7 +242,7 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
         return;
       }
       for (int64_t unit = units.begin; unit < units.end; ++unit) {
-        const int64_t outer = unit / r.blocks, first = unit % r.blocks * kColumns, n = std::min(kColumns, r.columns - first);
+        const int64_t outer = unit / r.blocks, first = unit % r.blocks * r.block, n = std::min(r.block, r.columns - first);
         const T* from = x + OffsetOf(r.outer, outer) + first;
         std::fill_n(sums.begin(), n, op.Initial());
         const Loop rows = r.inner.empty() ? Loop{1, 0} : r.inner.back();
@@ -244,7 +266,7 @@ void EmitFill(Prepare& p, Y value) {
 /// rows are short: either takes whole vectors, whatever the length of a row.
 template <class T, class F>
 void FoldRows(const F& f, T initial, const T* x, int64_t rows, int64_t n, T* y) {
-  constexpr int64_t kElements = 2048, kLongHalf = 32 / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t kElements = 2048, kLongHalf = 32 / static_cast<int64_t>(sizeof(T)), kLongRow = 256;
   // A number that is no NaN may begin a fold.
   const auto begun = [f, initial](T a) { return std::is_floating_point_v<T> ? f(initial, a) : a; };
   T halves[2][kElements];
@@ -253,6 +275,11 @@ void FoldRows(const F& f, T initial, const T* x, int64_t rows, int64_t n, T* y) 
     const int64_t count = std::min(rows, most);
     const T* from = x;
     int64_t length = n;
+    if (!std::is_floating_point_v<T> && n * static_cast<int64_t>(sizeof(T)) >= kLongRow) {
+      // Compilers make vectors of long rows of integers by themselves.
+      for (int64_t r = 0; r < count; ++r) y[r] = std::accumulate(x + r * n, x + (r + 1) * n, initial, f);
+      continue;
+    }
     for (int next = 0; length % 2 == 0 && count * length <= 2 * kElements; length /= 2, next ^= 1) {
       const T* __restrict in = from;
       T* __restrict out = length == 2 ? y : halves[next];
@@ -307,6 +334,36 @@ FoldAnyOrder<T, F> MakeFoldAnyOrder(T initial, F f) {
   return {{initial, f}};
 }
 
+/// INT32 and INT64 through kernels, in any order.
+template <class T>
+struct FoldWords {
+  T initial;
+  void (*fold)(const void* x, size_t n, void* y);
+  kernels::PairsKernel pairs;
+
+  FoldWords(const Prepare& p, kernels::Arithmetic op, T value) : initial(value) {
+    constexpr size_t kWord = sizeof(T) == sizeof(int64_t);
+    fold = p.kernels().elements->fold[kWord][static_cast<size_t>(op)];
+    pairs = p.kernels().elements->arithmetic[kWord][static_cast<size_t>(op)];
+  }
+  T Initial() const { return initial; }
+  void Rows(const T* x, int64_t rows, int64_t n, T* y) const {
+    std::fill_n(y, rows, initial);
+    for (int64_t r = 0; r < rows; ++r) fold(x + r * n, static_cast<size_t>(n), y + r);
+  }
+  void Run(T& sum, const T* x, int64_t n) const { fold(x, static_cast<size_t>(n), &sum); }
+  void Columns(T* sums, const T* x, int64_t n) const { pairs(sums, x, sums, static_cast<size_t>(n), kernels::Operands::kVectorVector); }
+};
+template <class T>
+constexpr bool kIsWord = std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>;
+
+struct ItIs {
+  template <class T>
+  T operator()(T y) const {
+    return y;
+  }
+};
+
 using ColumnsF32 = decltype(kernels::Kernels::sum_columns_f32);
 
 struct SumF32 {
@@ -345,15 +402,20 @@ void CheckSameQuantization(const Prepare& p) {
 
 // --- REDUCE_ANY and REDUCE_ALL ---
 
+template <bool kMax, class T>
+T Better(T a, T b) {
+  return kMax ? (b > a ? b : a) : (b < a ? b : a);
+}
+
 template <bool kAny>
 void PrepareLogical(Prepare& p) {
   const Reduction r = Plan(p);
   p.CheckType(0, {TensorType::kBool});
   CheckSameType(p);
   if (r.count == 0) return EmitFill(p, uint8_t{!kAny});
-  const auto fold =
-      MakeFold(uint8_t{!kAny}, [](uint8_t a, uint8_t b) { return static_cast<uint8_t>(kAny ? (a | (b != 0)) : (a & (b != 0))); });
-  EmitReduction<uint8_t, uint8_t>(p, r, fold, [](uint8_t y) { return y; });
+  // Bytes: a file may hold others than 0 and 1.
+  const auto fold = MakeFoldAnyOrder(static_cast<uint8_t>(kAny ? 0 : 255), [](uint8_t a, uint8_t b) { return Better<kAny>(a, b); });
+  EmitReduction<uint8_t, uint8_t>(p, r, fold, [](uint8_t y) { return static_cast<uint8_t>(y != 0); });
 }
 
 // --- MEAN and SUM ---
@@ -430,11 +492,24 @@ void EmitSumF32(Prepare& p, const Reduction& r, bool mean) {
                               [divisor](float sum) { return sum / divisor; });
 }
 
+// a / b, b being an INT32: mostly by way of doubles, which are divided in a fraction of the time. No quotient that is not whole rounds to a
+// whole double.
+int64_t Quotient(int64_t a, int64_t b) {
+  constexpr int64_t kExact = int64_t{1} << 53;
+  if (-kExact < a && a < kExact) return static_cast<int64_t>(static_cast<double>(a) / static_cast<double>(b));
+  return a / b;
+}
+
 template <class T>
 void EmitIntegerSum(Prepare& p, const Reduction& r, bool mean) {
   if (r.count == 0) return EmitFill(p, T{0});
-  const int64_t divisor = mean ? r.count : 1;
-  EmitReduction<T, T>(p, r, WrappingSum<int64_t>(), [divisor](int64_t sum) { return static_cast<T>(sum / divisor); });
+  if (!mean) return EmitReduction<T, T>(p, r, FoldWords<T>(p, kernels::Arithmetic::kAdd, 0), ItIs());
+  const auto finish = [divisor = r.count](int64_t sum) { return static_cast<T>(Quotient(sum, divisor)); };
+  if constexpr (std::is_same_v<T, int32_t>) {
+    EmitReduction<T, T>(p, r, SumWide{p.kernels().elements}, finish);
+  } else {
+    EmitReduction<T, T>(p, r, FoldWords<T>(p, kernels::Arithmetic::kAdd, 0), finish);
+  }
 }
 
 void PrepareSumOrMean(Prepare& p, bool mean) {
@@ -477,11 +552,6 @@ void WithNumber(const Prepare& p, const F& f) {
   }
 }
 
-template <bool kMax, class T>
-T Better(T a, T b) {
-  return kMax ? (b > a ? b : a) : (b < a ? b : a);
-}
-
 // Of float32, through kernels. Like the comparison, they never take a NaN for better.
 template <bool kMax>
 struct ExtremumF32 {
@@ -510,14 +580,15 @@ void PrepareExtremum(Prepare& p) {
   WithNumber(p, [&]<class T>(T) {
     const T initial = kMax ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
     if (r.count == 0) return EmitFill(p, initial);
-    const auto as_it_is = [](T y) { return y; };
     if constexpr (std::is_same_v<T, float>) {
       const kernels::Kernels& k = p.kernels();
       const ExtremumF32<kMax> extremum =
           kMax ? ExtremumF32<kMax>{k.max_f32, k.max_columns_f32, initial} : ExtremumF32<kMax>{k.min_f32, k.min_columns_f32, initial};
-      EmitReduction<T, T>(p, r, extremum, as_it_is);
+      EmitReduction<T, T>(p, r, extremum, ItIs());
+    } else if constexpr (kIsWord<T>) {
+      EmitReduction<T, T>(p, r, FoldWords<T>(p, kMax ? kernels::Arithmetic::kMaximum : kernels::Arithmetic::kMinimum, initial), ItIs());
     } else {
-      EmitReduction<T, T>(p, r, MakeFoldAnyOrder(initial, [](T a, T b) { return Better<kMax>(a, b); }), as_it_is);
+      EmitReduction<T, T>(p, r, MakeFoldAnyOrder(initial, [](T a, T b) { return Better<kMax>(a, b); }), ItIs());
     }
   });
 }
@@ -551,17 +622,23 @@ void EmitQuantizedProduct(Prepare& p, const Reduction& r) {
   });
 }
 
+// One after the other along a run, as the reference does it.
+struct ProductF32 : Fold<float, std::multiplies<>> {
+  kernels::BinaryF32 multiply;
+  void Columns(float* products, const float* x, int64_t n) const { multiply(products, x, products, static_cast<size_t>(n), {}); }
+};
+
 template <class T>
 void EmitProduct(Prepare& p, const Reduction& r) {
   if (r.count == 0) return EmitFill(p, T{1});
-  const auto product = MakeFold(T{1}, [](T a, T b) {
-    if constexpr (std::is_floating_point_v<T>) {
-      return a * b;
-    } else {
-      return WrappingMul(a, b);
-    }
-  });
-  EmitReduction<T, T>(p, r, product, [](T y) { return y; });
+  if constexpr (std::is_same_v<T, float>) {
+    const ProductF32 product{{1.0f, {}}, p.kernels().binary(kernels::Binary::kMul, kernels::Operands::kVectorVector)};
+    EmitReduction<T, T>(p, r, product, ItIs());
+  } else if constexpr (kIsWord<T>) {
+    EmitReduction<T, T>(p, r, FoldWords<T>(p, kernels::Arithmetic::kMul, 1), ItIs());
+  } else {
+    EmitReduction<T, T>(p, r, MakeFold(T{1}, [](T a, T b) { return WrappingMul(a, b); }), ItIs());
+  }
 }
 
 void PrepareReduceProd(Prepare& p) {

@@ -1,3 +1,4 @@
+#include <bit>
 #include <type_traits>
 
 #include "ops/op.h"
@@ -7,37 +8,16 @@
 namespace sigrun::ops {
 namespace {
 
-// Without a branch: a vector of masks chooses.
-template <class Word, class StepYes, class StepNo>
-void ChooseWords(const uint8_t* condition, const Word* yes, const Word* no, Word* __restrict to, int64_t n, StepYes step_y, StepNo step_n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Word mask = static_cast<Word>(Word{0} - static_cast<Word>(condition[i] != 0));
-    to[i] = static_cast<Word>((yes[i * step_y] & mask) | (no[i * step_n] & static_cast<Word>(~mask)));
-  }
-}
-
-template <class Word>
-void ChooseWords(const uint8_t* condition, const void* yes, const void* no, void* to, int64_t n, const bool* fixed) {
-  const Word *a = static_cast<const Word*>(yes), *b = static_cast<const Word*>(no);
-  Word* y = static_cast<Word*>(to);
-  constexpr std::integral_constant<int64_t, 0> kFixed;
-  constexpr std::integral_constant<int64_t, 1> kMoves;
-  if (fixed[1] && fixed[2]) return ChooseWords(condition, a, b, y, n, kFixed, kFixed);
-  if (fixed[1]) return ChooseWords(condition, a, b, y, n, kFixed, kMoves);
-  if (fixed[2]) return ChooseWords(condition, a, b, y, n, kMoves, kFixed);
-  ChooseWords(condition, a, b, y, n, kMoves, kMoves);
-}
-
 template <class T>
-void ChooseRun(const uint8_t* condition, const T* yes, const T* no, T* to, int64_t n, const bool* fixed) {
+void ChooseRun(const kernels::ElementKernels& kernels, const uint8_t* condition, const T* yes, const T* no, T* to, int64_t n,
+               const bool* fixed) {
   if (fixed[0]) {
     const T* from = *condition ? yes : no;
     if (!fixed[*condition ? 1 : 2]) return CopyElements(from, to, n);
   }
-  if constexpr (std::is_same_v<T, Bytes<4>>) {
-    if (!fixed[0]) return ChooseWords<uint32_t>(condition, yes, no, to, n, fixed);
-  } else if constexpr (std::is_same_v<T, Bytes<1>>) {
-    if (!fixed[0]) return ChooseWords<uint8_t>(condition, yes, no, to, n, fixed);
+  if constexpr (std::is_trivially_copyable_v<T> && sizeof(T) <= 8) {
+    constexpr size_t kLog2 = static_cast<size_t>(std::countr_zero(sizeof(T)));
+    if (!fixed[0]) return kernels.choose[kLog2](condition, yes, no, to, static_cast<size_t>(n), fixed[1], fixed[2]);
   }
   const int64_t step_c = fixed[0] ? 0 : 1, step_y = fixed[1] ? 0 : 1, step_n = fixed[2] ? 0 : 1;
   for (int64_t i = 0; i < n; ++i) to[i] = condition[i * step_c] ? yes[i * step_y] : no[i * step_n];
@@ -47,13 +27,13 @@ void ChooseRun(const uint8_t* condition, const T* yes, const T* no, T* to, int64
 void EmitSelect(Prepare& p, const Shape& condition) {
   const BroadcastPlan plan = PlanBroadcast(p, {condition, p.shape(1), p.shape(2)}, p.output_shape(0));
   WithElement(p, p.type(1), [&]<class T>(std::type_identity<T>) {
-    p.Emit([plan, c = p.in(0), a = p.in(1), b = p.in(2), y = p.out(0)](RunContext& run) noexcept {
+    p.Emit([plan, &kernels = *p.kernels().elements, c = p.in(0), a = p.in(1), b = p.in(2), y = p.out(0)](RunContext& run) noexcept {
       const uint8_t* condition_data = run.get<uint8_t>(c);
       const T* yes = Elements<const T>(run, a);
       const T* no = Elements<const T>(run, b);
       T* to = Elements<T>(run, y);
       ForRuns(run, plan, 2, [&](const Offsets& at, int64_t out, int64_t n) {
-        ChooseRun(condition_data + at[0], yes + at[1], no + at[2], to + out, n, plan.fixed);
+        ChooseRun(kernels, condition_data + at[0], yes + at[1], no + at[2], to + out, n, plan.fixed);
       });
     });
   });

@@ -73,6 +73,25 @@ BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> opera
   return plan;
 }
 
+void EmitPairs(Prepare& p, size_t operand_bytes, size_t result_bytes, kernels::PairsKernel kernel, bool swapped) {
+  using kernels::Operands;
+  EmitBinaryRuns(p, operand_bytes, result_bytes, 1, [=](const void* from_a, const void* from_b, void* to, const LoopRuns& runs) {
+    const Operands turned = runs.operands == Operands::kVectorScalar   ? Operands::kScalarVector
+                            : runs.operands == Operands::kScalarVector ? Operands::kVectorScalar
+                                                                       : Operands::kVectorVector;
+    const auto* a = static_cast<const std::byte*>(from_a);
+    const auto* b = static_cast<const std::byte*>(from_b);
+    auto* y = static_cast<std::byte*>(to);
+    const int64_t bytes = static_cast<int64_t>(operand_bytes);
+    for (int64_t k = 0; k < runs.count; ++k) {
+      swapped ? kernel(b, a, y, static_cast<size_t>(runs.n), turned) : kernel(a, b, y, static_cast<size_t>(runs.n), runs.operands);
+      a += runs.step[0] * bytes;
+      b += runs.step[1] * bytes;
+      y += runs.n * static_cast<int64_t>(result_bytes);
+    }
+  });
+}
+
 void EmitBinaryF32(Prepare& p, kernels::Binary op) {
   const kernels::ClampF32 clamp = ActivationClamp(p);
   const kernels::BinaryF32* row = p.kernels().binary_f32[static_cast<size_t>(op)];

@@ -6,7 +6,7 @@
 #include <functional>
 #include <utility>
 
-#include "kernels/kernels.h"
+#include "kernels/elements.h"
 #include "ops/op.h"
 #include "ops/support/elements.h"
 
@@ -105,6 +105,9 @@ void EmitBinary(Prepare& p, int64_t cost, F f) {
     }
   });
 }
+
+/// The same for a kernel on elements, which `swapped` gives them the other way round.
+void EmitPairs(Prepare& p, size_t operand_bytes, size_t result_bytes, kernels::PairsKernel kernel, bool swapped = false);
 
 /// The same for a float32 kernel, with the node's activation.
 void EmitBinaryF32(Prepare& p, kernels::Binary op);
