@@ -1,5 +1,6 @@
 #include <cstring>
 #include <functional>
+#include <type_traits>
 
 #include "ops/op.h"
 #include "ops/support/elements.h"
@@ -8,27 +9,51 @@
 namespace sigrun::ops {
 namespace {
 
-// The best of a line of bytes first, which is a loop of vectors, then where it stands.
-template <class T, class Better>
-int64_t BestByte(const T* line, int64_t size) {
-  T best = line[0];
-  for (int64_t i = 1; i < size; ++i) best = Better()(line[i], best) ? line[i] : best;
-  return static_cast<const T*>(std::memchr(line, static_cast<unsigned char>(best), static_cast<size_t>(size))) - line;
+/// Where a number that a line has stands first.
+template <class T>
+int64_t Find(T number, const T* line, int64_t size) {
+  if constexpr (sizeof(T) == 1)
+    return static_cast<const T*>(std::memchr(line, static_cast<uint8_t>(number), static_cast<size_t>(size))) - line;
+  constexpr int64_t kBlock = 32;
+  int64_t i = 0;
+  for (; i + kBlock <= size; i += kBlock) {
+    int found = 0;
+    for (int64_t j = 0; j < kBlock; ++j) found |= line[i + j] == number;
+    if (found != 0) break;
+  }
+  while (line[i] != number) ++i;
+  return i;
 }
+
+// The best of a line first, which is a loop of vectors, then where it stands.
+template <class T, class Better>
+struct BestOfLine {
+  decltype(kernels::Kernels::max_f32) kernel;
+
+  int64_t operator()(const T* line, int64_t size) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (line[0] != line[0]) return 0;  // nothing is better than a NaN, and a NaN never is better
+      return Find(kernel(line, static_cast<size_t>(size)), line, size);
+    } else {
+      T best = line[0];
+      for (int64_t i = 1; i < size; ++i) best = Better()(line[i], best) ? line[i] : best;
+      return Find(best, line, size);
+    }
+  }
+};
 
 template <class T, class I, class Better>
 void EmitArg(Prepare& p, int64_t outer, int64_t size, int64_t inner) {
+  const BestOfLine<T, Better> best_of_line{std::is_same_v<Better, std::greater<>> ? p.kernels().max_f32 : p.kernels().min_f32};
   p.Emit([=, x = p.in(0), y = p.out(0)](RunContext& run) noexcept {
     const T* from = run.get<T>(x);
     I* to = run.get<I>(y);
     ForElements(run, outer * inner, size, [&](int64_t begin, int64_t count) {
       for (int64_t k = begin; k < begin + count; ++k) {
         const T* line = from + k / inner * size * inner + k % inner;
-        if constexpr (sizeof(T) == 1) {
-          if (inner == 1) {
-            to[k] = static_cast<I>(BestByte<T, Better>(line, size));
-            continue;
-          }
+        if (inner == 1) {
+          to[k] = static_cast<I>(best_of_line(line, size));
+          continue;
         }
         int64_t best = 0;
         for (int64_t i = 1; i < size; ++i) {

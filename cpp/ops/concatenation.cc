@@ -60,27 +60,6 @@ void CheckSameScale(const Prepare& p, int i) {
           " and the output have different scales or zero points");
 }
 
-// Rows of several inputs side by side, a few at a time, so that what the inputs share of a cache line is written at once.
-void EmitRows(Prepare& p, int64_t outer, int64_t row, std::vector<int64_t> pieces) {
-  constexpr int64_t kBlockBytes = 4096;
-  std::vector<Slot> inputs;
-  for (int i = 0; i < p.inputs(); ++i) inputs.push_back(p.in(i));
-  const int64_t block = std::max<int64_t>(1, kBlockBytes / row);
-  const auto blocks = static_cast<int32_t>((outer + block - 1) / block);
-  p.Emit([=, inputs = std::move(inputs), pieces = std::move(pieces), y = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(blocks, block * (row + 16), [&](kernels::Range range, int) {
-      for (int64_t first = range.begin * block; first < std::min(outer, range.end * block); first += block) {
-        const int64_t rows = std::min(block, outer - first);
-        std::byte* to = run.get<std::byte>(y) + first * row;
-        for (size_t i = 0; i < inputs.size(); ++i) {
-          CopyRuns(run.get<const std::byte>(inputs[i]) + first * pieces[i], pieces[i], to, row, pieces[i], rows);
-          to += pieces[i];
-        }
-      }
-    });
-  });
-}
-
 void PrepareConcatenation(Prepare& p) {
   CheckInputs(p);
   const size_t rank = p.shape(0).size();
@@ -91,13 +70,15 @@ void PrepareConcatenation(Prepare& p) {
   const int64_t outer = Product(shape, 0, axis), inner = Product(shape, axis + 1, rank), row = shape[axis] * inner;
   int64_t at = 0;
   bool moves = p.inputs() > 1 && outer > 1 && outer <= INT32_MAX && p.type(0) != TensorType::kString && TensorTypeBits(p.type(0)) >= 8;
-  std::vector<int64_t> bytes;
   for (int i = 0; i < p.inputs(); ++i) {
     CheckSameScale(p, i);
     moves = moves && !NeedsTable(p, i);
-    bytes.push_back(p.shape(i)[axis] * inner * TensorTypeBits(p.type(0)) / 8);
   }
-  if (moves && p.output_elements(0) > 0) return EmitRows(p, outer, row * TensorTypeBits(p.type(0)) / 8, std::move(bytes));
+  if (moves && p.output_elements(0) > 0) {
+    std::vector<Piece> pieces;
+    for (int i = 0; i < p.inputs(); ++i) pieces.push_back({p.in(i), p.shape(i)[axis] * inner * TensorTypeBits(p.type(0)) / 8});
+    return EmitPieces(p, outer, p.out(0), std::move(pieces), true);
+  }
   for (int i = 0; i < p.inputs(); ++i) {
     const int64_t piece = p.shape(i)[axis] * inner;
     if (NeedsTable(p, i)) {

@@ -8,18 +8,18 @@ namespace {
 
 enum Field : int { kExclusive, kReverse };
 
-constexpr int kRows = 8;  // side by side, for every sum waits for the last one of its row
+constexpr int kRows = 4;  // side by side, for every sum waits for the last one of its row
 
+// By itself, so that the sums stay in registers.
 template <class T>
-void SumRows(const T* from, T* to, int64_t size, bool exclusive, bool reverse) {
+[[gnu::noinline]] void SumRows(const T* from, T* to, int64_t size, bool exclusive, bool reverse) {
+  const int64_t step = reverse ? -1 : 1;
+  if (reverse) from += size - 1, to += size - 1;
   T sums[kRows] = {};
-  for (int64_t k = 0; k < size; ++k) {
-    const int64_t at = reverse ? size - 1 - k : k;
-    for (int r = 0; r < kRows; ++r) {
-      const T before = sums[r];
-      sums[r] = Plus(before, from[r * size + at]);
-      to[r * size + at] = exclusive ? before : sums[r];
-    }
+  for (int r = 0; r < kRows && exclusive; ++r) to[r * size] = T{0};
+  if (exclusive) to += step;
+  for (int64_t k = exclusive ? 1 : 0; k < size; ++k, from += step, to += step) {
+    for (int r = 0; r < kRows; ++r) to[r * size] = sums[r] = Plus(sums[r], from[r * size]);
   }
 }
 

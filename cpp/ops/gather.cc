@@ -29,7 +29,11 @@ void RunGather(RunContext& run, const Gather& g, const T* from, const I* indices
   }
   for (int64_t b = 0; b < g.batch; ++b, indices += g.count) {
     for (int64_t o = 0; o < g.outer; ++o, from += g.size * g.inner) {
-      for (int64_t i = 0; i < g.count; ++i, to += g.inner) CopyElements(from + indices[i] * g.inner, to, g.inner);
+      if (g.inner == 1) {
+        for (int64_t i = 0; i < g.count; ++i) *to++ = from[indices[i]];
+      } else {
+        for (int64_t i = 0; i < g.count; ++i, to += g.inner) CopyShort(from + indices[i] * g.inner, to, g.inner);
+      }
     }
   }
 }
@@ -82,7 +86,7 @@ void RunGatherNd(RunContext& run, const GatherNd& g, const T* from, const I* ind
       }
       at += indices[d] * g.stride[d];
     }
-    CopyElements(from + at, to, g.inner);
+    CopyShort(from + at, to, g.inner);
   }
 }
 

@@ -28,11 +28,12 @@ void PrepareOneHot(Prepare& p) {
       p.Emit([=, i = p.in(0), on = p.in(2), off = p.in(3), y = p.out(0)](RunContext& run) noexcept {
         const I* index = run.get<I>(i);
         T* to = Elements<T>(run, y);
-        std::fill_n(to, outer * depth * inner, *Elements<const T>(run, off));
+        const T set = *Elements<const T>(run, on);
+        FillElements(to, outer * depth * inner, *Elements<const T>(run, off));
         for (int64_t o = 0; o < outer; ++o) {
           for (int64_t c = 0; c < inner; ++c) {
             const int64_t at = static_cast<int64_t>(index[o * inner + c]);
-            if (at >= 0 && at < depth) to[(o * depth + at) * inner + c] = *Elements<const T>(run, on);
+            if (at >= 0 && at < depth) to[(o * depth + at) * inner + c] = set;
           }
         }
       });

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "ops/op.h"
 #include "ops/support/numbers.h"
@@ -58,6 +59,11 @@ T Sum(T a, T b) {
   }
 }
 
+template <class T>
+void AddSlice(const T* __restrict from, T* __restrict to, int64_t n) {
+  for (int64_t k = 0; k < n; ++k) to[k] = Sum(to[k], from[k]);
+}
+
 void PrepareScatterNd(Prepare& p) {
   p.CheckCounts(3, 3, 1);
   p.CheckOutputType(0, {p.type(1)});
@@ -77,11 +83,11 @@ void PrepareScatterNd(Prepare& p) {
       p.Emit([=, n = p.output_elements(0), i = p.in(0), x = p.in(1), y = p.out(0)](RunContext& run) noexcept {
         const T* from = run.get<T>(x);
         T* to = run.get<T>(y);
-        std::fill_n(to, n, T{});
+        if (n > 0) std::memset(static_cast<void*>(to), 0, static_cast<size_t>(n) * sizeof(T));
         for (int64_t t = 0; t < tuples.count; ++t, from += slice) {
           const int64_t at = tuples.Offset(run, run.get<I>(i), t);
           if (at < 0) return;
-          for (int64_t k = 0; k < slice; ++k) to[at + k] = Sum(to[at + k], from[k]);
+          AddSlice(from, to + at, slice);
         }
       });
     });

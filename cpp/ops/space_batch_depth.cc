@@ -100,15 +100,16 @@ void PrepareSpaceToBatch(Prepare& p) {
         for (int64_t line = range.begin; line < range.end; ++line) {
           const int64_t entry = line / b.rows, n = entry % b.batch, phase = entry / b.batch;
           const int64_t row = line % b.rows * b.block_h + phase / b.block_w - b.before_y;
+          // The columns [first, end) of this phase lie in the image.
+          const int64_t column = phase % b.block_w - b.before_x;
+          const bool outside = row < 0 || row >= b.height;
+          const int64_t first = outside ? b.columns : std::clamp<int64_t>((b.block_w - 1 - column) / b.block_w, 0, b.columns);
+          const int64_t end = outside ? b.columns : std::clamp<int64_t>((b.width - column + b.block_w - 1) / b.block_w, first, b.columns);
           T* to = Elements<T>(run, y) + line * b.columns * b.inner;
-          for (int64_t c = 0; c < b.columns; ++c, to += b.inner) {
-            const int64_t column = c * b.block_w + phase % b.block_w - b.before_x;
-            if (row < 0 || row >= b.height || column < 0 || column >= b.width) {
-              std::fill_n(to, b.inner, pad);
-            } else {
-              CopyElements(Elements<const T>(run, x) + ((n * b.height + row) * b.width + column) * b.inner, to, b.inner);
-            }
-          }
+          std::fill_n(to, first * b.inner, pad);
+          CopyRuns(Elements<const T>(run, x) + ((n * b.height + row) * b.width + column + first * b.block_w) * b.inner, b.block_w * b.inner,
+                   to + first * b.inner, b.inner, b.inner, end - first);
+          std::fill_n(to + end * b.inner, (b.columns - end) * b.inner, pad);
         }
       });
     });
@@ -136,11 +137,10 @@ void PrepareBatchToSpace(Prepare& p) {
         for (int64_t line = range.begin; line < range.end; ++line) {
           const int64_t n = line / b.height, py = line % b.height + b.before_y;
           T* to = Elements<T>(run, y) + line * b.width * b.inner;
-          for (int64_t c = 0; c < b.width; ++c, to += b.inner) {
-            const int64_t px = c + b.before_x;
-            const int64_t entry = (py % b.block_h * b.block_w + px % b.block_w) * b.batch + n;
-            CopyElements(Elements<const T>(run, x) + ((entry * b.rows + py / b.block_h) * b.columns + px / b.block_w) * b.inner, to,
-                         b.inner);
+          for (int64_t c = 0; c < std::min(b.width, b.block_w); ++c) {
+            const int64_t px = c + b.before_x, entry = (py % b.block_h * b.block_w + px % b.block_w) * b.batch + n;
+            CopyRuns(Elements<const T>(run, x) + ((entry * b.rows + py / b.block_h) * b.columns + px / b.block_w) * b.inner, b.inner,
+                     to + c * b.inner, b.block_w * b.inner, b.inner, (b.width - c + b.block_w - 1) / b.block_w);
           }
         }
       });

@@ -8,16 +8,24 @@ namespace {
 // Cuts input `value` along `axis` into the outputs, which take sizes[o] entries each.
 void EmitParts(Prepare& p, int value, size_t axis, const std::vector<int64_t>& sizes) {
   const Shape& input = p.shape(value);
-  const int64_t outer = Product(input, 0, axis), inner = Product(input, axis + 1, input.size()), row = input[axis] * inner;
+  const int64_t outer = Product(input, 0, axis), inner = Product(input, axis + 1, input.size());
+  for (int o = 0; o < p.outputs(); ++o) {
+    p.CheckOutputType(o, {p.type(value)});
+    Shape shape = input;
+    shape[axis] = static_cast<int32_t>(sizes[static_cast<size_t>(o)]);
+    p.SetShape(o, shape);
+  }
+  if (p.outputs() == 1) return p.Alias(0, value);
+  const TensorType type = p.type(value);
+  if (outer > 1 && outer <= INT32_MAX && type != TensorType::kString && TensorTypeBits(type) >= 8 && p.elements(value) > 0) {
+    std::vector<Piece> pieces;
+    for (int o = 0; o < p.outputs(); ++o) pieces.push_back({p.out(o), sizes[static_cast<size_t>(o)] * inner * TensorTypeBits(type) / 8});
+    return EmitPieces(p, outer, p.in(value), std::move(pieces), false);
+  }
   int64_t at = 0;
   for (int o = 0; o < p.outputs(); ++o) {
     const int64_t size = sizes[static_cast<size_t>(o)];
-    p.CheckOutputType(o, {p.type(value)});
-    Shape shape = input;
-    shape[axis] = static_cast<int32_t>(size);
-    p.SetShape(o, shape);
-    if (p.outputs() == 1) return p.Alias(0, value);
-    const CopyLoop loops[] = {{outer, row, size * inner}, {size * inner, 1, 1}};
+    const CopyLoop loops[] = {{outer, input[axis] * inner, size * inner}, {size * inner, 1, 1}};
     EmitCopy(p, value, o, PlanCopy(p, loops, at, 0));
     at += size * inner;
   }

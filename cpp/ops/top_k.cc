@@ -21,6 +21,30 @@ bool Before(const T* row, int32_t a, int32_t b) {
   return row[a] > row[b] || (row[a] == row[b] && a < b);
 }
 
+/// Writes the places of the k largest of a row, in order. What does not come before the least of those so far is passed over by the block.
+template <class T>
+void FindTop(const T* row, int32_t size, int32_t k, int32_t* top) {
+  constexpr int32_t kBlock = 64 / sizeof(T);
+  if (k == 0) return;
+  const auto before = [row](int32_t a, int32_t b) { return Before(row, a, b); };
+  std::iota(top, top + k, 0);
+  std::make_heap(top, top + k, before);
+  for (int32_t i = k; i < size; ++i) {
+    const T least = row[top[0]];
+    for (; i + kBlock <= size; i += kBlock) {
+      int found = 0;
+      for (int32_t j = 0; j < kBlock; ++j) found += row[i + j] <= least ? 0 : 1;
+      if (found != 0) break;
+    }
+    while (i < size && row[i] <= least) ++i;
+    if (i == size || !before(i, top[0])) continue;
+    std::pop_heap(top, top + k, before);
+    top[k - 1] = i;
+    std::push_heap(top, top + k, before);
+  }
+  std::sort_heap(top, top + k, before);
+}
+
 void PrepareTopK(Prepare& p) {
   p.CheckCounts(2, 2, 2);
   p.CheckOutputType(0, {p.type(0)});
@@ -39,14 +63,13 @@ void PrepareTopK(Prepare& p) {
     WithType<I32, I16, I64>(p, p.output_type(1), "indices", [&]<class I>(std::type_identity<I>) {
       p.Check(size - 1 <= std::numeric_limits<I>::max(), "rows of ", size, " elements for indices of type ",
               TensorTypeName(p.output_type(1)));
-      const Slot order = p.Scratch(static_cast<size_t>(p.workers()) * static_cast<size_t>(size) * sizeof(int32_t));
+      const Slot order = p.Scratch(static_cast<size_t>(p.workers()) * static_cast<size_t>(k) * sizeof(int32_t));
       p.Emit([=, x = p.in(0), y = p.out(0), i = p.out(1)](RunContext& run) noexcept {
         run.Parallel(static_cast<int32_t>(rows), int64_t{size} * 8, [&](kernels::Range range, int worker) {
-          int32_t* at = run.get<int32_t>(order) + int64_t{worker} * size;
+          int32_t* at = run.get<int32_t>(order) + worker * k;
           for (int64_t r = range.begin; r < range.end; ++r) {
             const T* row = run.get<T>(x) + r * size;
-            std::iota(at, at + size, 0);
-            std::partial_sort(at, at + k, at + size, [row](int32_t a, int32_t b) { return Before(row, a, b); });
+            FindTop(row, size, static_cast<int32_t>(k), at);
             for (int64_t j = 0; j < k; ++j) {
               run.get<T>(y)[r * k + j] = row[at[j]];
               run.get<I>(i)[r * k + j] = static_cast<I>(at[j]);

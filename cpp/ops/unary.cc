@@ -173,10 +173,10 @@ void PrepareNeg(Prepare& p) {
   CheckUnary(p);
   switch (p.type(0)) {
     case TensorType::kFloat32: return EmitUnaryF32(p, Unary::kNeg);
-    case TensorType::kInt32: return EmitPlain<int32_t>(p, WrappingNeg<int32_t>);
-    case TensorType::kInt64: return EmitPlain<int64_t>(p, WrappingNeg<int64_t>);
+    case TensorType::kInt32: return EmitPlain<int32_t>(p, [](int32_t x) { return WrappingNeg(x); });
+    case TensorType::kInt64: return EmitPlain<int64_t>(p, [](int64_t x) { return WrappingNeg(x); });
     // The stored numbers are negated: the reference knows no scale here.
-    case TensorType::kInt16: return EmitPlain<int16_t>(p, WrappingNeg<int16_t>);
+    case TensorType::kInt16: return EmitPlain<int16_t>(p, [](int16_t x) { return WrappingNeg(x); });
     case TensorType::kInt8: return EmitLookup8(p, MakeTable8(TensorType::kInt8, [](int32_t x) { return -x; }));
     default: RefuseType(p);
   }
@@ -191,9 +191,9 @@ void PrepareSign(Prepare& p) {
   CheckUnary(p);
   switch (p.type(0)) {
     case TensorType::kFloat32: return EmitUnaryF32(p, Unary::kSign);
-    case TensorType::kFloat64: return EmitPlain<double>(p, Sign<double>);
-    case TensorType::kInt32: return EmitPlain<int32_t>(p, Sign<int32_t>);
-    case TensorType::kInt64: return EmitPlain<int64_t>(p, Sign<int64_t>);
+    case TensorType::kFloat64: return EmitPlain<double>(p, [](auto x) { return Sign(x); });
+    case TensorType::kInt32: return EmitPlain<int32_t>(p, [](auto x) { return Sign(x); });
+    case TensorType::kInt64: return EmitPlain<int64_t>(p, [](auto x) { return Sign(x); });
     default: RefuseType(p);
   }
 }

@@ -52,6 +52,21 @@ void CopyElements(const T* from, T* to, int64_t n) {
   }
 }
 
+/// n elements of one value.
+template <class T>
+void FillElements(T* to, int64_t n, const T& value) {
+  if constexpr (std::is_same_v<T, Bytes<1>>) {
+    if (n > 0) std::memset(to, std::to_integer<int>(value.bytes[0]), static_cast<size_t>(n));
+  } else if constexpr (std::is_same_v<T, Bytes<4>>) {
+    // As words, of which compilers make vectors.
+    uint32_t word;
+    std::memcpy(&word, &value, sizeof(word));
+    std::fill_n(reinterpret_cast<uint32_t*>(to), n, word);
+  } else {
+    std::fill_n(to, n, value);
+  }
+}
+
 /// Calls f(begin, count) on pieces that cover [0, n), maybe from several threads; `cost` is that of one element.
 template <class F>
 void ForElements(const RunContext& run, int64_t n, int64_t cost, const F& f) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -20,12 +21,14 @@ void PairForTiles(StridedCopy& copy) {
   }
 }
 
-// Runs are moved by the loop outside of them: it should be a long one.
+// Runs are moved by the loop outside of them: it should be a long one, unless that takes longer runs all over memory.
 void LengthenRows(StridedCopy& copy) {
   if (copy.loops < 3) return;
   const CopyLoop& run = copy.loop[copy.loops - 1];
   CopyLoop &rows = copy.loop[copy.loops - 2], &outer = copy.loop[copy.loops - 3];
-  if (run.from == 1 && run.to == 1 && rows.extent < outer.extent) std::swap(rows, outer);
+  constexpr int64_t kLong = 32, kNear = 1 << 15;
+  const bool near = run.extent < kLong || outer.extent * std::max(std::abs(outer.from), std::abs(outer.to)) <= kNear;
+  if (run.from == 1 && run.to == 1 && rows.extent < outer.extent && near) std::swap(rows, outer);
 }
 
 template <class T>
@@ -126,7 +129,9 @@ bool TransposeFew(const T* from, T* to, const CopyLoop& rows, const CopyLoop& co
     switch (columns.extent) {
       case 2: return Interleave<T, 2>(from, columns.from, to, rows.extent), true;
       case 4: return Interleave<T, 4>(from, columns.from, to, rows.extent), true;
-      case 8: return Interleave<T, 8>(from, columns.from, to, rows.extent), true;
+      case 8:
+        if constexpr (sizeof(T) == 4) break;  // squares take fewer steps
+        return Interleave<T, 8>(from, columns.from, to, rows.extent), true;
       default: break;
     }
   }
@@ -141,7 +146,49 @@ bool TransposeFew(const T* from, T* to, const CopyLoop& rows, const CopyLoop& co
   return false;
 }
 
+/// The lanes the other way round: words of 32 bits, then what is in them.
+template <class T, size_t... kLane>
+Vector<T> Reversed(Vector<T> v, std::index_sequence<kLane...>) {
+  if constexpr (sizeof(T) >= 4) {
+    return __builtin_shufflevector(v, v, (sizeof...(kLane) - 1 - kLane)...);
+  } else {
+    const Vector<uint32_t> words = Reversed<uint32_t>(reinterpret_cast<Vector<uint32_t>>(v), std::make_index_sequence<4>());
+    const auto halves = reinterpret_cast<Vector<uint16_t>>(words << 16 | words >> 16);
+    return reinterpret_cast<Vector<T>>(sizeof(T) == 1 ? halves << 8 | halves >> 8 : halves);
+  }
+}
+
+/// n elements, x being the last.
+template <class T>
+void MoveBackwards(const T* x, T* y, int64_t n) {
+  constexpr int64_t kAll = kLanes<T>;
+  const auto move = [&](int64_t i) { Store<T>(y + i, Reversed<T>(Load(x - i - (kAll - 1)), std::make_index_sequence<kLanes<T>>())); };
+  int64_t i = 0;
+  for (; i + 4 * kAll <= n; i += 4 * kAll) move(i), move(i + kAll), move(i + 2 * kAll), move(i + 3 * kAll);
+  for (; i + kAll <= n; i += kAll) move(i);
+  for (; i < n; ++i) y[i] = x[-i];
+}
+
 }  // namespace
+
+template <class T>
+void CopyBackwards(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t n, int64_t count) {
+  const T* x = static_cast<const T*>(from);
+  T* y = static_cast<T*>(to);
+  const auto runs = [&](auto length) {
+    for (int64_t r = 0; r < count; ++r, x += from_step, y += to_step) {
+      for (int64_t i = 0; i < length; ++i) y[i] = x[-i];
+    }
+  };
+  // Pixels of three or four channels.
+  if (n == 3) return runs(std::integral_constant<int64_t, 3>());
+  if (n == 4) return runs(std::integral_constant<int64_t, 4>());
+  for (int64_t r = 0; r < count; ++r, x += from_step, y += to_step) MoveBackwards(x, y, n);
+}
+template void CopyBackwards<uint8_t>(const void*, int64_t, void*, int64_t, int64_t, int64_t);
+template void CopyBackwards<uint16_t>(const void*, int64_t, void*, int64_t, int64_t, int64_t);
+template void CopyBackwards<uint32_t>(const void*, int64_t, void*, int64_t, int64_t, int64_t);
+template void CopyBackwards<uint64_t>(const void*, int64_t, void*, int64_t, int64_t, int64_t);
 
 template <class T>
 void Transpose([[maybe_unused]] const StridedCopy& copy, const void* input, void* output, const CopyLoop& rows, const CopyLoop& columns) {
@@ -155,7 +202,8 @@ void Transpose([[maybe_unused]] const StridedCopy& copy, const void* input, void
   };
   if constexpr (sizeof(T) == 4) {
     if (columns.extent == 3 && rows.to == 3) return one_by_one(InterleaveThree(from, columns.from, to, rows.extent));
-    if (columns.extent >= kLanes<T>) return copy.transpose_32(from, columns.from, to, rows.to, rows.extent, columns.extent);
+    constexpr int64_t kEnough = 8;  // of the words of the longest vectors
+    if (columns.extent >= kEnough) return copy.transpose_32(from, columns.from, to, rows.to, rows.extent, columns.extent);
   }
   constexpr int64_t kSide = kLanes<T>;
   if (rows.extent < kSide || columns.extent < kSide) return one_by_one(0);
@@ -205,6 +253,27 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
   PairForTiles(copy);
   LengthenRows(copy);
   return copy;
+}
+
+void EmitPieces(Prepare& p, int64_t outer, Slot whole, std::vector<Piece> pieces, bool join) {
+  constexpr int64_t kBlockBytes = 4096;
+  int64_t row = 0;
+  for (const Piece& piece : pieces) row += piece.bytes;
+  const int64_t block = std::max<int64_t>(1, kBlockBytes / row);
+  const auto blocks = static_cast<int32_t>((outer + block - 1) / block);
+  p.Emit([=, pieces = std::move(pieces)](RunContext& run) noexcept {
+    run.Parallel(blocks, block * (row + 16), [&](kernels::Range range, int) {
+      for (int64_t first = range.begin * block; first < std::min(outer, range.end * block); first += block) {
+        const int64_t rows = std::min(block, outer - first);
+        std::byte* side = run.get<std::byte>(whole) + first * row;
+        for (const Piece& piece : pieces) {
+          std::byte* other = run.get<std::byte>(piece.slot) + first * piece.bytes;
+          join ? CopyRuns(other, piece.bytes, side, row, piece.bytes, rows) : CopyRuns(side, row, other, piece.bytes, piece.bytes, rows);
+          side += piece.bytes;
+        }
+      }
+    });
+  });
 }
 
 void EmitCopy(Prepare& p, int input, int output, const StridedCopy& copy) {

@@ -43,29 +43,20 @@ std::vector<int64_t> DenseStrides(const Shape& shape);
 template <class T>
 void Transpose(const StridedCopy& copy, const void* from, void* to, const CopyLoop& rows, const CopyLoop& columns);
 
-/// `count` runs of n words whose elements change sides: `from` is the last of the first run.
-template <class Word>
-void CopyBackwards(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t n, int64_t count) {
-  const Word* __restrict x = static_cast<const Word*>(from);
-  Word* __restrict y = static_cast<Word*>(to);
-  const auto runs = [&](auto length) {
-    for (int64_t r = 0; r < count; ++r, x += from_step, y += to_step) {
-      for (int64_t i = 0; i < length; ++i) y[i] = x[-i];
-    }
-  };
-  // Pixels of three or four channels.
-  if (n == 3) return runs(std::integral_constant<int64_t, 3>());
-  if (n == 4) return runs(std::integral_constant<int64_t, 4>());
-  runs(n);
-}
+/// `count` runs of n elements of T, an unsigned integer, that change sides: `from` is the last of the first run.
+template <class T>
+void CopyBackwards(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t n, int64_t count);
 
 /// Columns of a copy whose input is not consecutive along the innermost loop: square tiles, so that both sides are used by the cache line.
 template <class T>
 void CopyTile(const StridedCopy& copy, const T* from, T* to, const CopyLoop& rows, const CopyLoop& columns) {
-  if constexpr (sizeof(T) <= 4) {
-    using Word = std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>;
+  if constexpr (!std::is_same_v<T, std::string> && sizeof(T) <= 8) {
+    using Narrow = std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>;
+    using Word = std::conditional_t<sizeof(T) == 8, uint64_t, std::conditional_t<sizeof(T) == 4, uint32_t, Narrow>>;
     if (columns.from == -1 && columns.to == 1) return CopyBackwards<Word>(from, rows.from, to, rows.to, columns.extent, rows.extent);
-    if (rows.from == 1 && columns.to == 1) return Transpose<Word>(copy, from, to, rows, columns);
+    if constexpr (sizeof(T) <= 4) {
+      if (rows.from == 1 && columns.to == 1) return Transpose<Word>(copy, from, to, rows, columns);
+    }
   }
   constexpr int64_t kSide = 16;
   for (int64_t r0 = 0; r0 < rows.extent; r0 += kSide) {
@@ -119,6 +110,16 @@ void CopyRuns(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t 
     for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) std::memcpy(static_cast<void*>(to), from, kBytes);
   };
   if constexpr (!std::is_same_v<T, std::string>) {
+    constexpr int64_t kLong = 64, kMost = 4096;  // bytes
+    if (from_step == 0 && to_step == n && n * static_cast<int64_t>(sizeof(T)) > kLong) {
+      // One run many times: what stands there already is copied, as long as it is near.
+      CopyElements(from, to, n);
+      for (int64_t done = n, all = n * count, next = 0; done < all; done += next) {
+        next = std::min({done, all - done, std::max(kMost / (n * static_cast<int64_t>(sizeof(T))), int64_t{1}) * n});
+        CopyElements(to, to + done, next);
+      }
+      return;
+    }
     switch (n * static_cast<int64_t>(sizeof(T))) {
       case 16: return whole(std::integral_constant<size_t, 16>());
       case 32: return whole(std::integral_constant<size_t, 32>());
@@ -196,6 +197,14 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
     }
   });
 }
+
+/// `outer` rows, each of which is one run of bytes of every piece, one after the other; the pieces are joined to the whole or it is cut
+/// into them. A few rows at a time, so that what pieces share of a line of the cache is touched at once.
+struct Piece {
+  Slot slot;
+  int64_t bytes;
+};
+void EmitPieces(Prepare& p, int64_t outer, Slot whole, std::vector<Piece> pieces, bool join);
 
 /// Emits a copy from an input to an output of the same type; both have their shapes. None where the output is a run of the input's
 /// elements.
