@@ -21,7 +21,8 @@ namespace {
 
 enum Field : int { kKeepDims };
 
-constexpr int64_t kWide = 1024;  // elements of rows that are accumulated side by side
+constexpr int64_t kWide = 1024;        // elements of rows that are accumulated side by side
+constexpr int64_t kBlockBytes = 4096;  // the most of a row that one unit of work takes
 
 struct Loop {
   int64_t extent, stride;
@@ -34,8 +35,8 @@ struct Reduction {
   int64_t columns = 1;  // kept elements that lie side by side in the input
   int64_t run = 1;      // reduced elements that lie side by side
   int64_t units = 0, blocks = 1;
-  int64_t block = 256;  // output elements that one unit of work accumulates side by side, at most kWide
-  int64_t count = 1;    // elements of the input for each of the output
+  int64_t block = 1;  // output elements that one unit of work accumulates side by side
+  int64_t count = 1;  // elements of the input for each of the output
 
   int64_t inner_steps() const { return count / run; }
 };
@@ -87,7 +88,10 @@ Reduction Plan(Prepare& p) {
     std::vector<Loop>& loops = dims[d].second ? r.inner : r.outer;
     loops.insert(loops.begin(), {dims[d].first, stride});
   }
-  if (TensorTypeBits(p.type(0)) == 8) r.block = kWide;
+  // Long pieces of rows are read faster, but threads share the units.
+  constexpr int64_t kLeast = 256, kUnits = 16;
+  const int64_t most = kBlockBytes * 8 / std::max<int64_t>(TensorTypeBits(p.type(0)), 8);
+  r.block = std::clamp(p.output_elements(0) / kUnits, kLeast, std::max(kLeast, most));
   r.blocks = (r.columns + r.block - 1) / r.block;
   r.units = r.blocks;
   for (const Loop& loop : r.outer) r.units *= loop.extent;
@@ -96,7 +100,7 @@ Reduction Plan(Prepare& p) {
 
 /// True if units are whole rows of columns one after the other, so that many rows are taken as one long one.
 bool IsMatrix(const Reduction& r) {
-  return r.run == 1 && r.blocks == 1 && r.inner.size() == 1 && r.inner[0].stride == r.columns && r.columns > 0;
+  return r.run == 1 && r.inner.size() == 1 && r.inner[0].stride == r.columns && r.columns > 0 && r.columns <= kWide / 4;
 }
 
 // Sums of bytes.
@@ -223,7 +227,7 @@ void EmitReduction(Prepare& p, const Reduction& r, Op op, Finish finish) {
         }
         if (is_matrix) return;
       }
-      std::array<Sum, kWide> sums;
+      std::array<Sum, kBlockBytes / sizeof(T)> sums;
       if (r.run > 1) {
         for (int64_t first = units.begin; first < units.end; first += r.block) {
           const int64_t n = std::min<int64_t>(r.block, units.end - first);

@@ -56,10 +56,13 @@ constexpr T WrappingMod(T a, T b) {
 template <class T>
 constexpr T FloorDiv(T a, T b) {
   if constexpr (std::is_same_v<T, int32_t>) {
-    // No quotient that is not whole rounds to a whole double; vectors of doubles are divided faster than integers.
-    const double quotient = static_cast<double>(a) / static_cast<double>(b);
-    const int32_t whole = static_cast<int32_t>(quotient < 0x1p31 ? quotient : -0x1p31);  // INT32_MIN / -1 wraps
-    return whole - (quotient < static_cast<double>(whole) ? 1 : 0);
+    // No quotient that is not whole rounds to a whole double, and vectors of doubles are divided faster than integers. INT32_MIN / -1
+    // wraps: a divisor of -1 is 1, and the quotient negated. Without a branch, so that there are vectors.
+    const int32_t negated = b == -1 ? 1 : 0;
+    const double quotient = static_cast<double>(a) / static_cast<double>(b + 2 * negated);
+    const int32_t whole = static_cast<int32_t>(quotient);
+    const int32_t floor = whole - static_cast<int32_t>(static_cast<double>(whole) > quotient);
+    return WrappingMul(floor, 1 - 2 * negated);
   } else {
     const T quotient = WrappingDiv(a, b), mod = WrappingSub(a, WrappingMul(quotient, b));
     return mod != 0 && (mod < 0) != (b < 0) ? static_cast<T>(quotient - 1) : quotient;

@@ -256,7 +256,7 @@ StridedCopy PlanCopy(const Prepare& p, std::span<const CopyLoop> loops, int64_t 
 }
 
 void EmitPieces(Prepare& p, int64_t outer, Slot whole, std::vector<Piece> pieces, bool join) {
-  constexpr int64_t kBlockBytes = 4096;
+  constexpr int64_t kBlockBytes = 8192;
   int64_t row = 0;
   for (const Piece& piece : pieces) row += piece.bytes;
   const int64_t block = std::max<int64_t>(1, kBlockBytes / row);

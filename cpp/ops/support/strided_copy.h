@@ -142,6 +142,7 @@ void CopyRuns(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t 
     if (bytes > 16 && bytes < 32) return halves(std::integral_constant<size_t, 16>());
     if (bytes >= 8 && bytes < 16) return halves(std::integral_constant<size_t, 8>());
     if (bytes >= 4 && bytes < 8) return halves(std::integral_constant<size_t, 4>());
+    if (bytes >= 2 && bytes < 4) return halves(std::integral_constant<size_t, 2>());
   }
   for (int64_t i = 0; i < count; ++i, from += from_step, to += to_step) CopyShort(from, to, n);
 }
