@@ -5,11 +5,11 @@
 #include "ops/op.h"
 #include "ops/support/elements.h"
 
-// ARG_MAX, ARG_MIN: where along an axis the extreme stands; the first of several.
+// ARG_MAX, ARG_MIN: where along an axis the extreme stands; the first of several. NaN is passed over.
 namespace sigrun::ops {
 namespace {
 
-/// Where a number that a line has stands first.
+/// Where a number stands first; 0 if a line does not have it.
 template <class T>
 int64_t Find(T number, const T* line, int64_t size) {
   if constexpr (sizeof(T) == 1)
@@ -21,8 +21,8 @@ int64_t Find(T number, const T* line, int64_t size) {
     for (int64_t j = 0; j < kBlock; ++j) found |= line[i + j] == number;
     if (found != 0) break;
   }
-  while (line[i] != number) ++i;
-  return i;
+  while (i < size && line[i] != number) ++i;
+  return i < size ? i : 0;
 }
 
 // The best of a line first, which is a loop of vectors, then where it stands.
@@ -32,7 +32,6 @@ struct BestOfLine {
 
   int64_t operator()(const T* line, int64_t size) const {
     if constexpr (std::is_same_v<T, float>) {
-      if (line[0] != line[0]) return 0;  // nothing is better than a NaN, and a NaN never is better
       return Find(kernel(line, static_cast<size_t>(size)), line, size);
     } else {
       T best = line[0];
@@ -57,7 +56,8 @@ void EmitArg(Prepare& p, int64_t outer, int64_t size, int64_t inner) {
         }
         int64_t best = 0;
         for (int64_t i = 1; i < size; ++i) {
-          if (Better()(line[i * inner], line[best * inner])) best = i;
+          const T x = line[i * inner], before = line[best * inner];
+          if (Better()(x, before) || (before != before && x == x)) best = i;
         }
         to[k] = static_cast<I>(best);
       }

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from one_op import case, check_against_litert, check_refused, const, ints, mm, real
+from one_op import RNG, case, check_against_litert, check_refused, const, ints, mm, real
 
 I32, F32 = "int32", "float32"
 IDS = np.array([1, 0, 2, 0], I32)
@@ -18,7 +18,21 @@ SHORT_RUNS = [
     ((5, 1, 4, 1), (3, 1, 16)),
 ]
 SCATTER = np.array([[1], [3], [1]], I32)
+# Rows with NaN first, inside, throughout or not at all.
+NAN_ROWS = RNG.normal(0, 2, (5, 40)).astype(F32)
+NAN_ROWS[0, :2] = NAN_ROWS[1, 7] = NAN_ROWS[2] = NAN_ROWS[3, 0] = np.nan
+NAN_ROWS[3, 1:] = [-np.inf, np.inf] * 19 + [0]
+# What INT32 wraps or rounds at.
+DIVIDENDS = np.array([-(2**31), -(2**31), 2**31 - 1, 2**31 - 1, -(2**31), -7, 7, -7, 0, 2**31 - 1], I32)
+DIVISORS = np.array([1, 2**31 - 1, -(2**31), 2, 3, 2, -2, -7, -5, -1], I32)
 CASES = [
+    *[
+        case(op, [NAN_ROWS, const(axis)], (I32, (NAN_ROWS.shape[1 - axis],)), options=f"{op.title().replace('_', '')}Options", outputType=2)
+        for op in ("ARG_MAX", "ARG_MIN")
+        for axis in (0, 1)
+    ],
+    *[case(op, [DIVIDENDS, DIVISORS], (I32, (10,)), options=f"{op.title().replace('_', '')}Options") for op in ("FLOOR_DIV", "FLOOR_MOD")],
+    *[case("REVERSE_V2", [ints(t, 3, 75), const([1])], (t, (3, 75)), options="ReverseV2Options") for t in ("int8", "int16", I32, "int64")],
     *[case("SCATTER_ND", [SCATTER, ints(t, 3, 2), const([5, 2])], (t, (5, 2)), options="ScatterNdOptions") for t in ("int8", "int64")],
     case("SCATTER_ND", [SCATTER, ints("uint8", 3, high=1).astype(bool), const([5])], ("bool", (5,)), options="ScatterNdOptions"),
     case(
