@@ -1,4 +1,8 @@
 #include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "ops/op.h"
 #include "ops/support/float_product.h"
@@ -9,6 +13,8 @@
 
 // CONV_3D and CONV_3D_TRANSPOSE of float32: NDHWC images, filters [depth, height, width, in, out] and [depth, height, width, out, in]. A
 // plane of CONV_3D's output is the sum of convolutions in two dimensions, one for each plane of the input that the filter reaches.
+// Positions of a transposed convolution's output that lie whole strides apart see the same taps of the filter. Such a phase is a product:
+// what its windows see, gathered in blocks that stay in the cache, by the weights of its taps.
 namespace sigrun::ops {
 namespace {
 
@@ -19,36 +25,10 @@ struct Geometry {
   int64_t in[3], out[3], kernel[3], stride[3], dilation[3], before[3];
   bool transposed;
 
-  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
-
-  /// The input's position along dimension d that a tap of an output's position reads, or -1.
-  int64_t Source(int d, int64_t position, int64_t tap) const {
-    int64_t at = transposed ? position + before[d] - tap * dilation[d] : position * stride[d] - before[d] + tap * dilation[d];
-    if (transposed && (at < 0 || at % stride[d] != 0)) return -1;
-    if (transposed) at /= stride[d];
-    return at < in[d] ? at : -1;
-  }
-
-  /// Adds the products of one pixel and one tap of a transposed convolution to a pixel of the output.
-  void AddTap(const float* x, const float* w, float* y) const {
-    for (int64_t o = 0; o < out_channels; ++o, w += in_channels) {
-      float sum = 0;
-      for (int64_t i = 0; i < in_channels; ++i) sum += x[i] * w[i];
-      y[o] += sum;
-    }
-  }
-
-  /// The output's pixel `index` from the images `x` and the filter `w`.
-  void Pixel(int64_t index, const float* x, const float* w, float* y) const {
-    const int64_t position[] = {index / (out[2] * out[1]) % out[0], index / out[2] % out[1], index % out[2]};
-    const int64_t image = index / (out[2] * out[1] * out[0]);
-    for (int64_t tap = 0; tap < taps(); ++tap) {
-      const int64_t d = Source(0, position[0], tap / (kernel[2] * kernel[1]));
-      const int64_t r = Source(1, position[1], tap / kernel[2] % kernel[1]);
-      const int64_t c = Source(2, position[2], tap % kernel[2]);
-      if (d < 0 || r < 0 || c < 0) continue;
-      AddTap(x + (((image * in[0] + d) * in[1] + r) * in[2] + c) * in_channels, w + tap * in_channels * out_channels, y);
-    }
+  /// The input's position along the depth that a tap reads for a position of CONV_3D's output, or -1.
+  int64_t Source(int64_t position, int64_t tap) const {
+    const int64_t at = position * stride[0] - before[0] + tap * dilation[0];
+    return at < in[0] ? at : -1;
   }
 };
 
@@ -86,27 +66,6 @@ void CheckOperands(const Prepare& p, int input, int bias, const Geometry& g) {
   CheckBias(p, bias, g.out_channels, TensorType::kFloat32);
 }
 
-void EmitTransposed(Prepare& p, const Geometry& g) {
-  constexpr int kInput = 2, kBias = 3;
-  if (p.output_elements(0) == 0) return;
-  const int64_t pixels = g.batch * g.out[0] * g.out[1] * g.out[2];
-  p.Check(pixels <= INT32_MAX, pixels, " pixels");
-  const kernels::ClampF32 clamp = ActivationClamp(p);
-  p.Emit([=, x = p.in(kInput), w = p.in(1), b = p.has_input(kBias) ? p.in(kBias) : Slot{}, y = p.out(0)](RunContext& run) noexcept {
-    run.Parallel(static_cast<int32_t>(pixels), MacCost(g.taps() * g.in_channels * g.out_channels), [&](kernels::Range range, int) {
-      const float* biases = run.get<float>(b);
-      for (int64_t i = range.begin; i < range.end; ++i) {
-        float* to = run.get<float>(y) + i * g.out_channels;
-        std::fill_n(to, g.out_channels, 0.0f);
-        g.Pixel(i, run.get<float>(x), run.get<float>(w), to);
-        for (int64_t o = 0; o < g.out_channels; ++o) {
-          to[o] = std::min(clamp.max, std::max(clamp.min, biases == nullptr ? to[o] : to[o] + biases[o]));
-        }
-      }
-    });
-  });
-}
-
 kernels::ConvShape PlaneShape(const Geometry& g) {
   kernels::ConvShape s;
   const auto number = [](int64_t n) { return static_cast<int32_t>(n); };
@@ -139,9 +98,9 @@ struct Planes {
     kernels::EpilogueF32 epilogue;
     epilogue.residual = y;
     int64_t last = geometry.kernel[0] - 1;
-    while (last > 0 && geometry.Source(0, depth, last) < 0) --last;
+    while (last > 0 && geometry.Source(depth, last) < 0) --last;
     for (int64_t tap = 0; tap <= last; ++tap) {
-      const int64_t source = geometry.Source(0, depth, tap);
+      const int64_t source = geometry.Source(depth, tap);
       if (tap == last) epilogue.clamp = clamp;
       // A plane without taps is a convolution of nothing.
       if (source < 0 && tap < last) continue;
@@ -190,6 +149,202 @@ void EmitPlanes(Prepare& p, const Geometry& g) {
   });
 }
 
+/// A phase of a transposed convolution along one dimension: positions first + i * step of the output for i < count. Tap taps[t] of the
+/// filter reads position i + offsets[t] of the input; offsets ascend.
+struct Axis {
+  int64_t first, step, count;
+  std::vector<int64_t> taps, offsets;
+
+  /// Neighbouring taps read neighbouring positions.
+  bool IsRun() const { return !taps.empty() && offsets.back() - offsets.front() == static_cast<int64_t>(taps.size()) - 1; }
+};
+
+Axis MakeAxis(const Geometry& g, int d, int64_t phase) {
+  Axis a{phase, g.stride[d], (g.out[d] - phase + g.stride[d] - 1) / g.stride[d], {}, {}};
+  for (int64_t tap = g.kernel[d]; tap-- > 0;) {
+    const int64_t at = phase + g.before[d] - tap * g.dilation[d];
+    if (at % g.stride[d] != 0) continue;
+    a.taps.push_back(tap);
+    a.offsets.push_back(at / g.stride[d]);
+  }
+  return a;
+}
+
+// Whole vectors, the last of which overlaps the one before.
+inline void CopyFloats(const float* from, int64_t n, float* to) {
+  constexpr int64_t kVector = 4, kFew = 64;  // a call takes longer
+  if (n > kFew) {
+    std::copy_n(from, n, to);
+  } else if (n >= kVector) {
+    for (int64_t i = 0; i < n - kVector; i += kVector) std::memcpy(to + i, from + i, kVector * sizeof(float));
+    std::memcpy(to + n - kVector, from + n - kVector, kVector * sizeof(float));
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+}
+
+/// Of all three dimensions, as a product [rows, k] x [k, n].
+struct Phase {
+  Geometry geometry;
+  Axis depth, height, width;
+  int32_t rows, k, n, block;
+  size_t begin = 0;  // of the packed weights
+
+  Phase(const Prepare& p, const Geometry& g, Axis d, Axis h, Axis w)
+      : geometry(g), depth(std::move(d)), height(std::move(h)), width(std::move(w)) {
+    const int64_t pixels = g.batch * depth.count * height.count * width.count;
+    const int64_t floats = static_cast<int64_t>(depth.taps.size() * height.taps.size() * width.taps.size()) * g.in_channels;
+    p.Check(pixels <= INT32_MAX && floats <= INT32_MAX, pixels, " windows of ", floats, " floats");
+    rows = static_cast<int32_t>(pixels);
+    k = static_cast<int32_t>(floats);
+    n = static_cast<int32_t>(g.out_channels);
+    constexpr int32_t kFloats = 24576, kLeast = 4 * kRowGrain, kMost = 20 * kRowGrain;
+    block = std::clamp(kFloats / std::max(k, 1) / kRowGrain * kRowGrain, kLeast, kMost);
+  }
+
+  int32_t blocks() const { return (rows + block - 1) / block; }
+  kernels::ConvShape shape() const { return kernels::ConvShape::MatMul(block, k, n); }
+  size_t window_floats() const { return static_cast<size_t>(block) * static_cast<size_t>(k); }
+  size_t result_floats() const { return static_cast<size_t>(block) * static_cast<size_t>(n); }
+
+  /// Weights [n][k].
+  void GatherWeights(const float* w, float* to) const {
+    const Geometry& g = geometry;
+    for (int64_t o = 0; o < n; ++o) {
+      for (const int64_t d : depth.taps) {
+        for (const int64_t h : height.taps) {
+          for (const int64_t t : width.taps) {
+            const int64_t tap = (d * g.kernel[1] + h) * g.kernel[2] + t;
+            to = std::copy_n(w + (tap * n + o) * g.in_channels, g.in_channels, to);
+          }
+        }
+      }
+    }
+  }
+
+  /// What the taps along the width read of a line of the input for windows `from` to `end`, each k behind the one before. No line: zeros.
+  void GatherLine(const float* line, int64_t from, int64_t end, float* to) const {
+    // In registers: a store of floats may change any memory.
+    const int64_t taps = static_cast<int64_t>(width.taps.size()), c = geometry.in_channels, size = geometry.in[2];
+    const int64_t step = k, floats = taps * c, offset = taps == 0 ? 0 : width.offsets[0];
+    const bool is_run = line != nullptr && width.IsRun();
+    for (int64_t i = from; i < end; ++i, to += step) {
+      const int64_t first = i + offset;
+      if (is_run && first >= 0 && first + taps <= size) {
+        CopyFloats(line + first * c, floats, to);
+        continue;
+      }
+      std::fill_n(to, floats, 0.0f);
+      for (int64_t t = 0; t < taps && line != nullptr; ++t) {
+        const int64_t at = i + width.offsets[static_cast<size_t>(t)];
+        if (at >= 0 && at < size) CopyFloats(line + at * c, c, to + t * c);
+      }
+    }
+  }
+
+  /// Calls f(row, image, position along the depth and the height, first and end along the width) for rows of the product.
+  template <class F>
+  void ForLines(kernels::Range range, const F& f) const {
+    for (int32_t row = range.begin; row < range.end;) {
+      const int64_t first = row % width.count, line = row / width.count, end = std::min(width.count, first + range.end - row);
+      const int64_t h = line % height.count, d = line / height.count % depth.count, image = line / height.count / depth.count;
+      f(row - range.begin, image, d, h, first, end);
+      row += static_cast<int32_t>(end - first);
+    }
+  }
+
+  void GatherWindows(const float* x, kernels::Range range, float* to) const {
+    const Geometry& g = geometry;
+    const int64_t floats = static_cast<int64_t>(width.taps.size()) * g.in_channels;
+    ForLines(range, [&](int32_t row, int64_t image, int64_t i, int64_t j, int64_t first, int64_t end) {
+      float* tap = to + static_cast<ptrdiff_t>(row) * k;
+      for (size_t d = 0; d < depth.taps.size(); ++d) {
+        const int64_t z = i + depth.offsets[d];
+        for (size_t h = 0; h < height.taps.size(); ++h, tap += floats) {
+          const int64_t y = j + height.offsets[h];
+          const bool inside = z >= 0 && z < g.in[0] && y >= 0 && y < g.in[1];
+          GatherLine(inside ? x + ((image * g.in[0] + z) * g.in[1] + y) * g.in[2] * g.in_channels : nullptr, first, end, tap);
+        }
+      }
+    });
+  }
+
+  void Scatter(const float* from, kernels::Range range, float* y) const {
+    const Geometry& g = geometry;
+    ForLines(range, [&](int32_t row, int64_t image, int64_t i, int64_t j, int64_t first, int64_t end) {
+      const int64_t z = depth.first + i * depth.step,
+                    line = ((image * g.out[0] + z) * g.out[1] + height.first + j * height.step) * g.out[2];
+      const float* pixel = from + static_cast<ptrdiff_t>(row) * n;
+      for (int64_t l = first; l < end; ++l, pixel += n) CopyFloats(pixel, n, y + (line + width.first + l * width.step) * n);
+    });
+  }
+};
+
+std::vector<Phase> MakePhases(const Prepare& p, const Geometry& g) {
+  std::vector<Phase> phases;
+  const auto count = [&](int d) { return std::min(g.stride[d], g.out[d]); };
+  constexpr int64_t kMost = 4096;
+  const int64_t planes = std::min(count(0), kMost + 1) * std::min(count(1), kMost + 1);
+  p.Check(std::min(planes, kMost + 1) * std::min(count(2), kMost + 1) <= kMost, "strides of ", g.stride[0], ", ", g.stride[1], " and ",
+          g.stride[2]);
+  for (int64_t d = 0; d < count(0); ++d) {
+    for (int64_t h = 0; h < count(1); ++h) {
+      for (int64_t w = 0; w < count(2); ++w) phases.emplace_back(p, g, MakeAxis(g, 0, d), MakeAxis(g, 1, h), MakeAxis(g, 2, w));
+    }
+  }
+  return phases;
+}
+
+// What tells the packed weights of one constant apart.
+std::string KeyOf(const Geometry& g, const FloatProduct& product) {
+  std::string key = Concat("phases", product.key());
+  for (int d = 0; d < 3; ++d) key += Concat(" ", g.stride[d], " ", g.dilation[d], " ", g.before[d], " ", std::min(g.stride[d], g.out[d]));
+  return key;
+}
+
+void EmitPhases(Prepare& p, const Geometry& g) {
+  constexpr int kInput = 2, kBias = 3;
+  if (p.output_elements(0) == 0) return;
+  std::vector<Phase> phases = MakePhases(p, g);
+  const auto longest = std::ranges::max_element(phases, {}, &Phase::k);
+  const FloatProduct product(p, kernels::ConvShape::MatMul(longest->rows, longest->k, longest->n), p.is_constant(1));
+  size_t bytes = 0, window_floats = 0, result_floats = 0, product_bytes = 0;
+  for (Phase& phase : phases) {
+    phase.begin = bytes;
+    bytes += (product.PackBytes(phase.k, phase.n) + 63) / 64 * 64;
+    window_floats = std::max(window_floats, phase.window_floats());
+    result_floats = std::max(result_floats, phase.result_floats());
+    product_bytes = std::max(product_bytes, product.ScratchBytes(phase.shape()));
+  }
+  const auto fill = [=](const void* w, const void* bias, std::byte* to, std::byte* scratch) {
+    float* weights = reinterpret_cast<float*>(scratch);
+    for (const Phase& phase : phases) {
+      phase.GatherWeights(static_cast<const float*>(w), weights);
+      product.Pack(phase.k, phase.n, {weights, phase.k, 1}, static_cast<const float*>(bias), to + phase.begin);
+    }
+  };
+  const size_t weight_bytes = static_cast<size_t>(longest->k) * static_cast<size_t>(longest->n) * sizeof(float);
+  const Packed packed = PackWeights(p, 1, kBias, KeyOf(g, product), bytes, weight_bytes, fill);
+  const WorkerScratch windows(p, window_floats * sizeof(float)), results(p, result_floats * sizeof(float)), scratch(p, product_bytes);
+  kernels::EpilogueF32 epilogue;
+  epilogue.clamp = ActivationClamp(p);
+  p.Emit([=, x = p.in(kInput), y = p.out(0)](RunContext& run) noexcept {
+    for (const Phase& phase : phases) {
+      run.Parallel(phase.blocks(), MacCost(int64_t{phase.k} * phase.n * phase.block), [&](kernels::Range range, int worker) {
+        float* seen = reinterpret_cast<float*>(windows.of(run, worker));
+        float* result = reinterpret_cast<float*>(results.of(run, worker));
+        for (int32_t i = range.begin; i < range.end; ++i) {
+          const kernels::Range rows{i * phase.block, std::min(phase.rows, (i + 1) * phase.block)};
+          phase.GatherWindows(run.get<float>(x), rows, seen);
+          product.Conv(phase.shape(), seen, packed.get(run) + phase.begin, result, epilogue, scratch.of(run, worker),
+                       {0, rows.end - rows.begin});
+          phase.Scatter(result, rows, run.get<float>(y));
+        }
+      });
+    }
+  });
+}
+
 void CheckImages(const Prepare& p, int input) {
   for (const int i : {input, 1}) {
     p.CheckType(i, {TensorType::kFloat32});
@@ -223,7 +378,7 @@ void PrepareConv3dTranspose(Prepare& p) {
   ReadWindow3d(p, g, g.out, fits);
   CheckOperands(p, 2, 3, g);
   p.SetShape(0, shape);
-  EmitTransposed(p, g);
+  EmitPhases(p, g);
 }
 
 constexpr OpDef kOps[] = {

@@ -323,6 +323,38 @@ CASES = [
         )
         for p, s in ((mm.SAME, [2, 4, 6, 4, 4]), (mm.VALID, [2, 4, 7, 4, 4]))
     ],
+    # Strides that differ, that no tap reaches and that leave gaps in a row of taps; a filter that comes with every call; long rows.
+    *[
+        case(
+            "CONV_3D_TRANSPOSE",
+            [const(shape), filters, real(1, *image), const(real(6), F32)],
+            (F32, tuple(shape)),
+            options="Conv3DOptions",
+            padding=mm.SAME,
+            strideD=strides[0],
+            strideH=strides[1],
+            strideW=strides[2],
+            dilationDFactor=1,
+            dilationHFactor=1,
+            dilationWFactor=1,
+        )
+        for shape, filters, image, strides in [
+            ([1, 2, 9, 4, 6], const(real(3, 2, 3, 6, 5), F32), (2, 3, 4, 5), (1, 3, 1)),
+            ([1, 4, 5, 38, 6], real(3, 3, 3, 6, 5), (2, 5, 19, 5), (2, 1, 2)),
+            ([1, 3, 7, 40, 6], const(real(1, 4, 5, 6, 70), F32), (3, 7, 40, 70), (1, 1, 1)),
+        ]
+    ],
+    case(
+        "CONV_3D_TRANSPOSE",
+        [const([1, 40, 40, 40, 4]), const(real(2, 3, 2, 4, 3), F32), real(1, 1, 1, 1, 3), const(real(4), F32)],
+        (F32, (1, 40, 40, 40, 4)),
+        options="Conv3DOptions",
+        padding=mm.SAME,
+        strideD=40,
+        strideH=40,
+        strideW=40,
+        bad="strides of 40, 40 and 40",
+    ),
     # Few rows or columns, blocks of 16 bytes, and neither.
     *[
         case("TRANSPOSE", [ints(t, *s), const(order)], (t, tuple(s[d] for d in order)), options="TransposeOptions")
