@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "ops/support/gemm.h"
 #include "ops/support/numbers.h"
 #include "ops/support/quantization.h"
+#include "ops/support/strided_copy.h"
 #include "ops/support/worker_scratch.h"
 
 // CONV_3D and CONV_3D_TRANSPOSE of float32: NDHWC images, filters [depth, height, width, in, out] and [depth, height, width, out, in]. A
@@ -170,19 +170,6 @@ Axis MakeAxis(const Geometry& g, int d, int64_t phase) {
   return a;
 }
 
-// Whole vectors, the last of which overlaps the one before.
-inline void CopyFloats(const float* from, int64_t n, float* to) {
-  constexpr int64_t kVector = 4, kFew = 64;  // a call takes longer
-  if (n > kFew) {
-    std::copy_n(from, n, to);
-  } else if (n >= kVector) {
-    for (int64_t i = 0; i < n - kVector; i += kVector) std::memcpy(to + i, from + i, kVector * sizeof(float));
-    std::memcpy(to + n - kVector, from + n - kVector, kVector * sizeof(float));
-  } else {
-    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
-  }
-}
-
 /// Of all three dimensions, as a product [rows, k] x [k, n].
 struct Phase {
   Geometry geometry;
@@ -224,22 +211,23 @@ struct Phase {
 
   /// What the taps along the width read of a line of the input for windows `from` to `end`, each k behind the one before. No line: zeros.
   void GatherLine(const float* line, int64_t from, int64_t end, float* to) const {
-    // In registers: a store of floats may change any memory.
     const int64_t taps = static_cast<int64_t>(width.taps.size()), c = geometry.in_channels, size = geometry.in[2];
-    const int64_t step = k, floats = taps * c, offset = taps == 0 ? 0 : width.offsets[0];
-    const bool is_run = line != nullptr && width.IsRun();
-    for (int64_t i = from; i < end; ++i, to += step) {
-      const int64_t first = i + offset;
-      if (is_run && first >= 0 && first + taps <= size) {
-        CopyFloats(line + first * c, floats, to);
-        continue;
-      }
-      std::fill_n(to, floats, 0.0f);
+    const auto gather_taps = [&](int64_t i) {
+      float* window = to + (i - from) * k;
+      std::fill_n(window, taps * c, 0.0f);
       for (int64_t t = 0; t < taps && line != nullptr; ++t) {
         const int64_t at = i + width.offsets[static_cast<size_t>(t)];
-        if (at >= 0 && at < size) CopyFloats(line + at * c, c, to + t * c);
+        if (at >= 0 && at < size) CopyShort(line + at * c, window + t * c, c);
       }
+    };
+    int64_t inside = end, outside = end;  // windows that lie in the line
+    if (line != nullptr && width.IsRun()) {
+      inside = std::clamp(-width.offsets[0], from, end);
+      outside = std::clamp(size - taps + 1 - width.offsets[0], inside, end);
+      CopyRuns(line + (inside + width.offsets[0]) * c, c, to + (inside - from) * k, k, taps * c, outside - inside);
     }
+    for (int64_t i = from; i < inside; ++i) gather_taps(i);
+    for (int64_t i = outside; i < end; ++i) gather_taps(i);
   }
 
   /// Calls f(row, image, position along the depth and the height, first and end along the width) for rows of the product.
@@ -275,7 +263,7 @@ struct Phase {
       const int64_t z = depth.first + i * depth.step,
                     line = ((image * g.out[0] + z) * g.out[1] + height.first + j * height.step) * g.out[2];
       const float* pixel = from + static_cast<ptrdiff_t>(row) * n;
-      for (int64_t l = first; l < end; ++l, pixel += n) CopyFloats(pixel, n, y + (line + width.first + l * width.step) * n);
+      CopyRuns(pixel, n, y + (line + width.first + first * width.step) * n, width.step * n, n, end - first);
     });
   }
 };
@@ -284,9 +272,9 @@ std::vector<Phase> MakePhases(const Prepare& p, const Geometry& g) {
   std::vector<Phase> phases;
   const auto count = [&](int d) { return std::min(g.stride[d], g.out[d]); };
   constexpr int64_t kMost = 4096;
-  const int64_t planes = std::min(count(0), kMost + 1) * std::min(count(1), kMost + 1);
-  p.Check(std::min(planes, kMost + 1) * std::min(count(2), kMost + 1) <= kMost, "strides of ", g.stride[0], ", ", g.stride[1], " and ",
-          g.stride[2]);
+  int64_t most = 1;
+  for (int d = 0; d < 3; ++d) most = std::min(most * count(d), kMost + 1);
+  p.Check(most <= kMost, "strides of ", g.stride[0], ", ", g.stride[1], " and ", g.stride[2]);
   for (int64_t d = 0; d < count(0); ++d) {
     for (int64_t h = 0; h < count(1); ++h) {
       for (int64_t w = 0; w < count(2); ++w) phases.emplace_back(p, g, MakeAxis(g, 0, d), MakeAxis(g, 1, h), MakeAxis(g, 2, w));
