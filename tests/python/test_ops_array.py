@@ -364,6 +364,11 @@ CASES = [
             ((37, 53), (1, 0)),
             ((2, 16, 20, 5), (0, 3, 1, 2)),
             ((90, 17), (1, 0)),
+            # Rows that are written piece by piece.
+            *[((n, 20, 37), (2, 1, 0)) for n in (3, 8, 14, 70)],
+            ((2, 9, 20, 33), (0, 3, 2, 1)),
+            ((20, 33, 3), (2, 1, 0)),
+            ((14, 20, 6), (1, 2, 0)),
         ]
     ],
     *[  # small values, of which some sums are the float below a half

@@ -89,10 +89,12 @@ void Transpose32(const uint32_t* x, ptrdiff_t x_stride, uint32_t* y, ptrdiff_t y
   constexpr int kSide = F32::lanes;
   const float* from = reinterpret_cast<const float*>(x);
   float* to = reinterpret_cast<float*>(y);
-  for (int64_t r = 0; r < rows; r += kSide) {
-    const int high = rows - r < kSide ? static_cast<int>(rows - r) : kSide;
-    for (int64_t c = 0; c < columns; c += kSide) {
-      const int wide = columns - c < kSide ? static_cast<int>(columns - c) : kSide;
+  // A last square that is not whole overlaps the one before.
+  const int high = rows < kSide ? static_cast<int>(rows) : kSide, wide = columns < kSide ? static_cast<int>(columns) : kSide;
+  for (int64_t down = 0; down < rows; down += kSide) {
+    const int64_t r = down < rows - high ? down : rows - high;
+    for (int64_t across = 0; across < columns; across += kSide) {
+      const int64_t c = across < columns - wide ? across : columns - wide;
       const float* a = from + c * x_stride + r;
       float* b = to + r * y_stride + c;
       F32 square[kSide];

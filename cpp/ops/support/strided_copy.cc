@@ -61,14 +61,24 @@ Vector<T> Zip(Vector<T> a, Vector<T> b, std::index_sequence<kLane...>) {
 // A step takes the first half of all elements and the second half in turns: it rotates the bits of an element's index by one. As many steps
 // as kCount has bits interleave kCount runs; as many as there are bits in the number of lanes take them apart again.
 template <class T, int kSteps, int kCount>
-void Shuffle(Vector<T> (&v)[kCount]) {
+[[gnu::always_inline]] inline void Shuffle(Vector<T> (&v)[kCount]) {
   if constexpr (kSteps > 0) {
     Vector<T> shuffled[kCount];
     constexpr std::make_index_sequence<kLanes<T>> lanes;
+    if constexpr (kCount == 3) {
+      const auto high = [](Vector<T> x) {
+        const auto halves = reinterpret_cast<Vector<uint64_t>>(x);
+        return reinterpret_cast<Vector<T>>(__builtin_shufflevector(halves, halves, 1, 1));
+      };
+      shuffled[0] = Zip<0, T>(v[0], high(v[1]), lanes);
+      shuffled[1] = Zip<0, T>(high(v[0]), v[2], lanes);
+      shuffled[2] = Zip<0, T>(v[1], high(v[2]), lanes);
+    } else {
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount / 2; ++i) {
-      shuffled[2 * i] = Zip<0, T>(v[i], v[i + kCount / 2], lanes);
-      shuffled[2 * i + 1] = Zip<1, T>(v[i], v[i + kCount / 2], lanes);
+      for (int i = 0; i < kCount / 2; ++i) {
+        shuffled[2 * i] = Zip<0, T>(v[i], v[i + kCount / 2], lanes);
+        shuffled[2 * i + 1] = Zip<1, T>(v[i], v[i + kCount / 2], lanes);
+      }
     }
     Shuffle<T, kSteps - 1>(shuffled);
 #pragma GCC unroll 16
@@ -80,7 +90,7 @@ constexpr int Log2(int n) { return std::countr_zero(static_cast<unsigned>(n)); }
 
 /// kCount vectors, `from_step` apart, shuffled, to where they are `to_step` apart.
 template <class T, int kSteps, int kCount>
-void MoveBlock(const T* from, int64_t from_step, T* to, int64_t to_step) {
+[[gnu::always_inline]] inline void MoveBlock(const T* from, int64_t from_step, T* to, int64_t to_step) {
   Vector<T> v[kCount];
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) v[i] = Load(from + i * from_step);
@@ -138,6 +148,7 @@ bool TransposeFew(const T* from, T* to, const CopyLoop& rows, const CopyLoop& co
   if (rows.extent == columns.from && columns.extent >= kLanes<T>) {
     switch (rows.extent) {
       case 2: return Separate<T, 2>(from, to, rows.to, columns.extent), true;
+      case 3: return Separate<T, 3>(from, to, rows.to, columns.extent), true;
       case 4: return Separate<T, 4>(from, to, rows.to, columns.extent), true;
       case 8: return Separate<T, 8>(from, to, rows.to, columns.extent), true;
       default: break;
@@ -191,18 +202,20 @@ template void CopyBackwards<uint32_t>(const void*, int64_t, void*, int64_t, int6
 template void CopyBackwards<uint64_t>(const void*, int64_t, void*, int64_t, int64_t, int64_t);
 
 template <class T>
-void Transpose([[maybe_unused]] const StridedCopy& copy, const void* input, void* output, const CopyLoop& rows, const CopyLoop& columns) {
+void Transpose([[maybe_unused]] const StridedCopy& copy, const void* input, void* output, const CopyLoop& to_rows,
+               const CopyLoop& to_columns) {
+  const CopyLoop rows = to_rows, columns = to_columns;  // stores of bytes could reach the others
   const T* from = static_cast<const T*>(input);
   T* to = static_cast<T*>(output);
   if (TransposeFew(from, to, rows, columns)) return;
-  const auto one_by_one = [&](int64_t first) {
+  const auto one_by_one = [=](int64_t first) {
     for (int64_t r = first; r < rows.extent; ++r) {
       for (int64_t c = 0; c < columns.extent; ++c) to[r * rows.to + c] = from[c * columns.from + r];
     }
   };
   if constexpr (sizeof(T) == 4) {
     if (columns.extent == 3 && rows.to == 3) return one_by_one(InterleaveThree(from, columns.from, to, rows.extent));
-    constexpr int64_t kEnough = 8;  // of the words of the longest vectors
+    constexpr int64_t kEnough = 16;  // of the words of the longest vectors
     if (columns.extent >= kEnough) return copy.transpose_32(from, columns.from, to, rows.to, rows.extent, columns.extent);
   }
   constexpr int64_t kSide = kLanes<T>;

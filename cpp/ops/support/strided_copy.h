@@ -175,25 +175,31 @@ void RunCopy(const RunContext& run, const StridedCopy& copy, const T* from, T* t
     return run.Parallel(
         all_rows.end, inner.extent + kRowCost, [&](kernels::Range rows, int) { copy_rows(from, to, rows); }, 16);
   }
+  // Rows that are written piece by piece, a unit's piece next to the one before: few at a time, so that the next unit finds them at hand.
+  constexpr int64_t kLine = std::is_same_v<T, std::string> ? 16 : std::max<int64_t>(64 / sizeof(T), 1);
+  const int64_t few = !rows_of_runs && inner.extent <= kLine ? std::min(kLine, middle.extent) : middle.extent;
   int64_t units = 1;
   for (int d = 0; d < outer; ++d) units *= copy.loop[d].extent;
   run.Parallel(static_cast<int32_t>(units), middle.extent * inner.extent, [&](kernels::Range range, int) {
-    int64_t index[kMaxLoops], in = 0, out = 0, rest = range.begin;
-    for (int d = outer - 1; d >= 0; --d) {
-      index[d] = rest % copy.loop[d].extent;
-      rest /= copy.loop[d].extent;
-      in += index[d] * copy.loop[d].from;
-      out += index[d] * copy.loop[d].to;
-    }
-    for (int32_t unit = range.begin; unit < range.end; ++unit) {
-      copy_rows(from + in, to + out, all_rows);
+    for (int64_t row = 0; row < middle.extent; row += few) {
+      const kernels::Range some_rows = {static_cast<int32_t>(row), static_cast<int32_t>(std::min(row + few, middle.extent))};
+      int64_t index[kMaxLoops], in = 0, out = 0, rest = range.begin;
       for (int d = outer - 1; d >= 0; --d) {
-        const bool wraps = ++index[d] == copy.loop[d].extent;
-        const int64_t steps = wraps ? 1 - copy.loop[d].extent : 1;
-        in += steps * copy.loop[d].from;
-        out += steps * copy.loop[d].to;
-        if (!wraps) break;
-        index[d] = 0;
+        index[d] = rest % copy.loop[d].extent;
+        rest /= copy.loop[d].extent;
+        in += index[d] * copy.loop[d].from;
+        out += index[d] * copy.loop[d].to;
+      }
+      for (int32_t unit = range.begin; unit < range.end; ++unit) {
+        copy_rows(from + in, to + out, some_rows);
+        for (int d = outer - 1; d >= 0; --d) {
+          const bool wraps = ++index[d] == copy.loop[d].extent;
+          const int64_t steps = wraps ? 1 - copy.loop[d].extent : 1;
+          in += steps * copy.loop[d].from;
+          out += steps * copy.loop[d].to;
+          if (!wraps) break;
+          index[d] = 0;
+        }
       }
     }
   });
