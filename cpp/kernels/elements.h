@@ -23,6 +23,8 @@ using PairsKernel = void (*)(const void* a, const void* b, void* y, size_t n, Op
 struct ElementKernels {
   static constexpr size_t kWords = 2;  // types of integers: INT32, INT64
   PairsKernel arithmetic[kWords][static_cast<size_t>(Arithmetic::kCount)];
+  /// The greater of two and the lesser, of INT8, UINT8 and INT16.
+  PairsKernel extreme[3][2];
   /// *y = op(... op(*y, x[0]) ..., x[n - 1]), in any order; null for kSub.
   void (*fold[kWords][static_cast<size_t>(Arithmetic::kCount)])(const void* x, size_t n, void* y);
   /// Results are bools; operands FLOAT32, INT32 or INT64.

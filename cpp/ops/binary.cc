@@ -348,9 +348,14 @@ void PrepareExtremum(Prepare& p) {
   if (p.type(0) == TensorType::kInt32) return EmitWords<int32_t>(p, kMax ? Arithmetic::kMaximum : Arithmetic::kMinimum);
   if (p.type(0) == TensorType::kInt64) return EmitWords<int64_t>(p, kMax ? Arithmetic::kMaximum : Arithmetic::kMinimum);
   // Quantised operands are compared as they are: the converter gives all three the same scale.
-  const auto emit = [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [](T a, T b) { return kMax ? (a > b ? a : b) : (a < b ? a : b); }); };
-  if (p.type(0) == TensorType::kInt16) return emit(int16_t{});
-  WithUnquantized(p, emit);
+  const auto& extreme = p.kernels().elements->extreme;
+  switch (p.type(0)) {
+    case TensorType::kInt8: return EmitPairs(p, 1, 1, extreme[0][!kMax]);
+    case TensorType::kUInt8: return EmitPairs(p, 1, 1, extreme[1][!kMax]);
+    case TensorType::kInt16: return EmitPairs(p, 2, 2, extreme[2][!kMax]);
+    default: break;
+  }
+  WithInteger(p, [&]<class T>(T) { EmitBinaryOp<T, T>(p, 1, [](T a, T b) { return kMax ? (a > b ? a : b) : (a < b ? a : b); }); });
 }
 
 void EmitQuantizedSquaredDifference(Prepare& p) {

@@ -371,6 +371,13 @@ CASES = [
             ((14, 20, 6), (1, 2, 0)),
         ]
     ],
+    *[
+        case(op, [ints(t, 2, 9, 37), ints(t, *other)], (t, (2, 9, 37)), options="MaximumMinimumOptions")
+        for op in ("MAXIMUM", "MINIMUM")
+        for t in ("int8", "uint8", "int16")
+        for other in ((2, 9, 37), (37,), (9, 1), (1,))
+    ],
+    case("REVERSE_V2", [ints("int16", 3, 75), const([1])], ("int16", (3, 75)), options="ReverseV2Options"),
     *[  # small values, of which some sums are the float below a half
         case(
             "RESIZE_BILINEAR",

@@ -169,6 +169,8 @@ void ConvertRun(const void* from, void* to, size_t n) {
 
 #define SIGRUN_ARITHMETIC(T) \
   { Pairs<T, T, AddWords>, Pairs<T, T, SubWords>, Pairs<T, T, MulWords>, Pairs<T, T, Greatest>, Pairs<T, T, Least> }
+#define SIGRUN_EXTREME(T) \
+  { Pairs<T, T, Greatest>, Pairs<T, T, Least> }
 #define SIGRUN_FOLD(T) \
   { FoldRun<T, AddWords>, nullptr, FoldRun<T, MulWords>, FoldRun<T, Greatest>, FoldRun<T, Least> }
 #define SIGRUN_COMPARE(T) \
@@ -181,6 +183,7 @@ void ConvertRun(const void* from, void* to, size_t n) {
 
 constexpr ElementKernels kElementKernels = {
     .arithmetic = {SIGRUN_ARITHMETIC(int32_t), SIGRUN_ARITHMETIC(int64_t)},
+    .extreme = {SIGRUN_EXTREME(int8_t), SIGRUN_EXTREME(uint8_t), SIGRUN_EXTREME(int16_t)},
     .fold = {SIGRUN_FOLD(int32_t), SIGRUN_FOLD(int64_t)},
     .compare = {SIGRUN_COMPARE(float), SIGRUN_COMPARE(int32_t), SIGRUN_COMPARE(int64_t)},
     .sum_i32 = SumWide,

@@ -1,5 +1,6 @@
 #include "kernels/elements.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -88,6 +89,24 @@ TEST(Elements, ArithmeticIsThatOfScalar) {
       }
     }
   }
+}
+
+TEST(Elements, ExtremesAreThoseOfScalar) {
+  constexpr Element kTypes[] = {Element::kI8, Element::kU8, Element::kI16};
+  for (const Kernels* tier : AllTiers()) {
+    for (size_t type = 0; type < std::size(kTypes); ++type) {
+      for (size_t least = 0; least < 2; ++least) {
+        ExpectPairs(tier->tier, Scalar().elements->extreme[type][least], tier->elements->extreme[type][least], kTypes[type],
+                    kBytes[static_cast<size_t>(kTypes[type])]);
+      }
+    }
+  }
+  const int8_t a[] = {-128, 127, -1}, b[] = {127, -128, 0};
+  int8_t y[3];
+  Scalar().elements->extreme[0][0](a, b, y, 3, Operands::kVectorVector);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(y[i], std::max(a[i], b[i]));
+  Scalar().elements->extreme[0][1](a, b, y, 3, Operands::kVectorVector);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(y[i], std::min(a[i], b[i]));
 }
 
 TEST(Elements, ComparisonsAreThoseOfScalar) {
