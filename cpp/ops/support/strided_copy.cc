@@ -157,15 +157,17 @@ bool TransposeFew(const T* from, T* to, const CopyLoop& rows, const CopyLoop& co
   return false;
 }
 
-/// The lanes the other way round: words of 32 bits, then what is in them.
+/// The lanes the other way round.
 template <class T, size_t... kLane>
 Vector<T> Reversed(Vector<T> v, std::index_sequence<kLane...>) {
   if constexpr (sizeof(T) >= 4) {
     return __builtin_shufflevector(v, v, (sizeof...(kLane) - 1 - kLane)...);
+  } else if constexpr (sizeof(T) == 2) {
+    const auto fours = reinterpret_cast<Vector<uint64_t>>(__builtin_shufflevector(v, v, 3, 2, 1, 0, 7, 6, 5, 4));
+    return reinterpret_cast<Vector<T>>(Reversed<uint64_t>(fours, std::make_index_sequence<2>()));
   } else {
-    const Vector<uint32_t> words = Reversed<uint32_t>(reinterpret_cast<Vector<uint32_t>>(v), std::make_index_sequence<4>());
-    const auto halves = reinterpret_cast<Vector<uint16_t>>(words << 16 | words >> 16);
-    return reinterpret_cast<Vector<T>>(sizeof(T) == 1 ? halves << 8 | halves >> 8 : halves);
+    const Vector<uint16_t> pairs = Reversed<uint16_t>(reinterpret_cast<Vector<uint16_t>>(v), std::make_index_sequence<8>());
+    return reinterpret_cast<Vector<T>>(pairs << 8 | pairs >> 8);
   }
 }
 
