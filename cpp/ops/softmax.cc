@@ -98,7 +98,7 @@ constexpr uint8_t kFlip = std::numeric_limits<T>::min() < 0 ? 0x80 : 0;
 
 template <class T>
 int32_t SumOfExps(const kernels::Kernels& k, const ExpTable& exps, const T* x, int64_t depth, int32_t max) {
-  constexpr int64_t kFew = 8;  // for which the kernel would fill registers with the table
+  constexpr int64_t kFew = 64;  // for which the kernel would fill registers with the table
   if (depth <= kFew) {
     return std::accumulate(x, x + depth, 0, [&](int32_t sum, T v) { return sum + exps.rounded.whole[255 - (max - v)]; });
   }
@@ -482,7 +482,8 @@ void EmitLogSoftmax(Prepare& p) {
              for (int64_t r = rows.begin; r < rows.end; ++r) {
                const T* x = run.get<T>(in) + r * depth;
                T* y = run.get<T>(out) + r * depth;
-               const auto [min, max] = FindExtremes(x, depth);
+               const bool is_short = depth <= kShortRow;
+               const auto [min, max] = is_short ? Extremes<T>{0, static_cast<T>(MaxOfRow(x, depth))} : FindExtremes(x, depth);
                const int32_t log_sum = LogOfSum(SumOfExps(*k, exps, x, depth, max));
                const int32_t least = std::max(beyond, ScaleBy(WrapAdd(log_sum, INT32_MIN), reverse.multiplier, reverse.shift));
                const auto log_of = [&](int32_t distance) {
@@ -492,7 +493,7 @@ void EmitLogSoftmax(Prepare& p) {
                  const int32_t rounded = WrapAdd(RoundingDivideByPOT(log, 31 - kInputBits - kOutputBits), kMax);
                  return static_cast<T>(kernels::ClampI32(rounded, kMin, kMax));
                };
-               if (depth <= max - min) {
+               if (is_short || depth <= max - min) {
                  for (int64_t c = 0; c < depth; ++c) y[c] = log_of(max - x[c]);
                  continue;
                }

@@ -20,16 +20,15 @@ inline int32_t ScaleBy(int32_t x, int32_t multiplier, int shift) {
 
 /// 1 / (1 + fraction), both F0; fraction >= 0.
 inline int32_t InverseOfOnePlus(int32_t fraction) {
-  using kernels::SaturatingRoundingDoublingHighMul;
-  // Newton's method on half the denominator, three steps from 48/17 - 32/17 d, in F2.
+  // Newton's method on half the denominator, three steps from 48/17 - 32/17 d, in F2. No product is that of two least numbers, and only the
+  // result may saturate.
+  constexpr auto multiply = [](int32_t a, int32_t b) {
+    return static_cast<int32_t>((static_cast<int64_t>(a) * b + (int64_t{1} << 30)) >> 31);
+  };
   constexpr int32_t kOne = 1 << 29;
-  const int64_t sum = int64_t{fraction} + INT32_MAX;
-  const int32_t half_denominator = static_cast<int32_t>((sum + (sum >= 0 ? 1 : -1)) / 2);
-  int32_t y = kernels::WrapAdd(1515870810, SaturatingRoundingDoublingHighMul(half_denominator, -1010580540));
-  for (int i = 0; i < 3; ++i) {
-    const int32_t error = kernels::WrapSub(kOne, SaturatingRoundingDoublingHighMul(half_denominator, y));
-    y = kernels::WrapAdd(y, SaturatingShiftLeft(SaturatingRoundingDoublingHighMul(y, error), 2));
-  }
+  const int32_t half_denominator = static_cast<int32_t>((int64_t{fraction} + (int64_t{1} << 31)) >> 1);
+  int32_t y = 1515870810 + multiply(half_denominator, -1010580540);
+  for (int i = 0; i < 3; ++i) y += 4 * multiply(y, kOne - multiply(half_denominator, y));
   return SaturatingShiftLeft(y, 1);
 }
 
