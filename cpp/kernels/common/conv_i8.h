@@ -326,8 +326,8 @@ struct LineBlocks {
     constexpr int64_t kBlock = kBlockBytes, kLeastPart = 64;
     const int64_t height = static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h + 1, window = InputColumns(s, 1);
     const int64_t pixel = static_cast<int64_t>(s.in_channels) * static_cast<int64_t>(sizeof(Activation));
-    // Nothing completes the taps of a single line that are whole groups, so that they can be taken from anywhere.
-    const bool apart = s.kernel_height == 1 && s.in_channels % k.unit == 0;
+    // Nothing completes taps that are whole groups, so that they can be taken from anywhere.
+    const bool apart = s.in_channels % k.unit == 0;
     const bool side_by_side = k.segments == s.kernel_height && (apart || !by_taps);
     // To gather a few bytes takes as long as many, and every group is gathered anew.
     const int32_t least = k.segment_k < 32 || s.groups > 1 ? kLeastLine / 2 : kLeastLine;
@@ -693,16 +693,24 @@ Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& bl
   CopyLines(s, source, group, batch, {first_line, first_line + blocks.InputLines(s, lines)},
             {first_column, first_column + static_cast<int32_t>(blocks.InputColumns(s, line_rows))}, source.ZeroPoint(rows.begin, batch),
             blocks.line_bytes, scratch);
-  return {reinterpret_cast<const uint8_t*>(scratch),
-          s.stride_w * s.in_channels * kBytes,
-          s.stride_h * blocks.line_bytes,
-          rows.begin,
-          end - rows.begin,
-          line_rows,
-          single ? 0 : x,
-          blocks.by_taps ? s.in_channels / kGroup : depth.segment_groups,
-          blocks.by_taps ? s.kernel_width : depth.segments,
-          blocks.by_taps ? s.dilation_w * s.in_channels * kBytes : s.dilation_h * blocks.line_bytes};
+  Block block{reinterpret_cast<const uint8_t*>(scratch),
+              s.stride_w * s.in_channels * kBytes,
+              s.stride_h * blocks.line_bytes,
+              rows.begin,
+              end - rows.begin,
+              line_rows,
+              single ? 0 : x,
+              depth.segment_groups,
+              depth.segments,
+              s.dilation_h * blocks.line_bytes};
+  if (!blocks.by_taps) return block;
+  block.k_groups = s.in_channels / kGroup;
+  block.segments = s.taps();
+  block.segment_step = s.dilation_w * s.in_channels * kBytes;
+  if (s.kernel_height == 1) return block;
+  block.line_segments = s.kernel_width;
+  block.window_step = s.dilation_h * blocks.line_bytes - s.kernel_width * block.segment_step;
+  return block;
 }
 
 // The rows of one group, of a block of pixels that all share, whose depth is `all`; `lines` is null where they are gathered rows.

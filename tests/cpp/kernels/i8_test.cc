@@ -101,6 +101,12 @@ std::vector<Geometry> ConvGeometries() {
       {2, 1, 40, 64, 35, 1, 5, 1, 3, 1, 0, 6, 0, 6},
       {1, 1, 33, 6, 8, 1, 3, 1, 4, 1, 0, 8, 0, 0},
       {1, 1, 50, 12, 40, 1, 4, 2, 2, 1, 0, 0, 0, 0},
+      // Images whose taps lie apart, by lines, and so far that rows are gathered.
+      {1, 12, 45, 16, 17, 3, 3, 1, 2, 1, 2, 2, 2, 2},
+      {2, 20, 70, 32, 40, 3, 3, 1, 3, 1, 3, 3, 3, 3},
+      {1, 21, 100, 64, 24, 3, 2, 2, 4, 1, 4, 0, 3, 2},
+      {1, 30, 40, 64, 8, 3, 3, 1, 9, 1, 9, 9, 9, 9},
+      {1, 1, 300, 32, 32, 1, 2, 1, 256, 1, 0, 256, 0, 0},
       // Groups by lines, in several blocks among them; in place, gathered, and with strides, dilation and odd channels.
       {1, 30, 33, 16, 16, 3, 3, 1, 1, 4, 1, 1, 1, 1},
       {2, 9, 50, 16, 24, 3, 3, 2, 1, 3, 0, 0, 1, 1},
