@@ -472,6 +472,7 @@ std::string Dump(const Graph& graph) {
     if (node.function != kernels::ActivationF32::kNone) out << " function=" << static_cast<int>(node.function);
     if (node.slope >= 0) out << " slope=#" << node.slope;
     if (node.residual >= 0) out << " residual=#" << node.residual;
+    if (node.dilation != std::array<int32_t, 2>{1, 1}) out << " dilation=" << node.dilation[0] << "x" << node.dilation[1];
     if (node.padding) out << " padding=" << ToString(Shape(node.padding->begin(), node.padding->end()));
   }
   out << "\noutputs";

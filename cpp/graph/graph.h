@@ -61,6 +61,7 @@ struct Node {
   const OperatorInfo* info = nullptr;
   schema::Activation activation = schema::Activation::kNone;  // from the options, or fused
   std::optional<std::array<int32_t, 4>> padding;              // a fused PAD: top, bottom, left, right, added to what the op pads itself
+  std::array<int32_t, 2> dilation = {1, 1};                   // of height and width, times what the options say
   // What an operator with kFusesEpilogue applies to its float sums: activation(function(sum + residual)). Slopes (of kPrelu, one an output
   // channel) and residual (of the output's shape) are operands behind the operator's own, of which absent ones are then written as -1.
   kernels::ActivationF32 function = kernels::ActivationF32::kNone;

@@ -28,8 +28,7 @@ ConvShape Geometry(const Prepare& p) {
   const int32_t groups = input[3] / filter[3];
   p.Check(filter[0] > 0 && filter[0] % groups == 0, "filter has ", filter[0], " output channels for ", groups, " groups");
   Window window = ReadWindow(p);
-  window.dilation_w = p.options().Scalar<int32_t>(kDilationW, 1);
-  window.dilation_h = p.options().Scalar<int32_t>(kDilationH, 1);
+  ReadDilations(p, kDilationW, kDilationH, &window);
   window.kernel_h = filter[1];
   window.kernel_w = filter[2];
   ConvShape s = PlaceWindow(p, window, input);
@@ -95,7 +94,7 @@ bool TakesBf16(const Prepare& p, int i) { return (i == kInput || i == p.node().r
 constexpr OpDef kOps[] = {{.name = "CONV_2D",
                            .prepare = PrepareConv2D,
                            .activation_field = kActivation,
-                           .traits = kFusesPadding | kFusesEpilogue | kFusesSum | kFusesHybridSum,
+                           .traits = kFusesPadding | kFusesDilation | kFusesEpilogue | kFusesSum | kFusesHybridSum,
                            .takes_bf16 = TakesBf16}};
 
 }  // namespace

@@ -30,8 +30,7 @@ ConvShape Geometry(const Prepare& p) {
   p.Check(filter[0] == 1, "filter ", ToString(filter), " does not begin with 1");
   p.Check(input[3] > 0 && filter[3] % input[3] == 0, "filter has ", filter[3], " channels, which is no multiple of the input's ", input[3]);
   Window window = ReadWindow(p);
-  window.dilation_w = p.options().Scalar<int32_t>(kDilationW, 1);
-  window.dilation_h = p.options().Scalar<int32_t>(kDilationH, 1);
+  ReadDilations(p, kDilationW, kDilationH, &window);
   window.kernel_h = filter[1];
   window.kernel_w = filter[2];
   ConvShape s = PlaceWindow(p, window, input);
@@ -350,7 +349,7 @@ constexpr OpDef kOps[] = {
     {.name = "DEPTHWISE_CONV_2D",
      .prepare = PrepareDepthwiseConv2D,
      .activation_field = kActivation,
-     .traits = kFusesPadding | kFusesEpilogue,
+     .traits = kFusesPadding | kFusesDilation | kFusesEpilogue,
      .takes_bf16 = TakesBf16},
 };
 

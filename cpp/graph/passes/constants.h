@@ -10,9 +10,9 @@
 
 namespace sigrun::passes {
 
-/// A new constant of the graph, as a vector; its id is beyond those of the file's tensors.
+/// A new constant of the graph, as a vector unless it is given a shape; its id is beyond those of the file's tensors.
 template <class T>
-int32_t AddConstant(Graph& graph, TensorType type, const std::vector<T>& values) {
+int32_t AddConstant(Graph& graph, TensorType type, const std::vector<T>& values, Shape shape = {}) {
   static const Quantization kNone;
   const size_t bytes = values.size() * sizeof(T);
   auto owner = std::make_shared<AlignedBytes>(bytes);
@@ -20,7 +20,7 @@ int32_t AddConstant(Graph& graph, TensorType type, const std::vector<T>& values)
   Value value;
   value.name = "fused";
   value.type = type;
-  value.shape = {static_cast<int32_t>(values.size())};
+  value.shape = shape.empty() ? Shape{static_cast<int32_t>(values.size())} : std::move(shape);
   value.quantization = &kNone;
   value.constant = owner->data();
   value.constant_bytes = bytes;
@@ -29,6 +29,24 @@ int32_t AddConstant(Graph& graph, TensorType type, const std::vector<T>& values)
   return static_cast<int32_t>(graph.values.size()) - 1;
 }
 inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) { return AddConstant(graph, TensorType::kFloat32, values); }
+
+/// The elements of a constant of INT32 or INT64; nothing of other values.
+inline std::vector<int64_t> ReadInts(const Value& value) {
+  std::vector<int64_t> ints;
+  const size_t bytes = value.type == TensorType::kInt64 ? 8 : value.type == TensorType::kInt32 ? 4 : 0;
+  if (value.constant == nullptr || bytes == 0) return ints;
+  for (size_t at = 0; at + bytes <= value.constant_bytes; at += bytes) {
+    int64_t wide = 0;
+    int32_t narrow = 0;
+    if (bytes == 8) {
+      std::memcpy(&wide, value.constant + at, sizeof(wide));
+    } else {
+      std::memcpy(&narrow, value.constant + at, sizeof(narrow));
+    }
+    ints.push_back(bytes == 8 ? wide : narrow);
+  }
+  return ints;
+}
 
 /// The number of a constant of one float32 that leaves the shape of `other` as it is where an elementwise operator takes both.
 inline std::optional<float> NumberBeside(const Value& other, const Value& constant) {

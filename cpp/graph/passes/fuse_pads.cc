@@ -1,7 +1,9 @@
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <optional>
 #include <string_view>
 
+#include "graph/passes/constants.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 
@@ -10,28 +12,19 @@ namespace {
 
 // Rows of a [4, 2] int32 or int64 paddings constant.
 std::optional<std::array<std::array<int64_t, 2>, 4>> ReadPaddings(const Value& value) {
-  if (value.constant == nullptr || value.shape != Shape{4, 2}) return std::nullopt;
+  const std::vector<int64_t> ints = ReadInts(value);
+  if (value.shape != Shape{4, 2} || ints.size() != 8) return std::nullopt;
   std::array<std::array<int64_t, 2>, 4> rows{};
   for (size_t i = 0; i < 8; ++i) {
-    int64_t wide = 0;
-    if (value.type == TensorType::kInt64) {
-      std::memcpy(&wide, value.constant + 8 * i, 8);
-    } else if (value.type == TensorType::kInt32) {
-      int32_t narrow;
-      std::memcpy(&narrow, value.constant + 4 * i, 4);
-      wide = narrow;
-    } else {
-      return std::nullopt;
-    }
-    if (wide < 0 || wide > INT16_MAX) return std::nullopt;
-    rows[i / 2][i % 2] = wide;
+    if (ints[i] < 0 || ints[i] > INT16_MAX) return std::nullopt;
+    rows[i / 2][i % 2] = ints[i];
   }
   return rows;
 }
 
 bool IsUnpadded(const Node& conv) {
   constexpr int kPadding = 0;  // field id of `padding` in the options of every convolution
-  return !conv.padding && static_cast<schema::Padding>(conv.info->options.Scalar<int8_t>(kPadding)) == schema::Padding::kValid;
+  return static_cast<schema::Padding>(conv.info->options.Scalar<int8_t>(kPadding)) == schema::Padding::kValid;
 }
 
 // Whether what the node computes is nowhere below zero, or the zero point.
@@ -50,7 +43,6 @@ bool MaySkip(const Node& pool, const Node* source, const std::array<int64_t, 2>&
 }  // namespace
 
 bool FusePads(Graph& graph) {
-  const std::vector<int32_t> uses = UseCounts(graph);
   std::vector<const Node*> producer(graph.values.size(), nullptr);
   bool changed = false;
   for (Node& node : graph.nodes) {
@@ -62,8 +54,7 @@ bool FusePads(Graph& graph) {
     const size_t input = static_cast<size_t>(node.inputs[0]);
     const Node* pad = producer[input];
     // PAD fills with zero, or with the zero point where the tensor is quantised: what convolutions pad with.
-    if (pad == nullptr || std::string_view(pad->op->name) != "PAD" || uses[input] != 1 || pad->inputs.size() != 2 || pad->inputs[0] < 0 ||
-        pad->inputs[1] < 0) {
+    if (pad == nullptr || std::string_view(pad->op->name) != "PAD" || pad->inputs.size() != 2 || pad->inputs[0] < 0 || pad->inputs[1] < 0) {
       continue;
     }
     const Value& before = graph.values[static_cast<size_t>(pad->inputs[0])];
@@ -76,8 +67,10 @@ bool FusePads(Graph& graph) {
     if (!rows || (*rows)[0] != std::array<int64_t, 2>{} || (*rows)[3] != std::array<int64_t, 2>{}) continue;
     const Node* source = producer[static_cast<size_t>(pad->inputs[0])];
     if ((node.op->traits & kSkipsPadding) != 0 && !MaySkip(node, source, (*rows)[1], (*rows)[2])) continue;
-    node.padding = {static_cast<int32_t>((*rows)[1][0]), static_cast<int32_t>((*rows)[1][1]), static_cast<int32_t>((*rows)[2][0]),
-                    static_cast<int32_t>((*rows)[2][1])};
+    // A fused dilation has brought padding of its own.
+    auto padding = node.padding.value_or(std::array<int32_t, 4>{});
+    for (size_t i = 0; i < 4; ++i) padding[i] += static_cast<int32_t>((*rows)[1 + i / 2][i % 2]);
+    node.padding = padding;
     node.inputs[0] = pad->inputs[0];
     changed = true;
   }

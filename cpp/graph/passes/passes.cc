@@ -11,6 +11,8 @@ void Run(Graph& graph, const kernels::Kernels& kernels) {
   FuseLayerNorms(graph);
   FuseRmsNorms(graph);
   FuseAttention(graph);
+  WidenLines(graph);
+  FuseDilations(graph);
   FusePads(graph);
   FuseActivations(graph);
   FuseEpilogues(graph);

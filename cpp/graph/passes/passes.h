@@ -20,9 +20,16 @@ bool FuseListUpdates(Graph& graph);
 /// LOGISTIC, TANH, LEAKY_RELU, PRELU with one slope a channel) becomes its epilogue.
 bool FuseEpilogues(Graph& graph);
 
-/// Operators that together map the bytes of one 8-bit tensor to bytes, x * LOGISTIC(x), x * RELU6(x + 3) / 6, or functions of floats between
-/// DEQUANTIZE and QUANTIZE, become one table look-up.
+/// Operators that together map the bytes of one 8-bit tensor to bytes, x * LOGISTIC(x), x * RELU6(x + 3) / 6, or functions of floats
+/// between DEQUANTIZE and QUANTIZE, become one table look-up.
 bool FuseLookups(Graph& graph, const kernels::Kernels& kernels);
+
+/// What convolutions do to lines [batch, width, channels], as images of one line between two reshapes: paddings, blocks and elementwise
+/// operators between them take the images too, and the reshapes go.
+bool WidenLines(Graph& graph);
+
+/// SPACE_TO_BATCH_ND, a convolution and BATCH_TO_SPACE_ND become one convolution whose taps lie apart.
+bool FuseDilations(Graph& graph);
 
 /// A PAD with zeros (or the zero point) over height and width in front of an unpadded convolution becomes the convolution's own padding.
 bool FusePads(Graph& graph);

@@ -131,6 +131,15 @@ Window ReadWindow(const Prepare& p) {
   return w;
 }
 
+void ReadDilations(const Prepare& p, int width_field, int height_field, Window* window) {
+  const auto of = [&](int field, int32_t fused) {
+    const int64_t dilation = int64_t{p.options().Scalar<int32_t>(field, 1)} * fused;
+    return static_cast<int32_t>(std::min<int64_t>(dilation, INT32_MAX));
+  };
+  window->dilation_h = of(height_field, p.node().dilation[0]);
+  window->dilation_w = of(width_field, p.node().dilation[1]);
+}
+
 int32_t PaddingBefore(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation) {
   const int64_t total = (int64_t{out} - 1) * stride + (int64_t{kernel} - 1) * dilation + 1 - in;
   return total > 0 ? static_cast<int32_t>(total / 2) : 0;

@@ -31,6 +31,9 @@ struct Window {
 /// Padding and strides from the options. Throws if a stride is not positive or the padding unknown.
 Window ReadWindow(const Prepare& p);
 
+/// The dilations from the options, times the node's.
+void ReadDilations(const Prepare& p, int width_field, int height_field, Window* window);
+
 /// Everything of the geometry but the channels, for an input [batch, height, width, *]; a padding fused into the node is added. Throws if
 /// the window is empty or does not fit into the input.
 kernels::ConvShape PlaceWindow(const Prepare& p, const Window& window, const Shape& input);
