@@ -57,7 +57,7 @@ bool IsPlain(const Graph& graph, const Node& conv) {
 // 3x3 windows of many channels, whose taps stand side by side, take less than half of the multiplications (Winograd), which is more than
 // the moves cost unless the images of the phases are small.
 bool GainsBySplitting(const Graph& graph, const Node& conv) {
-  constexpr int32_t kFewChannels = 32, kSmallSide = 10;
+  constexpr int32_t kFewChannels = 32, kSmallSide = 8;
   const Shape &image = graph.values[static_cast<size_t>(conv.inputs[0])].shape,
               &filter = graph.values[static_cast<size_t>(conv.inputs[1])].shape;
   const auto is_small = [](int32_t side) { return side >= 0 && side < kSmallSide; };
