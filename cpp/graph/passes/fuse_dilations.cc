@@ -21,7 +21,9 @@ struct Blocks {
 };
 
 std::optional<Blocks> ReadBlocks(const Graph& graph, const Node* node, std::string_view op) {
-  if (node == nullptr || op != node->op->name || node->inputs.size() != 3 || node->outputs.size() != 1) return std::nullopt;
+  if (node == nullptr || op != node->op->name || node->inputs.size() != 3 || node->outputs.size() != 1 || node->outputs[0] < 0) {
+    return std::nullopt;
+  }
   for (const int32_t v : node->inputs) {
     if (v < 0) return std::nullopt;
   }
