@@ -227,8 +227,8 @@ enum OpTraits : uint32_t {
   kFusesEpilogue = 8,    // prepare honours Node::function, slope and residual where input and weights are float32; it has three operands
   kFusesSum = 16,        // prepare honours Node::residual where input, weights and output are int8; it has three operands
   kFusesHybridSum = 32,  // the same where input and output are float32, the weights int8 with scales for whole channels
-  kFusesDilation = 128,  // prepare honours Node::dilation; padding and strides are fields 0 (padding), 1 and 2 (strides) of the options
   kSkipsPadding = 64,  // prepare honours Node::padding, whose taps do not count; windows are fields 3 (width) and 4 (height) of the options
+  kFusesDilation = 128,  // prepare honours Node::dilation; padding and strides are fields 0 (padding), 1 and 2 (strides) of the options
 };
 
 struct OpDef {

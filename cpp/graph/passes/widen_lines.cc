@@ -193,12 +193,11 @@ class LineWidener {
 
   void Reshape(int32_t from, int32_t to, int32_t index) {
     static const OperatorInfo kNoInfo;
-    std::vector<int32_t> shape = ShapeOf(to);
-    shape[0] = -1;
     Node node;
     node.op = ops::FindOp("RESHAPE");
     node.index = index;
-    node.inputs = {from, AddConstant(graph_, TensorType::kInt32, shape)};
+    // A batch that the file leaves open is -1 there, too. Of other lines than the file's there is no image.
+    node.inputs = {from, AddConstant(graph_, TensorType::kInt32, std::vector<int32_t>(ShapeOf(to)))};
     node.outputs = {to};
     node.info = &kNoInfo;
     graph_.nodes.push_back(std::move(node));
