@@ -114,8 +114,11 @@ Attention ReadAttention(Prepare& p, bool side_by_side, const Matrices& keys, con
   const int64_t matrices = int64_t{a.batch} * a.groups;
   a.sharing = keys.count > 0 && keys.count < matrices ? static_cast<int32_t>(matrices / keys.count) : 1;
   const bool fits = keys.count * a.sharing == matrices && a.heads % a.sharing == 0 && values.count == keys.count;
-  p.Check(fits && keys.channels == a.depth && values.tokens == a.keys, "queries ", ToString(q), ", keys ", ToString(p.shape(kKey)),
-          " and values ", ToString(p.shape(kValue)), " do not fit");
+  // Where the keys of one batch entry serve all others, none are shared among heads.
+  const Shape& k = p.shape(kKey);
+  const bool own_keys = r < 4 || k.size() < 4 || k[0] == q[0];
+  p.Check(fits && own_keys && keys.channels == a.depth && values.tokens == a.keys, "queries ", ToString(q), ", keys ",
+          ToString(p.shape(kKey)), " and values ", ToString(p.shape(kValue)), " do not fit");
   Shape out = q;
   out.back() = a.channels;
   p.SetShape(0, out);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/op.h"
+#include "ops/support/relied_on.h"
 
 // Normalisation of groups, which a pass makes of the operators that a file spells it with: (x - mean) / sqrt(variance + epsilon) over some
 // axes, in another shape, times a scale and plus a shift that are one value or one a channel.
@@ -13,8 +14,8 @@ namespace sigrun::ops {
 namespace {
 
 // kNumbers are what weighs the sum and the sum of squares, 0 for one over their count, and epsilon; kChannelEnd is the dimension behind
-// those that scale and shift go along. A kShape of 0 is that of x.
-enum Input : int { kInput, kAxes, kShape, kScale, kShift, kNumbers, kChannelEnd, kInputs };
+// those that scale and shift go along. A kShape of 0 is that of x. kReliedOn are the extents of x that the pass relied on, or -1.
+enum Input : int { kInput, kAxes, kShape, kScale, kShift, kNumbers, kChannelEnd, kReliedOn, kInputs };
 
 // x as [outer, positions, groups, depth]: a group is what positions and depth have of it.
 struct Layout {
@@ -209,8 +210,9 @@ std::vector<float> OneEach(const Prepare& p, int i, int64_t channels, int64_t pe
 void PrepareGroupNorm(Prepare& p) {
   p.CheckCounts(kInputs, kInputs, 1);
   for (const int i : {kInput, kScale, kShift, kNumbers}) p.CheckType(i, {TensorType::kFloat32});
-  for (const int i : {kAxes, kShape, kChannelEnd}) p.CheckType(i, {TensorType::kInt32});
+  for (const int i : {kAxes, kShape, kChannelEnd, kReliedOn}) p.CheckType(i, {TensorType::kInt32});
   p.CheckOutputType(0, {TensorType::kFloat32});
+  CheckReliedOn(p, kInput, kReliedOn);
   const Shape& shape = p.shape(kInput);
   const std::vector<int32_t> made = Integers(p, kShape);
   const Shape output = made == std::vector<int32_t>{0} ? shape : Shape(made.begin(), made.end());

@@ -2,13 +2,15 @@
 #include <vector>
 
 #include "ops/op.h"
+#include "ops/support/relied_on.h"
 
 // Layer normalisation along the last dimension, which a pass makes of the operators that a file spells it with: (x - mean) /
 // sqrt(variance + epsilon) * scale + shift. Scale and shift are one value or one a channel.
 namespace sigrun::ops {
 namespace {
 
-constexpr int kInput = 0, kScale = 1, kShift = 2, kEpsilon = 3;
+// kShape are the extents of x that the pass relied on, -1 where any will do.
+enum Input : int { kInput, kScale, kShift, kEpsilon, kShape, kInputs };
 
 std::vector<float> OneEach(const Prepare& p, int i, int32_t depth) {
   const float* values = p.constant_as<float>(i);
@@ -20,10 +22,12 @@ std::vector<float> OneEach(const Prepare& p, int i, int32_t depth) {
 }
 
 void PrepareLayerNorm(Prepare& p) {
-  p.CheckCounts(4, 4, 1);
-  for (int i = 0; i < p.inputs(); ++i) p.CheckType(i, {TensorType::kFloat32});
+  p.CheckCounts(kInputs, kInputs, 1);
+  for (const int i : {kInput, kScale, kShift, kEpsilon}) p.CheckType(i, {TensorType::kFloat32});
+  p.CheckType(kShape, {TensorType::kInt32});
   p.CheckOutputType(0, {TensorType::kFloat32});
   p.Check(!p.shape(kInput).empty() && p.elements(kInput) <= INT32_MAX, "an input of shape ", ToString(p.shape(kInput)));
+  CheckReliedOn(p, kInput, kShape);
   const float* epsilon = p.constant_as<float>(kEpsilon);
   p.Check(epsilon != nullptr && p.elements(kEpsilon) == 1, "epsilon must be one constant");
   p.SetShape(0, p.shape(kInput));

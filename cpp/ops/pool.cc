@@ -124,7 +124,8 @@ struct SumOfSquares {
 };
 void L2Pool(const ConvShape& s, const float* x, float* y, kernels::ClampF32 clamp, Range lines) {
   PoolWindows<SumOfSquares>(s, x, y, lines, [=](const SumOfSquares& op, int32_t count) {
-    return std::min(clamp.max, std::max(clamp.min, std::sqrt(op.sum / static_cast<float>(count))));
+    const float root = std::sqrt(op.sum / static_cast<float>(count));
+    return root < clamp.min ? clamp.min : root > clamp.max ? clamp.max : root;  // NaN stays one
   });
 }
 

@@ -73,8 +73,10 @@ template <class T>
 int64_t RangeCount(const Prepare& p, T start, T limit, T delta) {
   p.Check(delta != 0, "delta is 0");
   p.Check(delta > 0 ? start <= limit : start >= limit, "start ", start, ", limit ", limit, " and delta ", delta, " never meet");
-  const double count = std::ceil(std::abs((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta)));
-  p.Check(count <= INT32_MAX, "the range has ", count, " elements");
+  // Floats as LiteRT counts them, where a quotient of doubles may lie on the other side of a whole number.
+  using Real = std::conditional_t<std::is_integral_v<T>, double, T>;
+  const Real count = std::ceil(std::abs((static_cast<Real>(limit) - static_cast<Real>(start)) / static_cast<Real>(delta)));
+  p.Check(static_cast<double>(count) <= INT32_MAX, "the range has ", count, " elements");
   if constexpr (std::is_integral_v<T>) {
     // Exact where doubles are not.
     const uint64_t span = delta > 0 ? static_cast<uint64_t>(limit) - static_cast<uint64_t>(start)

@@ -184,6 +184,9 @@ void PrepareNeg(Prepare& p) {
 
 template <class T>
 T Sign(T x) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (std::isnan(x)) return x;
+  }
   return static_cast<T>((x > 0) - (x < 0));
 }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "graph/passes/passes.h"
 #include "model/error.h"
 #include "model/mapped_file.h"
 #include "run/model_impl.h"
@@ -47,13 +46,14 @@ void OutputEverything(Graph& graph) {
 
 }  // namespace
 
-std::shared_ptr<const Graph> Model::Impl::graph(uint32_t subgraph, const kernels::Kernels& kernels, bool preserve_all) const {
+std::shared_ptr<const Graph> Model::Impl::graph(uint32_t subgraph, const kernels::Kernels& kernels, bool preserve_all,
+                                                passes::Reliance reliance) const {
   const std::lock_guard lock(mutex_);
-  std::shared_ptr<const Graph>& cached = graphs_[{subgraph, &kernels, preserve_all}];
+  std::shared_ptr<const Graph>& cached = graphs_[{subgraph, &kernels, preserve_all, reliance}];
   if (cached == nullptr) {
     auto graph = std::make_shared<Graph>(BuildGraph(*flat, subgraph));
     if (preserve_all) OutputEverything(*graph);
-    passes::Run(*graph, kernels);
+    passes::Run(*graph, kernels, reliance);
     // Folded constants are read once: what they were folded from need not stay in memory.
     if (file != nullptr && !graph->folded.empty()) file->Release(file->bytes());
     cached = std::move(graph);

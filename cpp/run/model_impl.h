@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/passes/passes.h"
 #include "kernels/kernels.h"
 #include "model/flat_model.h"
 #include "model/mapped_file.h"
@@ -31,12 +32,13 @@ struct Model::Impl {
 
   /// Built, and its passes run, once for each subgraph and choice; throws Error. Constants are folded by `kernels`; with `preserve_all`,
   /// every value that a node of the file computes counts as an output.
-  std::shared_ptr<const Graph> graph(uint32_t subgraph, const kernels::Kernels& kernels, bool preserve_all) const;
+  std::shared_ptr<const Graph> graph(uint32_t subgraph, const kernels::Kernels& kernels, bool preserve_all,
+                                     passes::Reliance reliance = passes::Reliance::kFileShapes) const;
   PackedStore& packed() const { return packed_; }
 
  private:
   mutable std::mutex mutex_;
-  mutable std::map<std::tuple<uint32_t, const kernels::Kernels*, bool>, std::shared_ptr<const Graph>> graphs_;
+  mutable std::map<std::tuple<uint32_t, const kernels::Kernels*, bool, passes::Reliance>, std::shared_ptr<const Graph>> graphs_;
   mutable PackedStore packed_;
 };
 

@@ -108,14 +108,14 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   }
 }
 
-PlanContext Runner::Context() const {
+PlanContext Runner::Context(passes::Reliance reliance) const {
   PlanContext context{.kernels = options_.kernels,
                       .packed = &model_->impl().packed(),
                       .workers = pool_->threads(),
                       .precision = options_.precision,
                       .state = state_.get(),
                       .graph_of = nullptr};
-  context.graph_of = [this](uint32_t subgraph) { return model_->impl().graph(subgraph, *options_.kernels, false); };
+  context.graph_of = [this, reliance](uint32_t subgraph) { return model_->impl().graph(subgraph, *options_.kernels, false, reliance); };
   return context;
 }
 
@@ -141,12 +141,24 @@ void Runner::AllocateTensors() {
   if (!cached) plans_.Add(std::move(plan));
 }
 
-// A plan in which states are changed in place. Where shapes depend on data, they are carried over by copies.
+// Where other shapes than the file's do not fit what was fused, the operators are planned as the file has them.
 std::shared_ptr<const Plan> Runner::PlanStates() const {
-  PlanContext context = Context();
+  using passes::Reliance;
+  try {
+    return PlanStates(graph_, Reliance::kFileShapes);
+  } catch (const Error& e) {
+    if (e.status().code() == StatusCode::kOutOfMemory) throw;
+    const bool preserves = options_.preserve_all_tensors && depth_ == 0;
+    return PlanStates(model_->impl().graph(graph_->subgraph, *options_.kernels, preserves, Reliance::kNone), Reliance::kNone);
+  }
+}
+
+// A plan in which states are changed in place. Where shapes depend on data, they are carried over by copies.
+std::shared_ptr<const Plan> Runner::PlanStates(const std::shared_ptr<const Graph>& graph, passes::Reliance reliance) const {
+  PlanContext context = Context(reliance);
   context.next_states = states_;
-  std::shared_ptr<const Plan> plan = MakePlan(graph_, input_shapes_, context);
-  if (!plan->in_place.empty() && !plan->whole()) plan = MakePlan(graph_, input_shapes_, Context());
+  std::shared_ptr<const Plan> plan = MakePlan(graph, input_shapes_, context);
+  if (!plan->in_place.empty() && !plan->whole()) plan = MakePlan(graph, input_shapes_, Context(reliance));
   CheckStates(*plan);
   return plan;
 }
@@ -442,7 +454,7 @@ void Runner::LeaveBehind(const Part& part, Prior& prior) const {
     LateValue& late = *part.frame.late[i];
     prior.shapes[v] = late.shape;
     prior.has_shape[v] = 1;
-    prior.pointers[v] = graph_->values[v].type == TensorType::kString ? reinterpret_cast<std::byte*>(&late.strings) : late.bytes.data();
+    prior.pointers[v] = plan.graph->values[v].type == TensorType::kString ? reinterpret_cast<std::byte*>(&late.strings) : late.bytes.data();
   }
 }
 
@@ -473,13 +485,15 @@ void Runner::ShowLate(const Part& part) {
 
 // What comes behind the first part: planned again only if shapes, or the data that decides about shapes, have changed.
 void Runner::RunRest() {
-  const size_t nodes = graph_->nodes.size();
+  const std::shared_ptr<const Graph> graph = parts_[0].frame.plan->graph;
+  const passes::Reliance reliance = graph == graph_ ? passes::Reliance::kFileShapes : passes::Reliance::kNone;
+  const size_t nodes = graph->nodes.size();
   Prior prior;
   ShowLate(parts_[0]);
   LeaveBehind(parts_[0], prior);
   for (size_t i = 1; prior.last->next_node < nodes; ++i) {
     if (i == parts_.size() || !StillHolds(*parts_[i].frame.plan, prior)) {
-      std::shared_ptr<const Plan> plan = ContinuePlan(prior, Context());
+      std::shared_ptr<const Plan> plan = ContinuePlan(prior, Context(reliance));
       RefuseMovingHeldTensors(*plan);
       std::vector<Boundary> boundary = boundary_;
       Part part = Bind(plan, i < parts_.size() ? &parts_[i] : nullptr, prior, boundary);

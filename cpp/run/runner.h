@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/passes/passes.h"
 #include "plan/plan.h"
 #include "run/limits.h"
 #include "run/profiler.h"
@@ -85,8 +86,9 @@ class Runner {
     std::shared_ptr<Strings> strings;
   };
 
-  PlanContext Context() const;
+  PlanContext Context(passes::Reliance reliance) const;
   std::shared_ptr<const Plan> PlanStates() const;
+  std::shared_ptr<const Plan> PlanStates(const std::shared_ptr<const Graph>& graph, passes::Reliance reliance) const;
   void CheckStates(const Plan& plan) const;
   void Adopt(std::shared_ptr<const Plan> plan);
   void CarryStates();

@@ -111,7 +111,7 @@ def compare(got, want, tolerance=1e-5):
         assert got[name].shape == value.shape, name
         assert got[name].dtype == value.dtype, name
         if value.dtype.kind in "fc":
-            largest = float(np.max(np.abs(value), initial=0))
+            largest = float(np.nanmax(np.abs(value), initial=0))
             np.testing.assert_allclose(got[name], value, rtol=0, atol=tolerance * max(largest, 1e-6), err_msg=name)
         else:
             np.testing.assert_array_equal(got[name], value, err_msg=name)

@@ -255,3 +255,34 @@ def test_hybrid_depthwise_takes_images_in_bands(rng):
     x = g.input("x", [2, 67, 40, 96])
     y = g.depthwise(g.depthwise(x, 3), 5, stride=2)  # the second behind a RELU6, whose bounds end the search for extremes
     check_hybrid(g, y, rng.normal(0, 3, [2, 67, 40, 96]).astype("float32"))
+
+
+@pytest.mark.parametrize("padding", ["left", "right", "both"])
+@pytest.mark.parametrize("activations", ["float32", "int8", "int16"])
+def test_convolutions_of_padding_alone(activations, padding, rng):
+    """A PAD wider than any part of a line that is taken at a time."""
+    shape, (left, right) = (1, 2, 4, 16), {"left": (700, 0), "right": (0, 700), "both": (600, 600)}[padding]
+    width = 4 + left + right
+    integers = activations != "float32"
+    q = quant(0.02, 3 if activations == "int8" else 0) if integers else None
+    g = mm.Graph()
+    x = g.add(mm.Tensor("x", list(shape), activations, None, q))
+    g.inputs = [x]
+    wide = g.add(mm.Tensor("wide", [1, 2, width, 16], activations, None, q))
+    g.ops.append(mm.Op("PAD", [x, g.const([[0, 0], [0, 0], [left, right], [0, 0]], "int32")], [wide], "PadOptions"))
+    if integers:
+        w, scales = weights(g, "int8", (8, 1, 3, 16), 0)
+        bias = RNG.integers(-900, 900, 8).astype("int64" if activations == "int16" else "int32")
+        b = g.add(mm.Tensor("b", [8], str(bias.dtype), bias, quant(scales.scale * 0.02)))
+    else:
+        w, b = g.weights(8, 1, 3, 16), g.const(rng.normal(0, 1, 8), "float32")
+    y = g.add(mm.Tensor("y", [1, 2, width - 2, 8], activations, None, quant(0.1) if integers else None))
+    fields = {"padding": mm.VALID, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    g.ops.append(mm.Op("CONV_2D", [wide, w, b], [y], "Conv2DOptions", fields))
+    content = mm.served(g, y=y).tobytes()
+    reference = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    x = rng.integers(-100, 100, shape, dtype=activations) if integers else rng.normal(0, 1, shape).astype("float32")
+    want = reference.get_signature_runner()(x=x)["y"]
+    for threads in (1, 3):
+        got = sigrun.Interpreter(model_content=content, num_threads=threads).get_signature_runner()(x=x)["y"]
+        np.testing.assert_allclose(got, want, rtol=0, atol=0 if integers else 1e-4)

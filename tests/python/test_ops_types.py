@@ -122,6 +122,28 @@ def test_against_litert(c):
     return check_against_litert(c)
 
 
+NAN_NOW_AND_THEN = np.where(real(1, 6, 7, 5) > 2, np.float32(np.nan), real(1, 6, 7, 5)).astype("float32")
+
+
+@pytest.mark.parametrize("activation", [mm.NONE, mm.RELU6])
+def test_pools_of_nan(activation):
+    """A window with a NaN has one, whatever the function."""
+    window = {"padding": mm.VALID, "strideH": 1, "strideW": 1, "filterHeight": 2, "filterWidth": 2}
+    output = ("float32", (1, 5, 6, 5))
+    check_against_litert(
+        case("L2_POOL_2D", [NAN_NOW_AND_THEN], output, options="Pool2DOptions", fusedActivationFunction=activation, **window)
+    )
+
+
+def test_the_sign_of_nan():
+    check_against_litert(case("SIGN", [NAN_NOW_AND_THEN], ("float32", NAN_NOW_AND_THEN.shape), options="SignOptions"))
+
+
+def test_ranges_of_floats_are_counted_in_floats():
+    bounds = [np.float32(b) for b in (-5.1800003, 4.81, 1.11)]
+    check_against_litert(case("RANGE", bounds, ("float32", (9,)), options="RangeOptions"))
+
+
 BYTE_OPERATORS = [*((op, dtype) for op in ("Add", "Sub", "Mul") for dtype in ("int8", "uint8")), ("SquaredDifference", "int8")]
 
 

@@ -182,6 +182,9 @@ class Matcher : FormMatcher<Form> {
   void Replace(Node& node, Form form, int32_t out) {
     std::vector<int32_t> shape(form.shape.begin(), form.shape.end());
     if (shape.empty()) shape = {0};
+    const Shape& known = ValueOf(form.x).shape;
+    std::vector<int32_t> relied_on(known.begin(), known.end());
+    if (form.axes[0] != 0) relied_on[0] = -1;  // the batch
     node.op = ops::FindOp("sigrun.group_norm");
     node.inputs = {form.x,
                    AddConstant(graph_, TensorType::kInt32, form.axes),
@@ -189,7 +192,8 @@ class Matcher : FormMatcher<Form> {
                    AddConstant(graph_, form.scale),
                    AddConstant(graph_, form.shift),
                    AddConstant(graph_, {form.mean_weight, form.variance_weight, form.epsilon}),
-                   AddConstant(graph_, TensorType::kInt32, std::vector<int32_t>{form.channel_end})};
+                   AddConstant(graph_, TensorType::kInt32, std::vector<int32_t>{form.channel_end}),
+                   AddConstant(graph_, TensorType::kInt32, relied_on)};
     forms_[out] = std::move(form);
     changed_ = true;
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -219,6 +220,12 @@ class Matcher {
     constexpr int kKeepDims = 0;
     if (!IsOfLastDimension(node)) return;
     const int32_t v = node.inputs[0];
+    if (ValueOf(node.inputs[1]).constant_bytes > sizeof(int32_t)) {
+      takes_ones_.insert(v);
+      for (const auto kind : {Statistic::kCentredSquares, Statistic::kSquares}) {
+        if (const Statistic* s = StatisticOf(v, kind)) takes_ones_.insert(s->x);
+      }
+    }
     const bool keeps_dim = node.info->options.Bool(kKeepDims);
     const float weight = is_sum ? static_cast<float>(ValueOf(v).shape.back()) : 1.0f;
     if (const Statistic* centred = StatisticOf(v, Statistic::kCentredSquares)) {
@@ -401,10 +408,22 @@ class Matcher {
     if (std::ranges::find(kBinary, op) != std::end(kBinary)) FollowBinary(op, node, out);
   }
 
+  // The extents of x without which it would be no layer normalisation, or another; -1 where any will do.
+  std::vector<int32_t> ReliedOn(int32_t x) const {
+    const Shape& shape = ValueOf(x).shape;
+    std::vector<int32_t> extents(shape.size(), -1);
+    for (size_t d = 0; d + 1 < shape.size(); ++d) {
+      if (shape[d] == 1 && takes_ones_.count(x) != 0) extents[d] = 1;
+    }
+    extents.back() = shape.back();
+    return extents;
+  }
+
   void Replace(Node& node, const Form& form) {
     const Coefficients shift = form.terms[kOne].empty() ? Coefficients{0.0f} : form.terms[kOne];
     node.op = ops::FindOp("sigrun.layer_norm");
-    node.inputs = {form.x, AddConstant(graph_, form.terms[kXFactor]), AddConstant(graph_, shift), AddConstant(graph_, {*form.epsilon})};
+    node.inputs = {form.x, AddConstant(graph_, form.terms[kXFactor]), AddConstant(graph_, shift), AddConstant(graph_, {*form.epsilon}),
+                   AddConstant(graph_, TensorType::kInt32, ReliedOn(form.x))};
   }
 
   Graph& graph_;
@@ -412,6 +431,7 @@ class Matcher {
   std::map<int32_t, Statistic> statistics_;
   std::map<int32_t, Form> matches_;   // by output
   std::map<int32_t, int32_t> taken_;  // matches that a longer one reads
+  std::set<int32_t> takes_ones_;      // values the mean of which is taken along dimensions of 1 as well
 };
 
 }  // namespace

@@ -53,7 +53,10 @@ bool FuseAttention(Graph& graph);
 /// Drops nodes of which no output is used.
 bool RemoveDeadNodes(Graph& graph);
 
-/// All of them, in the order that serves.
-void Run(Graph& graph, const kernels::Kernels& kernels);
+/// Which passes run: all, or none of those that rely on the shapes that the file gives its tensors, which inputs of other shapes belie.
+enum class Reliance { kFileShapes, kNone };
+
+/// All of them that may, in the order that serves.
+void Run(Graph& graph, const kernels::Kernels& kernels, Reliance reliance = Reliance::kFileShapes);
 
 }  // namespace sigrun::passes

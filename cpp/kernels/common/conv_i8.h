@@ -662,8 +662,9 @@ void CopyLines(const ConvShape& s, const Source& source, int32_t group, int32_t 
   const ptrdiff_t depth = s.in_channels, pixel = depth * s.groups, input_line = s.in_width * pixel;
   const auto within = [&](int32_t x) { return x < 0 ? 0 : x < s.in_width ? x : s.in_width; };
   const Range inside{within(columns.begin), within(columns.end)};
-  const int32_t all = columns.end - columns.begin, before = inside.begin - columns.begin, left = before < all ? before : all;
-  const int32_t count = inside.end - inside.begin;
+  const int32_t all = columns.end - columns.begin, count = inside.end - inside.begin;
+  // Beside the image, to the left of it or to the right, all are filled.
+  const int32_t left = columns.begin >= 0 ? 0 : -columns.begin < all ? -columns.begin : all;
   const uint8_t* image = source.data + batch * (s.in_height * input_line) + inside.begin * pixel + group * depth;
   for (int32_t y = lines.begin; y < lines.end; ++y, scratch += line_bytes) {
     Activation* dst = reinterpret_cast<Activation*>(scratch);

@@ -52,7 +52,7 @@ struct RoundOp {
 };
 struct SignOp {
   static SIGRUN_INLINE F32 Apply(F32 x) {
-    const F32 positive = Select(Less(Set1(0.0f), x), Set1(1.0f), Set1(0.0f));
+    const F32 positive = Select(Less(Set1(0.0f), x), Set1(1.0f), x - x);  // NaN stays one
     return Select(Less(x, Set1(0.0f)), Set1(-1.0f), positive);
   }
 };

@@ -515,7 +515,7 @@ float Floor(float x) { return floorf(x); }
 float Ceil(float x) { return ceilf(x); }
 float Round(float x) { return rintf(x); }  // half to even in the default rounding mode
 float Elu(float x) { return x < 0.0f ? expm1f(x) : x; }
-float Sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+float Sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x - x; }
 float Gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0x1.6a09e6p-1f)); }
 float GeluTanh(float x) { return 0.5f * x * (1.0f + tanhf(0x1.988454p-1f * (x + 0x1.6e4e26p-5f * x * x * x))); }
 float Swish(float x) { return x * Logistic(x); }
