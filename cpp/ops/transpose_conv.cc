@@ -229,8 +229,8 @@ class Dealer {
       const int32_t y = first_y_ + row / shape_.out_width % shape_.out_height * stride_h_;
       const int64_t image = row / (shape_.out_width * shape_.out_height);
       const int32_t left = first_x_ + x * stride_w_;
-      // The last pixels of a line may have no room for all phases.
-      const int32_t whole = std::clamp((out_width_ - left - phases_x_) / stride_w_ + 1, 0, count);
+      // The last pixels of a line may have no room for all phases, of which there are no more than a stride.
+      const int32_t whole = std::min((out_width_ - left - phases_x_ + stride_w_) / stride_w_, count);
       for (int32_t py = 0; py < phases_y_ && y + py < out_height_; ++py) {
         const std::byte* source = from + static_cast<size_t>(py) * run;
         std::byte* to = output + static_cast<size_t>(image * out_height_ + y + py) * line + static_cast<size_t>(left) * pixel_bytes_;

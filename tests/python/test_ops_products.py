@@ -95,6 +95,13 @@ def transposed(activations, dtype, batch=1, inputs=6, outputs=7, **kw):
     return product("TRANSPOSE_CONV", activations, dtype, *shapes, 0, "TransposeConvOptions", strideH=2, strideW=2, **kw)
 
 
+def cut_lines(activations, dtype, **kw):
+    """Lines whose last pixel has room for one of three phases, computed in blocks that end within them."""
+    shapes = (2, 2, 5, 17), (17, 5, 1, 17), (2, 8, 13, 17)
+    fields = {"strideH": 3, "strideW": 3, "padding": mm.VALID}
+    return product("TRANSPOSE_CONV", activations, dtype, *shapes, 0, "TransposeConvOptions", **fields, **kw)
+
+
 def matmul(dtype="int16", right="int16", scales=1):
     g = mm.Graph()
     a = g.add(mm.Tensor("a", [2, 3, 150], dtype, None, quant(1e-4)))
@@ -125,6 +132,8 @@ CASES = {
     "dense-int4-hybrid": dense("float32", "int4", dimension=None),
     "transposed-hybrid": transposed("float32", "int8"),
     "transposed-hybrid-images": transposed("float32", "int8", batch=2, inputs=40, outputs=33),
+    "transposed-int8-cut-lines": cut_lines("int8", "int8", bias="int32"),
+    "transposed-hybrid-cut-lines": cut_lines("float32", "int8"),
     "dense-int2": dense("int8", "int2", bias="int32"),
     "dense-int8-shared-by-channels": dense("int8", "int8", n=520, bias="int32"),
     "dense-hybrid-shared-by-channels": dense("float32", "int8", dimension=None, rows=5, n=520),
