@@ -176,6 +176,18 @@ def test_products_with_several_scales_are_zero_and_not_silently(left, right, rng
     assert text in record.getMessage()
 
 
+def test_bytes_without_a_depth():
+    """Sums of nothing, over many rows and channels."""
+    g = mm.Graph()
+    a, b = (g.add(mm.Tensor(name, shape, "int8", None, quant(0.1))) for name, shape in (("a", [16, 0]), ("b", [0, 40])))
+    g.inputs = [a, b]
+    y = g.add(mm.Tensor("y", [16, 40], "int8", None, quant(0.2, 7)))
+    g.ops.append(mm.Op("BATCH_MATMUL", [a, b], [y], "BatchMatMulOptions", {"adjX": False, "adjY": False}))
+    runner = sigrun.Interpreter(model_content=mm.served(g, y=y).tobytes()).get_signature_runner()
+    got = runner(a=np.empty((16, 0), "int8"), b=np.empty((0, 40), "int8"))["y"]
+    np.testing.assert_array_equal(got, np.full((16, 40), 7, "int8"))
+
+
 @pytest.mark.parametrize("activation", [0, 1, 3])
 def test_bytes_with_wide_sums(activation, rng):
     g = mm.Graph()

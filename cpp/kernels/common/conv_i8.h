@@ -758,7 +758,7 @@ struct LookAhead {
   ptrdiff_t share, step;
   LookAhead(const Block& block, int32_t tiles, const std::byte* panel, size_t bytes, bool last)
       : next(reinterpret_cast<const int8_t*>(panel)), share(0), step(0) {
-    if (last || tiles <= 1) return;
+    if (last || tiles <= 1 || block.k_groups == 0) return;  // without k there is nothing to ask for
     next += bytes;
     share = static_cast<ptrdiff_t>(static_cast<uint32_t>(bytes) / static_cast<uint32_t>(tiles));
     step = share / (block.k_groups * block.segments) + 1;
