@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigrun import interpreter
+
+if TYPE_CHECKING:  # to import it takes as long as the rest of sigrun
+    from importlib.abc import Loader
 
 _NAMES = ("Interpreter", "InterpreterWithCustomOps", "SignatureRunner", "OpResolverType", "Delegate", "load_delegate")
 
@@ -77,11 +78,11 @@ def _replace_in(tensorflow: types.ModuleType) -> None:
         lite.experimental.load_delegate = interpreter.load_delegate
 
 
-class _TensorFlowFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds tensorflow where it is and replaces its interpreter, or makes one that has nothing else."""
+class _TensorFlowFinder:
+    """A finder and loader of modules: finds tensorflow where it is and replaces its interpreter, or makes one that has nothing else."""
 
     def __init__(self) -> None:
-        self._loader: importlib.abc.Loader | None = None
+        self._loader: Loader | None = None
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -90,9 +91,10 @@ class _TensorFlowFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         found = importlib.machinery.PathFinder.find_spec(fullname, path)
         self._loader = found.loader if found is not None else None
+        loader: Any = self
         if found is None:
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-        found.loader = self
+            return importlib.machinery.ModuleSpec(fullname, loader, is_package=True)
+        found.loader = loader
         return found
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:

@@ -7,7 +7,6 @@ import functools
 import itertools
 import logging
 import threading
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -441,6 +440,8 @@ class Interpreter(_core.Interpreter):
 
     def save_variables(self, path: str | os.PathLike[str]) -> None:
         """Writes all variables that have a value to an .npz file, which `numpy.load` reads as well."""
+        import zipfile  # here, since it takes a tenth of what sigrun takes to import
+
         with zipfile.ZipFile(path, "w") as file:
             for name, value in self.get_variables().items():
                 if value.dtype == object:
