@@ -236,6 +236,12 @@ SIGRUN_INLINE __m256i DotPairs(__m256i sum, __m256i pairs, __m256i factors) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, factors));
 #endif
 }
+SIGRUN_INLINE I32 DotPairs(I32 sum, I32 pairs, I32 factors) { return {DotPairs(sum.v, pairs.v, factors.v)}; }
+/// x >> 7 above x & 127.
+SIGRUN_INLINE I32 SplitInPairs(I32 x) {
+  const __m256i high = _mm256_slli_epi32(_mm256_srai_epi32(x.v, 7), 16);
+  return {_mm256_or_si256(high, _mm256_and_si256(x.v, _mm256_set1_epi32(127)))};
+}
 SIGRUN_INLINE __m256i LinearSum(__m256i pairs, const Linear& f) {
   const __m256i low = _mm256_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);
   return _mm256_sra_epi32(_mm256_add_epi32(DotPairs(f.addend_high, pairs, f.high), low), f.shift);

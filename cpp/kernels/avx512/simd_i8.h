@@ -233,6 +233,12 @@ SIGRUN_INLINE __m512i DotPairs(__m512i sum, __m512i pairs, __m512i factors) {
   return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, factors));
 #endif
 }
+SIGRUN_INLINE I32 DotPairs(I32 sum, I32 pairs, I32 factors) { return {DotPairs(sum.v, pairs.v, factors.v)}; }
+/// x >> 7 above x & 127.
+SIGRUN_INLINE I32 SplitInPairs(I32 x) {
+  const __m512i high = _mm512_slli_epi32(_mm512_srai_epi32(x.v, 7), 16);
+  return {_mm512_or_si512(high, _mm512_and_si512(x.v, _mm512_set1_epi32(127)))};
+}
 SIGRUN_INLINE __m512i LinearSum(__m512i pairs, const Linear& f) {
   const __m512i low = _mm512_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);
   return _mm512_sra_epi32(_mm512_add_epi32(DotPairs(f.addend_high, pairs, f.high), low), f.shift);

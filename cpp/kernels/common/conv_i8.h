@@ -309,6 +309,15 @@ SIGRUN_INLINE int32_t BlockRows(const ConvShape& s, const Depth& depth) {
   return rows < s.rows() ? rows : s.rows();
 }
 
+// All blocks of so many rows are about the same: the weights, which each reads, may be larger than a cache.
+SIGRUN_INLINE int32_t EvenBlockRows(const ConvShape& s, const Depth& depth, int32_t rows) {
+  const int32_t most = BlockRows(s, depth);
+  if (rows <= most) return most;
+  const int32_t blocks = (rows + most - 1) / most, least = (rows + blocks - 1) / blocks;
+  const int32_t even = (least + kMostRows - 1) / kMostRows * kMostRows;
+  return even < most ? even : most;
+}
+
 // Where the taps of a line of the window lie side by side, the lines of a group's input are copied once, completed by padding, instead of
 // being gathered for every output pixel. A block holds the input of as many output lines of one image as fit, or of a part of one.
 struct LineBlocks {
@@ -1046,7 +1055,7 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   const bool by_lines = lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch);
   const bool in_place = !shared || s.in_channels % own.unit == 0;  // nothing is read beyond the input
   const bool flips = FlipsInTiles(gathered) && epilogue.MayRepeat();
-  const int32_t step = by_lines ? 0 : BlockRows(gathered, depth);
+  const int32_t step = by_lines ? 0 : EvenBlockRows(gathered, depth, rows.end - rows.begin);
   const size_t group_bytes = s.groups > 1 ? PackBytes(s) : 0;
   while (rows.begin < rows.end) {
     const Range some{rows.begin, rows.end - rows.begin < step ? rows.end : rows.begin + step};
@@ -1226,6 +1235,7 @@ struct FloatEpilogue {
   const float* bias;
   const float* residual;
   ClampF32 clamp;
+  bool is_deep;
   int32_t channel = 0, channels = 0;
   const int32_t* weight_sums = nullptr;
   alignas(64) float scale[kPanel];  // a single row takes no panel, and does without a fill
@@ -1243,12 +1253,13 @@ struct FloatEpilogue {
         channel_scale(channel_scales),
         bias(addends),
         residual(added),
-        clamp(bounds) {}
+        clamp(bounds),
+        is_deep(int64_t{s.taps()} * s.in_channels > kMostInFloatEnd) {}
 
   // Rows or their one image have parameters of their own.
   SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t /*width*/, TileRun* run) {
     run->float_end = nullptr;
-    if (!kTilesEndInFloats || (source.per_batch && shape.batch > 1)) return false;
+    if (!kTilesEndInFloats || (source.per_batch && shape.batch > 1) || is_deep) return false;
     const int32_t own = source.per_batch ? 0 : row;
     const ptrdiff_t at = row * output_stride + channel;
     end.row_scale = row_scale + own;

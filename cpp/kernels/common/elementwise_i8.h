@@ -229,22 +229,22 @@ void Dequantize(const T* x, float* y, size_t n, float scale, int32_t zero_point)
 
 /// NaN is passed over: Min and Max give their second operand for it.
 SIGRUN_INLINE ExtremesF32 FindExtremes(const float* x, size_t n) {
-  F32 low[2] = {Set1(0.0f), Set1(0.0f)}, high[2] = {Set1(0.0f), Set1(0.0f)};
-  const auto take = [&](int part, F32 v) SIGRUN_INLINE_LAMBDA {
-    low[part] = Min(v, low[part]);
-    high[part] = Max(v, high[part]);
+  constexpr size_t kChains = 4;  // a minimum takes as long as this many need to issue, with their maxima
+  F32 low[kChains], high[kChains];
+  SIGRUN_UNROLL
+  for (size_t c = 0; c < kChains; ++c) low[c] = high[c] = Set1(0.0f);
+  const auto take = [&](size_t chain, F32 v) SIGRUN_INLINE_LAMBDA {
+    low[chain] = Min(v, low[chain]);
+    high[chain] = Max(v, high[chain]);
   };
   size_t i = 0;
-  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    take(0, Load(x + i));
-    take(1, Load(x + i + kLanes));
+  for (; i + kChains * kLanes <= n; i += kChains * kLanes) {
+    SIGRUN_UNROLL
+    for (size_t c = 0; c < kChains; ++c) take(c, Load(x + i + c * kLanes));
   }
-  if (i + kLanes <= n) {
-    take(0, Load(x + i));
-    i += kLanes;
-  }
+  for (; i + kLanes <= n; i += kLanes) take(0, Load(x + i));
   if (i < n) take(1, LoadFew(x + i, static_cast<int32_t>(n - i)));
-  return {ReduceMin(Min(low[0], low[1])), ReduceMax(Max(high[0], high[1]))};
+  return {ReduceMin(Min(Min(low[0], low[1]), Min(low[2], low[3]))), ReduceMax(Max(Max(high[0], high[1]), Max(high[2], high[3])))};
 }
 ExtremesF32 Extremes(const float* x, size_t n) { return FindExtremes(x, n); }
 
@@ -289,7 +289,7 @@ void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row,
   AsymmetricRow(of_row, *scale, *zero_point).Store(x, y, n);
 }
 
-constexpr int32_t kRowsAtOnce = 8;
+constexpr int32_t kRowsAtOnce = 8;  // at most
 
 // AsymmetricParams of kRowsAtOnce, as a loop without branches, of which compilers make vectors. A row of no extent divides by 1.
 void AsymmetricParamsOfRows(const ExtremesF32* of_rows, float* scale, int32_t* zero_point) {
@@ -329,21 +329,24 @@ void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
 }
 
 // Several rows go through one part of the work before the next, and the extremes of those behind them are found after prepare(extremes) has
-// begun, since each part is a chain of slow operations: store(from, to, row, its place among those at once, extremes).
+// begun, since each part is a chain of slow operations: store(from, to, row, its place among those at once, extremes). They are read twice,
+// and stay in the first cache for that.
 template <class Prepare, class StoreRow>
 SIGRUN_INLINE void ForRowsAtOnce(const float* x, int8_t* y, size_t n, Range rows, Prepare prepare, StoreRow store) {
+  constexpr size_t kFloats = 2048;
+  const int32_t fit = n <= kFloats / kRowsAtOnce ? kRowsAtOnce : static_cast<int32_t>(kFloats / n), at_once = fit > 2 ? fit : 2;
   ExtremesF32 extremes[2][kRowsAtOnce] = {};
   const auto for_rows = [=](int32_t first, auto f) SIGRUN_INLINE_LAMBDA {
-    for (int32_t row = first; row < rows.end && row < first + kRowsAtOnce; ++row) f(row, static_cast<size_t>(row) * n);
+    for (int32_t row = first; row < rows.end && row < first + at_once; ++row) f(row, static_cast<size_t>(row) * n);
   };
   const auto find = [&](int32_t first, ExtremesF32* to) {
     for_rows(first, [=](int32_t row, size_t at) SIGRUN_INLINE_LAMBDA { to[row - first] = FindExtremes(x + at, n); });
   };
   find(rows.begin, extremes[0]);
-  for (int32_t first = rows.begin, now = 0; first < rows.end; first += kRowsAtOnce, now = 1 - now) {
+  for (int32_t first = rows.begin, now = 0; first < rows.end; first += at_once, now = 1 - now) {
     const ExtremesF32* found = extremes[now];
     prepare(found);
-    find(first + kRowsAtOnce, extremes[1 - now]);
+    find(first + at_once, extremes[1 - now]);
     for_rows(first, [&](int32_t row, size_t at) SIGRUN_INLINE_LAMBDA { store(x + at, y + at, row, row - first, found[row - first]); });
   }
 }

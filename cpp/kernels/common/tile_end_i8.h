@@ -26,6 +26,9 @@ struct TileEnd {
   Linear linear;
 };
 
+/// Sums of weights that FloatEnd takes are below 2^22: so many differences of bytes.
+constexpr int32_t kMostInFloatEnd = 1 << 14;
+
 /// What makes floats of the sums of a panel: float(sum - zero_point * weight_sum) * (row_scale * scale) + addend +
 /// residual, clamped, each operation rounded. Rows of the tile have scales and zero points `row_step` apart.
 struct FloatEnd {

@@ -152,6 +152,12 @@ SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32
 
 constexpr bool kTilesEndInFloats = true;
 
+// Products of a zero point and a sum of weights by one step of dot products, where vpmulld takes two: zero_point * sum = 128 * zero_point *
+// (sum >> 7) + zero_point * (sum & 127), all of which are int16 if the zero point is a byte and |sum| < 2^22.
+SIGRUN_INLINE int32_t ZeroPointPair(int32_t zero_point) {
+  return static_cast<int32_t>(static_cast<uint32_t>(-128 * zero_point) << 16 | static_cast<uint16_t>(-zero_point));
+}
+
 enum class FloatForm { kPlain, kClamped, kAny };  // kClamped: all vectors are full, nothing is added; kPlain: nothing is clamped either
 
 // kOneScale: all rows have the same scale and zero point, which FirstSum has taken out.
@@ -159,9 +165,13 @@ template <FloatForm kForm, bool kOneScale, int kRows, int kVectors>
 SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
   I32 offsets[kVectors];
   F32 factors[kVectors], addends[kVectors];
+  alignas(64) int32_t zero_points[kRows];
+  if (!kOneScale) {
+    for (int r = 0; r < kRows; ++r) zero_points[r] = ZeroPointPair(end.row_zero_point[r]);
+  }
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    offsets[v] = Load(end.weight_sums + v * kLanes);
+    offsets[v] = SplitInPairs(Load(end.weight_sums + v * kLanes));
     factors[v] = Load(end.scale + v * kLanes);
     addends[v] = Load(end.addend + v * kLanes);
     if (kOneScale) factors[v] = Set1(*end.row_scale) * factors[v];
@@ -174,7 +184,7 @@ SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVe
   for (int r = 0; r < kRows; ++r, out += end.stride) {
     SIGRUN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const I32 sum = kOneScale ? sums[r][v] : sums[r][v] - Set1(end.row_zero_point[r]) * offsets[v];
+      const I32 sum = kOneScale ? sums[r][v] : DotPairs(sums[r][v], Set1(zero_points[r]), offsets[v]);
       const F32 factor = kOneScale ? factors[v] : Set1(end.row_scale[r]) * factors[v];
       F32 y = ToFloat(sum) * factor + addends[v];
       if (kForm == FloatForm::kAny) {

@@ -344,6 +344,32 @@ TEST(ConvI8F32, EveryTierEqualsScalar) {
   }
 }
 
+// The largest zero points and sums of weights there are, up to and beyond the depth where a sum is below 2^22.
+TEST(ConvI8F32, ZeroPointsOfDeepProductsEqualScalar) {
+  constexpr int32_t kRows = 15, kChannels = 40;
+  for (const int32_t k : {1, 63, 16384, 16385}) {
+    const ConvShape s = ConvShape::MatMul(kRows, k, kChannels);
+    const auto input = RandomInts<int8_t>(static_cast<size_t>(kRows) * k, 1);
+    std::vector<int8_t> weights(static_cast<size_t>(kChannels) * k);
+    for (size_t i = 0; i < weights.size(); ++i) weights[i] = i / k % 3 == 0 ? -128 : i / k % 3 == 1 ? 127 : static_cast<int8_t>(i % 251);
+    std::vector<int32_t> zero_points(kRows);
+    for (int32_t r = 0; r < kRows; ++r) zero_points[r] = r % 3 == 0 ? -128 : r % 3 == 1 ? 127 : r - 7;
+    const auto row_scale = RandomFloats(kRows, 3, 0.001f, 0.1f), channel_scale = RandomFloats(kChannels, 4, 0.001f, 0.1f);
+    const auto run = [&](const Kernels& kernels, ClampF32 clamp) {
+      const AlignedBytes packed(kernels.pack_i8_bytes(s)), scratch(kernels.conv_i8_scratch_bytes(s));
+      kernels.pack_i8(s, {weights.data(), k, 1}, false, nullptr, 0, 0, packed.data());
+      std::vector<float> output(static_cast<size_t>(kRows) * kChannels, kNaN);
+      kernels.conv_i8_f32(s, input.data(), packed.data(), output.data(), row_scale.data(), zero_points.data(), false, channel_scale.data(),
+                          nullptr, nullptr, clamp, scratch.data(), {0, kRows});
+      return output;
+    };
+    for (const ClampF32 clamp : {ClampF32{-kInfinity, kInfinity}, ClampF32{-1e3f, 1e3f}}) {
+      const auto expected = run(Scalar(), clamp);
+      for (const Kernels* tier : TiersToTest()) ASSERT_EQ(run(*tier, clamp), expected) << k << ' ' << tier->tier;
+    }
+  }
+}
+
 struct LowBitCase {
   LowBitShape shape;
   int32_t rows;
