@@ -2,7 +2,8 @@
 
 #include "ops/op.h"
 
-// RESHAPE, SQUEEZE, EXPAND_DIMS: another shape over the same bytes. IDENTITY, which only a graph has: not even another shape. Nothing runs.
+// RESHAPE, SQUEEZE, EXPAND_DIMS, and what undoes the latter, which only a graph has: another shape over the same bytes. IDENTITY, which
+// only a graph has, too: not even another shape. Nothing runs.
 namespace sigrun::ops {
 namespace {
 
@@ -73,16 +74,29 @@ void PrepareSqueeze(Prepare& p) {
   p.Alias(0, 0);
 }
 
-void PrepareExpandDims(Prepare& p) {
+// The one axis of an operator that takes it as an operand, for so many dimensions.
+int64_t ReadAxis(const Prepare& p, int64_t rank) {
   p.CheckCounts(2, 2, 1);
   p.CheckOutputType(0, {p.type(0)});
   const std::vector<int64_t> axes = p.ConstantInts(1, "axis");
   p.Check(axes.size() == 1, "axis has ", axes.size(), " elements, expected 1");
+  const int64_t axis = axes[0] < 0 ? axes[0] + rank : axes[0];
+  p.Check(axis >= 0 && axis < rank, "axis ", axes[0], " for an input of rank ", p.shape(0).size());
+  return axis;
+}
+
+void PrepareExpandDims(Prepare& p) {
   Shape out = p.shape(0);
-  const int64_t rank = static_cast<int64_t>(out.size());
-  const int64_t axis = axes[0] < 0 ? axes[0] + rank + 1 : axes[0];
-  p.Check(axis >= 0 && axis <= rank, "axis ", axes[0], " for an input of rank ", rank);
-  out.insert(out.begin() + axis, 1);
+  out.insert(out.begin() + ReadAxis(p, static_cast<int64_t>(out.size()) + 1), 1);
+  p.SetShape(0, out);
+  p.Alias(0, 0);
+}
+
+void PrepareDropAxis(Prepare& p) {
+  Shape out = p.shape(0);
+  const auto axis = out.begin() + ReadAxis(p, static_cast<int64_t>(out.size()));
+  p.Check(*axis == 1, "an axis of ", *axis, " in ", ToString(out));
+  out.erase(axis);
   p.SetShape(0, out);
   p.Alias(0, 0);
 }
@@ -97,7 +111,7 @@ void PrepareIdentity(Prepare& p) {
 constexpr OpDef kOps[] = {
     {.name = "RESHAPE", .prepare = PrepareReshape},        {.name = "SQUEEZE", .prepare = PrepareSqueeze},
     {.name = "EXPAND_DIMS", .prepare = PrepareExpandDims}, {.name = "IDENTITY", .prepare = PrepareIdentity},
-    {.name = "FlexIdentity", .prepare = PrepareIdentity},
+    {.name = "FlexIdentity", .prepare = PrepareIdentity},  {.name = "sigrun.drop_axis", .prepare = PrepareDropAxis},
 };
 
 }  // namespace

@@ -307,3 +307,21 @@ def test_convolutions_of_padding_alone(activations, padding, rng):
     for threads in (1, 3):
         got = sigrun.Interpreter(model_content=content, num_threads=threads).get_signature_runner()(x=x)["y"]
         np.testing.assert_allclose(got, want, rtol=0, atol=0 if integers else 1e-4)
+
+
+@pytest.mark.parametrize("channels", [7, 16, 23, 64])
+def test_hybrid_activations_that_are_halves(channels):
+    """They are rounded away from zero before the zero point is added: 0.5 is 1, although 0.5 - 28 would be -28."""
+    x = np.resize(np.float32([-100, 155, 0.5, -0.5, 27.5, 28.5, 29.5, 1.5, -1.5, 26.5, 40.5, -40.5, 100.5]), (1, channels))
+    g = mm.Graph()
+    w = g.add(mm.Tensor("w", [channels, channels], "int8", np.eye(channels, dtype="int8") * 127, quant(1 / 127)))
+    v = g.add(mm.Tensor("x", [1, channels], "float32"))
+    g.inputs = [v]
+    y = g.add(mm.Tensor("y", [1, channels], "float32"))
+    bias = g.const(np.zeros(channels), "float32")
+    g.ops.append(mm.Op("FULLY_CONNECTED", [v, w, bias], [y], "FullyConnectedOptions", {"asymmetricQuantizeInputs": True}))
+    content = mm.served(g, y=y).tobytes()
+    reference = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    want = reference.get_signature_runner()(x=x)["y"]
+    assert want[0, 2] == pytest.approx(1)
+    np.testing.assert_allclose(sigrun.Interpreter(model_content=content).get_signature_runner()(x=x)["y"], want, rtol=1e-6)

@@ -167,12 +167,12 @@ class LineWidener {
     const int wanted = wanted_[Index(out)];
     if (ImageOf(in).axis == 0 && wanted != 0 && IsLine(ShapeOf(in)) && !graph_.values[Index(in)].is_variable) {
       SetImage(in, {AddImage(in, wanted), wanted});
-      Reshape(in, ImageOf(in).value, index);
+      ChangeRank("EXPAND_DIMS", in, ImageOf(in).value, wanted, index);
     }
     return ImageOf(in).axis;
   }
 
-  // The node on the images of its operands. Who wants a line of the result finds it reshaped.
+  // The node on the images of its operands. Who wants a line of the result finds it without the axis.
   void AddWide(Node& node, int axis) {
     const int32_t line = node.outputs[0], image = AddImage(line, axis), index = node.index;
     for (int32_t& v : node.inputs) {
@@ -180,7 +180,7 @@ class LineWidener {
     }
     node.outputs[0] = image;
     graph_.nodes.push_back(std::move(node));
-    Reshape(image, line, index);
+    ChangeRank("sigrun.drop_axis", image, line, axis, index);
     SetImage(line, {image, axis});
   }
 
@@ -191,13 +191,12 @@ class LineWidener {
     return static_cast<int32_t>(graph_.values.size()) - 1;
   }
 
-  void Reshape(int32_t from, int32_t to, int32_t index) {
+  void ChangeRank(std::string_view op, int32_t from, int32_t to, int axis, int32_t index) {
     static const OperatorInfo kNoInfo;
     Node node;
-    node.op = ops::FindOp("RESHAPE");
+    node.op = ops::FindOp(op);
     node.index = index;
-    // A batch that the file leaves open is -1 there, too. Of other lines than the file's there is no image.
-    node.inputs = {from, AddConstant(graph_, TensorType::kInt32, std::vector<int32_t>(ShapeOf(to)))};
+    node.inputs = {from, AddConstant(graph_, TensorType::kInt32, std::vector<int32_t>{axis})};
     node.outputs = {to};
     node.info = &kNoInfo;
     graph_.nodes.push_back(std::move(node));

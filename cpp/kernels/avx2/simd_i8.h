@@ -184,8 +184,6 @@ SIGRUN_INLINE I32 Round(F32 x) {
   const __m256 sign = _mm256_and_ps(x.v, _mm256_set1_ps(-0.0f));
   return {_mm256_cvttps_epi32(_mm256_add_ps(x.v, _mm256_or_ps(sign, _mm256_set1_ps(0x1.fffffep-2f))))};
 }
-/// The same, where what is no number becomes the least int32.
-SIGRUN_INLINE I32 RoundOrLeast(F32 x) { return Round(x); }
 
 constexpr int kBytes = 16;
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }

@@ -248,21 +248,19 @@ SIGRUN_INLINE ExtremesF32 FindExtremes(const float* x, size_t n) {
 }
 ExtremesF32 Extremes(const float* x, size_t n) { return FindExtremes(x, n); }
 
-/// How the floats of a row become bytes that cover it: offset + x * inverse, rounded half away from zero. What is no number becomes the
-/// least byte.
+/// How the floats of a row become bytes that cover it: x * inverse, rounded half away from zero, + zero_point. What is no number becomes
+/// the least byte.
 struct RoundedRow {
-  F32 inverse, offset;
+  F32 inverse;
+  I32 zero_point;
   ByteOutput bytes;
   bool finite;
-  RoundedRow(float factor, int32_t zero_point, int32_t min, int32_t max)
-      : inverse(Set1(factor)),
-        offset(Set1(static_cast<float>(zero_point))),
-        bytes(MakeByteOutput(0, min, max)),
-        finite(factor < __builtin_inff()) {}
+  RoundedRow(float factor, int32_t zero, int32_t min, int32_t max)
+      : inverse(Set1(factor)), zero_point(Set1(zero)), bytes(MakeByteOutput(0, min, max)), finite(factor < __builtin_inff()) {}
   template <bool kFinite>
   SIGRUN_INLINE I32 Rounded(F32 x) const {
-    const F32 y = offset + x * inverse;
-    return RoundOrLeast(kFinite ? y : Min(Set1(256.0f), y));
+    const F32 y = x * inverse;
+    return Round(Max(kFinite ? y : Min(Set1(256.0f), y), Set1(-256.0f))) + zero_point;
   }
   SIGRUN_INLINE void Store(const float* x, int8_t* y, size_t n) const {
     uint8_t* to = reinterpret_cast<uint8_t*>(y);

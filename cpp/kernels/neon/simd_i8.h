@@ -288,8 +288,6 @@ SIGRUN_INLINE F32 ToFloat(I32 x) { return {vcvtq_f32_s32(x.lo), vcvtq_f32_s32(x.
 SIGRUN_INLINE I32 Truncate(F32 x) { return {vcvtq_s32_f32(x.lo), vcvtq_s32_f32(x.hi)}; }
 /// Half away from zero.
 SIGRUN_INLINE I32 Round(F32 x) { return {vcvtaq_s32_f32(x.lo), vcvtaq_s32_f32(x.hi)}; }
-/// The same, where what is no number becomes less than any byte.
-SIGRUN_INLINE I32 RoundOrLeast(F32 x) { return Round(Max(x, Set1(-256.0f))); }
 
 SIGRUN_INLINE Bytes Load(const uint8_t* p) { return {vld1q_u8(p)}; }
 SIGRUN_INLINE Bytes LoadFew(const uint8_t* p, int32_t n) {

@@ -359,8 +359,9 @@ void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, 
 }
 
 int8_t RoundedAsymmetric(float x, ExtremesF32 of_row, float scale, int32_t zero_point) {
-  const float inverse = 1.0f / scale, offset = static_cast<float>(zero_point);
-  return of_row.low == of_row.high ? int8_t{0} : static_cast<int8_t>(RoundedWithin(offset + x * inverse, -128.0f, 127.0f));
+  if (of_row.low == of_row.high) return 0;
+  const float inverse = 1.0f / scale;
+  return static_cast<int8_t>(ClampI32(RoundedWithin(x * inverse, -256.0f, 256.0f) + zero_point, -128, 127));
 }
 
 void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
