@@ -253,8 +253,8 @@ struct Kernels {
   void (*conv_bf16)(const ConvShape& shape, int32_t parts, Bf16Operands operands, const void* input, const std::byte* packed, void* output,
                     const EpilogueF32& epilogue, std::byte* scratch, Range rows);
 
-  // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides and dilations 1 and one group. A tile is m x m pixels of
-  // the output; there are batch * ceil(out_height / m) * ceil(out_width / m). A transformed tile is (m + 2)^2 points in planes `plane`
+  // --- Winograd F(m x m, 3x3), m = 2 or 4, float32, for a 3x3 window of strides 1 and one group. A tile is m x m pixels of the output as
+  // kernels/winograd_squares.h cuts it; there are batch * lines * columns. A transformed tile is (m + 2)^2 points in planes `plane`
   // floats apart, each plane [tile - tiles.begin][channel]
   // ---------------------------------------------------------------------------------------
   size_t (*pack_winograd_f32_bytes)(int32_t m, int32_t in_channels, int32_t out_channels);

@@ -9,8 +9,8 @@
 namespace sigrun::ops {
 namespace {
 
-// kShape are the extents of x that the pass relied on, -1 where any will do.
-enum Input : int { kInput, kScale, kShift, kEpsilon, kShape, kInputs };
+// kReliedOn are the extents of x that the pass relied on, or -1.
+enum Input : int { kInput, kScale, kShift, kEpsilon, kReliedOn, kInputs };
 
 std::vector<float> OneEach(const Prepare& p, int i, int32_t depth) {
   const float* values = p.constant_as<float>(i);
@@ -24,10 +24,10 @@ std::vector<float> OneEach(const Prepare& p, int i, int32_t depth) {
 void PrepareLayerNorm(Prepare& p) {
   p.CheckCounts(kInputs, kInputs, 1);
   for (const int i : {kInput, kScale, kShift, kEpsilon}) p.CheckType(i, {TensorType::kFloat32});
-  p.CheckType(kShape, {TensorType::kInt32});
+  p.CheckType(kReliedOn, {TensorType::kInt32});
   p.CheckOutputType(0, {TensorType::kFloat32});
   p.Check(!p.shape(kInput).empty() && p.elements(kInput) <= INT32_MAX, "an input of shape ", ToString(p.shape(kInput)));
-  CheckReliedOn(p, kInput, kShape);
+  CheckReliedOn(p, kInput, kReliedOn);
   const float* epsilon = p.constant_as<float>(kEpsilon);
   p.Check(epsilon != nullptr && p.elements(kEpsilon) == 1, "epsilon must be one constant");
   p.SetShape(0, p.shape(kInput));

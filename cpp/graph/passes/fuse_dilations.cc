@@ -56,17 +56,6 @@ bool IsPlain(const Graph& graph, const Node& conv) {
          options.Scalar<int32_t>(kStrideW) == 1 && options.Scalar<int32_t>(kStrideH) == 1;
 }
 
-// 3x3 windows of many channels, whose taps stand side by side, take less than half of the multiplications (Winograd), which is more than
-// the moves cost unless the images of the phases are small.
-bool GainsBySplitting(const Graph& graph, const Node& conv) {
-  constexpr int32_t kFewChannels = 32, kSmallSide = 8;
-  const Shape &image = graph.values[static_cast<size_t>(conv.inputs[0])].shape,
-              &filter = graph.values[static_cast<size_t>(conv.inputs[1])].shape;
-  const auto is_small = [](int32_t side) { return side >= 0 && side < kSmallSide; };
-  return graph.values[static_cast<size_t>(conv.inputs[0])].type == TensorType::kFloat32 && image.size() == 4 && filter.size() == 4 &&
-         filter[1] == 3 && filter[2] == 3 && std::min(filter[0], filter[3]) >= kFewChannels && !is_small(image[1]) && !is_small(image[2]);
-}
-
 }  // namespace
 
 bool FuseDilations(Graph& graph) {
@@ -80,7 +69,7 @@ bool FuseDilations(Graph& graph) {
     const auto after = ReadBlocks(graph, &node, "BATCH_TO_SPACE_ND");
     if (!after || uses[static_cast<size_t>(node.inputs[0])] != 1) continue;
     Node* conv = producer[static_cast<size_t>(node.inputs[0])];
-    if (conv == nullptr || (conv->op->traits & kFusesDilation) == 0 || !IsPlain(graph, *conv) || GainsBySplitting(graph, *conv)) continue;
+    if (conv == nullptr || (conv->op->traits & kFusesDilation) == 0 || !IsPlain(graph, *conv)) continue;
     const Node* split = producer[static_cast<size_t>(conv->inputs[0])];
     const auto before = ReadBlocks(graph, split, "SPACE_TO_BATCH_ND");
     // Pixel i of phase p is pixel i * block + p of the padded image, on both sides: the taps of a window lie a block apart.

@@ -4,6 +4,7 @@
 #include "kernels/common/gemm_f32.h"
 #include "kernels/common/math.h"
 #include "kernels/kernels.h"
+#include "kernels/winograd_squares.h"
 
 namespace sigrun::kernels {
 namespace {
@@ -24,15 +25,6 @@ namespace sigrun::kernels {
 namespace {
 
 alignas(64) constexpr float kZeroPixel[kMaxWinogradChannels] = {};
-
-struct WinogradTile {
-  int32_t image, y, x;  // y and x in tiles
-};
-template <int kOut>
-SIGRUN_INLINE WinogradTile WinogradTileAt(const ConvShape& s, int32_t tile) {
-  const int32_t columns = (s.out_width + kOut - 1) / kOut, lines = (s.out_height + kOut - 1) / kOut;
-  return {tile / (lines * columns), tile / columns % lines, tile % columns};
-}
 
 SIGRUN_INLINE F32 LoadChannels(const float* p, int rest) { return rest >= F32::lanes ? Load(p) : LoadPartial(p, rest); }
 SIGRUN_INLINE void StoreChannels(float* p, F32 x, int rest) {
@@ -68,14 +60,14 @@ template <int kOut>
 void WinogradInput(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
   constexpr int kSide = kOut + 2;
   const ptrdiff_t channels = s.in_channels;
+  const WinogradSquares squares(s, kOut);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, to += channels) {
-    const WinogradTile at = WinogradTileAt<kOut>(s, tile);
-    const int32_t top = at.y * kOut - s.pad_top, left = at.x * kOut - s.pad_left;
+    const int32_t image = squares.Image(tile), top = squares.Line(tile) - s.pad_top, left = squares.Column(tile) - s.pad_left;
     const float* pixels[kSide * kSide];
     for (int32_t i = 0; i < kSide * kSide; ++i) {
-      const int32_t y = top + i / kSide, x = left + i % kSide;
+      const int32_t y = top + i / kSide * s.dilation_h, x = left + i % kSide * s.dilation_w;
       const bool inside = y >= 0 && y < s.in_height && x >= 0 && x < s.in_width;
-      pixels[i] = inside ? input + ((static_cast<ptrdiff_t>(at.image) * s.in_height + y) * s.in_width + x) * channels : kZeroPixel;
+      pixels[i] = inside ? input + ((static_cast<ptrdiff_t>(image) * s.in_height + y) * s.in_width + x) * channels : kZeroPixel;
     }
     ptrdiff_t c = 0;
     for (; c + F32::lanes <= channels; c += F32::lanes) WinogradInputVector<kSide>(pixels, c, F32::lanes, to + c, plane);
@@ -137,12 +129,13 @@ template <int kOut>
 void WinogradOutput(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, const EpilogueF32& epilogue,
                     Range tiles) {
   const ptrdiff_t channels = s.out_channels;
+  const WinogradSquares squares(s, kOut);
   WinogradPixels<kOut * kOut> pixels(epilogue, output);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, from += channels) {
-    const WinogradTile at = WinogradTileAt<kOut>(s, tile);
+    const int32_t image = squares.Image(tile), top = squares.Line(tile), left = squares.Column(tile);
     for (int32_t i = 0; i < kOut * kOut; ++i) {
-      const int32_t y = at.y * kOut + i / kOut, x = at.x * kOut + i % kOut;
-      const ptrdiff_t position = (static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x;
+      const int32_t y = top + i / kOut * s.dilation_h, x = left + i % kOut * s.dilation_w;
+      const ptrdiff_t position = (static_cast<ptrdiff_t>(image) * s.out_height + y) * s.out_width + x;
       pixels.at[i] = y < s.out_height && x < s.out_width ? output + position * channels : nullptr;
     }
     ptrdiff_t c = 0;

@@ -8,6 +8,7 @@
 #include "kernels/common/sum_squares.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd_lines.h"
+#include "kernels/winograd_squares.h"
 
 namespace sigrun::kernels {
 namespace {
@@ -272,14 +273,6 @@ void Depthwise(const ConvShape& s, const T* input, const std::byte* packed, T* o
 // --- Winograd; packed: [point][out_channels][in_channels]
 // ----------------------------------------------------------------------------------
 
-struct WinogradTile {
-  int32_t image, y, x;  // y and x in tiles
-};
-WinogradTile WinogradTileAt(const ConvShape& s, int32_t m, int32_t tile) {
-  const int32_t columns = (s.out_width + m - 1) / m, lines = (s.out_height + m - 1) / m;
-  return {tile / (lines * columns), tile / columns % lines, tile % columns};
-}
-
 // transform(kFrom values, kTo results) over the columns of `from`, then over the rows of what they gave.
 template <int kFrom, int kTo, class Transform>
 void TransformSquare(const float (&from)[kFrom][kFrom], float (&to)[kTo][kTo], const Transform& transform) {
@@ -315,12 +308,14 @@ void PackWinogradF32(int32_t m, int32_t k, int32_t n, const float* filters, std:
 
 template <int m>
 void WinogradInput(const ConvShape& s, const float* input, float* to, ptrdiff_t plane, Range tiles) {
+  const WinogradSquares squares(s, m);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const WinogradTile at = WinogradTileAt(s, m, tile);
+    const int32_t top = squares.Line(tile) - s.pad_top, left = squares.Column(tile) - s.pad_left;
     for (int32_t c = 0; c < s.in_channels; ++c, ++to) {
       float d[m + 2][m + 2], t[m + 2][m + 2];
       for (int32_t i = 0; i < (m + 2) * (m + 2); ++i) {
-        const float* pixel = InputPixel(s, input, at.image, at.y * m - s.pad_top + i / (m + 2), at.x * m - s.pad_left + i % (m + 2));
+        const int32_t y = top + i / (m + 2) * s.dilation_h, x = left + i % (m + 2) * s.dilation_w;
+        const float* pixel = InputPixel(s, input, squares.Image(tile), y, x);
         d[i / (m + 2)][i % (m + 2)] = pixel == nullptr ? 0.0f : pixel[c];
       }
       TransformSquare(d, t, [](const auto& from, auto& result) { WinogradTransformInput(from, result); });
@@ -348,17 +343,18 @@ void WinogradMultiplyF32(int32_t k, int32_t n, int32_t tiles, const float* from,
 template <int m>
 void WinogradOutput(const ConvShape& s, const float* from, ptrdiff_t plane, const float* bias, float* output, const EpilogueF32& epilogue,
                     Range tiles) {
+  const WinogradSquares squares(s, m);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const WinogradTile at = WinogradTileAt(s, m, tile);
     for (int32_t c = 0; c < s.out_channels; ++c, ++from) {
       float sums[m + 2][m + 2], pixels[m][m];
       for (int32_t i = 0; i < (m + 2) * (m + 2); ++i) sums[i / (m + 2)][i % (m + 2)] = from[i * plane];
       TransformSquare(sums, pixels, [](const auto& column, auto& result) { WinogradTransformOutput(column, result); });
       for (int32_t i = 0; i < m; ++i) {
         for (int32_t j = 0; j < m; ++j) {
-          const int32_t y = at.y * m + i, x = at.x * m + j;
+          const int32_t y = squares.Line(tile) + i * s.dilation_h, x = squares.Column(tile) + j * s.dilation_w;
           if (y >= s.out_height || x >= s.out_width) continue;
-          const ptrdiff_t position = ((static_cast<ptrdiff_t>(at.image) * s.out_height + y) * s.out_width + x) * s.out_channels + c;
+          const ptrdiff_t line = static_cast<ptrdiff_t>(squares.Image(tile)) * s.out_height + y;
+          const ptrdiff_t position = (line * s.out_width + x) * s.out_channels + c;
           output[position] = Finish(epilogue, pixels[i][j] + bias[c], position, c);
         }
       }

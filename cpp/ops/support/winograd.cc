@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/winograd_lines.h"
+#include "kernels/winograd_squares.h"
 #include "ops/support/float_product.h"
 
 namespace sigrun::ops {
@@ -12,6 +13,7 @@ namespace {
 using kernels::ConvShape;
 using kernels::Range;
 using kernels::WinogradLines;
+using kernels::WinogradSquares;
 
 constexpr int32_t kLeastChannels = 16;      // below, the transforms cost more than the products save
 constexpr int32_t kLeastLineChannels = 32;  // of a part of a line, whose products save less
@@ -31,11 +33,8 @@ int64_t CostOf(const WinogradForm& f) { return CostOf(f.shape, int64_t{f.depth /
 int64_t DirectCost(const ConvShape& s) { return CostOf(s, s.taps(), s.rows()); }
 
 WinogradForm Squares(const ConvShape& s, int32_t m) {
-  return {.shape = s,
-          .m = m,
-          .points = (m + 2) * (m + 2),
-          .tiles = s.batch * ((s.out_height + m - 1) / m) * ((s.out_width + m - 1) / m),
-          .depth = s.in_channels};
+  const WinogradSquares squares(s, m);
+  return {.shape = s, .m = m, .points = (m + 2) * (m + 2), .tiles = s.batch * squares.lines * squares.columns, .depth = s.in_channels};
 }
 
 WinogradForm Lines(const ConvShape& s, int32_t taps) {
@@ -143,7 +142,8 @@ std::optional<WinogradForm> ChooseWinograd(const Prepare& p, const Gemm& g) {
   const auto consider = [&](const WinogradForm& f) {
     if (!best.has_value() || CostOf(f) < CostOf(*best)) best = f;
   };
-  if (s.kernel_height == 3 && s.kernel_width == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1) {
+  const bool fits = s.dilation_h <= s.out_height && s.dilation_w <= s.out_width;
+  if (s.kernel_height == 3 && s.kernel_width == 3 && s.stride_h == 1 && s.stride_w == 1 && fits) {
     consider(Squares(s, 2));
     if (kSmallerWeights * CostOf(Squares(s, 4)) < (kSmallerWeights - 1) * CostOf(*best)) best = Squares(s, 4);
   } else if (IsLine(s) && std::min(s.in_channels, s.out_channels) >= kLeastLineChannels) {

@@ -4,10 +4,12 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "kernels/cpu_features.h"
 #include "kernels/kernel_test.h"
 #include "kernels/winograd_lines.h"
+#include "kernels/winograd_squares.h"
 
 namespace sigrun::kernels {
 namespace {
@@ -345,7 +347,8 @@ TEST(ConvF32, NanPassesTheClamp) {
 
 std::vector<float> RunWinograd(const Kernels& t, const ConvShape& s, int32_t m, const ConvData& data, const EpilogueF32& epilogue,
                                bool cut) {
-  const int32_t points = (m + 2) * (m + 2), tiles = s.batch * ((s.out_height + m - 1) / m) * ((s.out_width + m - 1) / m);
+  const WinogradSquares squares(s, m);
+  const int32_t points = (m + 2) * (m + 2), tiles = s.batch * squares.lines * squares.columns;
   const ptrdiff_t in_plane = ptrdiff_t{tiles} * s.in_channels + 3, out_plane = ptrdiff_t{tiles} * s.out_channels + 5;
   AlignedBytes packed(t.pack_winograd_f32_bytes(m, s.in_channels, s.out_channels));
   t.pack_winograd_f32(m, s.in_channels, s.out_channels, data.weights.data(), packed.data());
@@ -364,9 +367,13 @@ std::vector<float> RunWinograd(const Kernels& t, const ConvShape& s, int32_t m, 
 
 TEST(WinogradF32, EqualsTheConvolution) {
   uint32_t seed = 1;
-  for (const Axis axis : {Axis{4, 3}, Axis{7, 3}, Axis{9, 3, 1, 1, false}}) {
+  for (const auto& [height, width] : std::initializer_list<std::pair<Axis, Axis>>{{{4, 3}, {6, 3}},
+                                                                                  {{7, 3}, {6, 3}},
+                                                                                  {{9, 3, 1, 1, false}, {6, 3}},
+                                                                                  {{11, 3, 1, 2}, {7, 3, 1, 3}},
+                                                                                  {{19, 3, 1, 5, false}, {8, 3, 1, 8}}}) {
     for (int32_t channels : {1, 5, 16, 20, 37, 130}) {
-      const ConvShape s = Shape(axis, {6, 3}, channels, channels + 3, 1, 2);
+      const ConvShape s = Shape(height, width, channels, channels + 3, 1, 2);
       SCOPED_TRACE(Describe(s));
       const ConvData data = MakeConvData(s, seed++);
       const End end(Size(s.batch, s.out_height, s.out_width, s.out_channels), static_cast<size_t>(s.out_channels), seed);
