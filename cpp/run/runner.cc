@@ -33,7 +33,7 @@ Runner::Runner(std::shared_ptr<const Model> model, uint32_t subgraph, std::share
       state_lock_(state_->mutex(), std::defer_lock) {
   if (depth > kMaxDepth)
     Fail(StatusCode::kInvalidArgument, "invalid model: subgraphs[", subgraph, "] is nested more than ", kMaxDepth, " deep");
-  graph_ = model_->impl().graph(subgraph, *options_.kernels, options_.preserve_all_tensors && depth == 0);
+  graph_ = GraphOf(subgraph, passes::Reliance::kFileShapes);
   const SubgraphInfo& info = model_->impl().flat->subgraphs[subgraph];
   tensors_.resize(info.tensors.size());
   boundary_.resize(info.tensors.size());
@@ -108,6 +108,10 @@ void Runner::ResizeInput(int32_t index, const Shape& shape, bool strict) {
   }
 }
 
+std::shared_ptr<const Graph> Runner::GraphOf(uint32_t subgraph, passes::Reliance reliance) const {
+  return model_->impl().graph(subgraph, *options_.kernels, options_.preserve_all_tensors && depth_ == 0, reliance);
+}
+
 PlanContext Runner::Context(passes::Reliance reliance) const {
   PlanContext context{.kernels = options_.kernels,
                       .packed = &model_->impl().packed(),
@@ -148,8 +152,7 @@ std::shared_ptr<const Plan> Runner::PlanStates() const {
     return PlanStates(graph_, Reliance::kFileShapes);
   } catch (const Error& e) {
     if (e.status().code() == StatusCode::kOutOfMemory) throw;
-    const bool preserves = options_.preserve_all_tensors && depth_ == 0;
-    return PlanStates(model_->impl().graph(graph_->subgraph, *options_.kernels, preserves, Reliance::kNone), Reliance::kNone);
+    return PlanStates(GraphOf(graph_->subgraph, Reliance::kNone), Reliance::kNone);
   }
 }
 

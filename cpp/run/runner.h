@@ -86,6 +86,7 @@ class Runner {
     std::shared_ptr<Strings> strings;
   };
 
+  std::shared_ptr<const Graph> GraphOf(uint32_t subgraph, passes::Reliance reliance) const;
   PlanContext Context(passes::Reliance reliance) const;
   std::shared_ptr<const Plan> PlanStates() const;
   std::shared_ptr<const Plan> PlanStates(const std::shared_ptr<const Graph>& graph, passes::Reliance reliance) const;

@@ -32,20 +32,18 @@ inline int32_t AddConstant(Graph& graph, const std::vector<float>& values) { ret
 
 /// The elements of a constant of INT32 or INT64; nothing of other values.
 inline std::vector<int64_t> ReadInts(const Value& value) {
-  std::vector<int64_t> ints;
-  const size_t bytes = value.type == TensorType::kInt64 ? 8 : value.type == TensorType::kInt32 ? 4 : 0;
-  if (value.constant == nullptr || bytes == 0) return ints;
-  for (size_t at = 0; at + bytes <= value.constant_bytes; at += bytes) {
-    int64_t wide = 0;
-    int32_t narrow = 0;
-    if (bytes == 8) {
-      std::memcpy(&wide, value.constant + at, sizeof(wide));
-    } else {
-      std::memcpy(&narrow, value.constant + at, sizeof(narrow));
+  const auto read = [&]<class T>(T x) {
+    std::vector<int64_t> ints(value.constant_bytes / sizeof(T));
+    for (size_t i = 0; i < ints.size(); ++i) {
+      std::memcpy(&x, value.constant + i * sizeof(T), sizeof(T));
+      ints[i] = x;
     }
-    ints.push_back(bytes == 8 ? wide : narrow);
-  }
-  return ints;
+    return ints;
+  };
+  if (value.constant == nullptr) return {};
+  if (value.type == TensorType::kInt32) return read(int32_t{});
+  if (value.type == TensorType::kInt64) return read(int64_t{});
+  return {};
 }
 
 /// The number of a constant of one float32 that leaves the shape of `other` as it is where an elementwise operator takes both.

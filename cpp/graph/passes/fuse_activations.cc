@@ -1,6 +1,7 @@
 #include <optional>
 #include <string_view>
 
+#include "graph/passes/conditions.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 
@@ -16,11 +17,6 @@ std::optional<Activation> AsActivation(std::string_view op) {
   return std::nullopt;
 }
 
-// Clamping before or after the store is the same only if both tensors have the same type and quantisation.
-bool SameRepresentation(const Value& a, const Value& b) {
-  return a.type == b.type && a.quantization->scale == b.quantization->scale && a.quantization->zero_point == b.quantization->zero_point;
-}
-
 }  // namespace
 
 bool FuseActivations(Graph& graph) {
@@ -32,6 +28,7 @@ bool FuseActivations(Graph& graph) {
     const bool whole = node.inputs.size() == 1 && node.outputs.size() == 1 && node.inputs[0] >= 0 && node.outputs[0] >= 0;
     const size_t input = activation && whole ? static_cast<size_t>(node.inputs[0]) : SIZE_MAX;
     Node* source = input == SIZE_MAX ? nullptr : producer[input];
+    // Clamping before or after the store is the same only if both tensors have the same type and quantisation.
     if (source != nullptr && source->op->activation_field >= 0 && source->activation == Activation::kNone && source->outputs.size() == 1 &&
         uses[input] == 1 && SameRepresentation(graph.values[input], graph.values[static_cast<size_t>(node.outputs[0])])) {
       source->activation = *activation;

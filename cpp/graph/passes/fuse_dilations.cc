@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graph/passes/conditions.h"
 #include "graph/passes/constants.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
@@ -11,8 +12,8 @@
 namespace sigrun::passes {
 namespace {
 
-// Fields of the options of both convolutions but the dilations.
-constexpr int kPadding = 0, kStrideW = 1, kStrideH = 2;
+// Fields of the options of both convolutions.
+constexpr int kStrideW = 1, kStrideH = 2;
 
 // What SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND do along height and width: blocks, and the padding or cropping before and behind.
 struct Blocks {
@@ -36,14 +37,8 @@ std::optional<Blocks> ReadBlocks(const Graph& graph, const Node* node, std::stri
   return Blocks{{block[0], block[1]}, {edges[0], edges[1], edges[2], edges[3]}};
 }
 
-bool SameRepresentation(const Graph& graph, int32_t a, int32_t b) {
-  const Value &x = graph.values[static_cast<size_t>(a)], &y = graph.values[static_cast<size_t>(b)];
-  return x.type == y.type && x.quantization->scale == y.quantization->scale && x.quantization->zero_point == y.quantization->zero_point;
-}
-
 // Whether the node's windows go from pixel to pixel and see nothing but the image.
 bool IsPlain(const Graph& graph, const Node& conv) {
-  const auto& options = conv.info->options;
   if (conv.padding || conv.dilation != std::array<int32_t, 2>{1, 1} || conv.inputs.size() < 2 || conv.inputs[0] < 0 || conv.inputs[1] < 0 ||
       conv.outputs.size() != 1 || conv.outputs[0] < 0) {
     return false;
@@ -52,14 +47,14 @@ bool IsPlain(const Graph& graph, const Node& conv) {
   const TensorType input = graph.values[static_cast<size_t>(conv.inputs[0])].type,
                    filter = graph.values[static_cast<size_t>(conv.inputs[1])].type;
   if (input == TensorType::kFloat32 && filter != TensorType::kFloat32) return false;
-  return static_cast<schema::Padding>(options.Scalar<int8_t>(kPadding)) == schema::Padding::kValid &&
-         options.Scalar<int32_t>(kStrideW) == 1 && options.Scalar<int32_t>(kStrideH) == 1;
+  const auto& options = conv.info->options;
+  return IsUnpadded(conv) && options.Scalar<int32_t>(kStrideW) == 1 && options.Scalar<int32_t>(kStrideH) == 1;
 }
 
 }  // namespace
 
 bool FuseDilations(Graph& graph) {
-  std::vector<int32_t> uses = UseCounts(graph);
+  const std::vector<int32_t> uses = UseCounts(graph);
   std::vector<Node*> producer(graph.values.size(), nullptr);
   bool changed = false;
   for (Node& node : graph.nodes) {
@@ -73,8 +68,9 @@ bool FuseDilations(Graph& graph) {
     const Node* split = producer[static_cast<size_t>(conv->inputs[0])];
     const auto before = ReadBlocks(graph, split, "SPACE_TO_BATCH_ND");
     // Pixel i of phase p is pixel i * block + p of the padded image, on both sides: the taps of a window lie a block apart.
-    if (!before || before->block != after->block || !SameRepresentation(graph, split->inputs[0], conv->inputs[0]) ||
-        !SameRepresentation(graph, conv->outputs[0], node.outputs[0])) {
+    const auto value = [&](int32_t v) -> const Value& { return graph.values[static_cast<size_t>(v)]; };
+    if (!before || before->block != after->block || !SameRepresentation(value(split->inputs[0]), value(conv->inputs[0])) ||
+        !SameRepresentation(value(conv->outputs[0]), value(node.outputs[0]))) {
       continue;
     }
     std::array<int32_t, 4> padding{};

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
+#include "graph/passes/constants.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
 #include "ops/support/list_item.h"
@@ -33,21 +33,7 @@ class View {
   }
 
   std::vector<int64_t> Integers(int32_t v) const {
-    const Value* value = v < 0 ? nullptr : &graph_.values[static_cast<size_t>(v)];
-    if (value == nullptr || value->constant == nullptr) return {};
-    const size_t width = value->type == TensorType::kInt32 ? 4 : value->type == TensorType::kInt64 ? 8 : 0;
-    if (width == 0) return {};
-    std::vector<int64_t> result(value->constant_bytes / width);
-    for (size_t i = 0; i < result.size(); ++i) {
-      int32_t narrow = 0;
-      if (width == 8) {
-        std::memcpy(&result[i], value->constant + 8 * i, 8);
-      } else {
-        std::memcpy(&narrow, value->constant + 4 * i, 4);
-        result[i] = narrow;
-      }
-    }
-    return result;
+    return v < 0 ? std::vector<int64_t>{} : ReadInts(graph_.values[static_cast<size_t>(v)]);
   }
 
   /// The scalar index i of a vector [i, rest, rest...], or -1.

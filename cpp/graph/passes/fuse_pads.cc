@@ -3,6 +3,7 @@
 #include <optional>
 #include <string_view>
 
+#include "graph/passes/conditions.h"
 #include "graph/passes/constants.h"
 #include "graph/passes/passes.h"
 #include "ops/op.h"
@@ -20,11 +21,6 @@ std::optional<std::array<std::array<int64_t, 2>, 4>> ReadPaddings(const Value& v
     rows[i / 2][i % 2] = ints[i];
   }
   return rows;
-}
-
-bool IsUnpadded(const Node& conv) {
-  constexpr int kPadding = 0;  // field id of `padding` in the options of every convolution
-  return static_cast<schema::Padding>(conv.info->options.Scalar<int8_t>(kPadding)) == schema::Padding::kValid;
 }
 
 // Whether what the node computes is nowhere below zero, or the zero point.
