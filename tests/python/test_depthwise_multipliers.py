@@ -17,7 +17,7 @@ SHAPES = {
 }
 
 
-def depthwise(kind, channels, times, window, stride=1, dilation=1, padding=mm.SAME, activation=0):
+def depthwise(kind, channels, times, window, stride=1, dilation=1, padding=mm.SAME, activation=0, weights_zero=None):
     rng = np.random.default_rng(4)
     g = mm.Graph()
     size, out, narrow = (2, 12, 35, channels), channels * times, "uint8" if kind == "uint8" else "int8"
@@ -34,8 +34,9 @@ def depthwise(kind, channels, times, window, stride=1, dilation=1, padding=mm.SA
     if kind == "float32":
         w = g.add(mm.Tensor("w", list(shape), "float32", rng.normal(0, 0.3, shape).astype("float32")))
     else:
-        values = rng.integers(zero - 127, zero + 127, shape, endpoint=True).astype(narrow)
-        w = g.add(mm.Tensor("w", list(shape), narrow, values, quant(scales, zero + 3 if kind == "uint8" else 0)))
+        low, middle = (zero - 127, zero + 3 if kind == "uint8" else 0) if weights_zero is None else (0, weights_zero)
+        values = rng.integers(low, zero + 127, shape, endpoint=True).astype(narrow)
+        w = g.add(mm.Tensor("w", list(shape), narrow, values, quant(scales, middle)))
     if real:
         b = g.add(mm.Tensor("b", [out], "float32", rng.normal(0, 1, out).astype("float32")))
     else:
@@ -64,3 +65,13 @@ def test_equals_litert(kind, shape):
     else:
         assert len(np.unique(want)) > 100
         np.testing.assert_array_equal(got[0], want)
+
+
+@pytest.mark.parametrize("zero_point", [0, 255])
+def test_weights_all_on_one_side_of_their_zero_point(zero_point):
+    """The greatest is 255 away from it, which is no sum of two signed bytes."""
+    content, values = depthwise("uint8", 40, 1, (3, 3), weights_zero=zero_point)
+    reference = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    want = reference.get_signature_runner()(**values)["y"]
+    assert len(np.unique(want)) > 100
+    np.testing.assert_array_equal(sigrun.Interpreter(model_content=content).get_signature_runner()(**values)["y"], want)

@@ -99,7 +99,7 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
         to[4 * i] = static_cast<int8_t>(fits);
         if (w != fits) {
           to[4 * i + layout.PartBytes(width)] = static_cast<int8_t>(w - fits);
-          parts = 2;
+          parts = w > 2 * 127 ? 3 : parts > 2 ? parts : 2;
         }
         sums[i] = WrapSub(sums[i], WrapMul(input_zero_point + 128, w));
       });
@@ -414,6 +414,7 @@ void DepthwiseColumns(const ConvShape& s, InputI8 input, const std::byte* packed
   const ByteOutput bytes = MakeByteOutput(requantize);
   if (!HasColumns(s) || !bytes.fits) return Depthwise(s, input, packed, output, requantize, lines);
   const int32_t parts = LoadAs<int32_t>(reinterpret_cast<const uint8_t*>(packed + ColumnLayout(s).parts));
+  if (parts > 2) return Depthwise(s, input, packed, output, requantize, lines);
   const auto run = parts == 1 ? DepthwiseBlocks<1> : DepthwiseBlocks<2>;
   run(s, input, packed, output, requantize, bytes, lines);
 }

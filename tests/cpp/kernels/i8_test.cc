@@ -166,7 +166,8 @@ std::vector<Mode> Modes() {
           {false, false, -5, -128, false, true, -128, 127},
           {false, false, 7, 0, false, true, -9, 127},
           {true, false, 7, 0, false, true, 0, 255},
-          {true, true, 7, 0, false, false, 120, 255}};
+          {true, true, 7, 0, false, false, 120, 255},
+          {true, true, -20, -128, false, false, 0, 255}};
 }
 
 struct Requantization {
