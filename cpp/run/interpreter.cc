@@ -105,6 +105,11 @@ Status SignatureRunner::BindState(std::span<const std::pair<std::string, std::st
         Fail(StatusCode::kInvalidArgument, "signature '", signature_.key, "': ", other.input == input ? "input '" : "output '",
              other.input == input ? input_name : output_name, "' is bound twice");
       }
+      for (const auto& [name, tensor] : signature_.outputs) {
+        if (tensor != input || tensor == output) continue;
+        Fail(StatusCode::kInvalidArgument, "signature '", signature_.key, "': input '", input_name, "' cannot be bound: it is the output '",
+             name, "' too, which is what the input was before the run");
+      }
       CheckState(signature_.key, input_name, *runner_->tensor(input), output_name, *runner_->tensor(output));
       states.push_back({input, output});
     }

@@ -109,6 +109,21 @@ def test_states_of_a_graph_with_subgraphs(builder):
         np.testing.assert_array_equal(runner.get_tensor("x"), np.full(64, total, np.float32))
 
 
+def test_an_input_that_is_another_output_keeps_its_value(builder):
+    g = builder.Graph("delay")
+    x, last, before = (g.input(name, [3]) for name in ("x", "last", "before"))
+    total = g.binary("ADD", x, g.binary("ADD", last, before))
+    model = builder.served(g, last=g.binary("ADD", x, x), before=last, total=total)
+    runner = sigrun.Interpreter(model_content=model.tobytes()).get_signature_runner()
+    for states in (["last"], ["last", "before"]):
+        with pytest.raises(sigrun.SignatureError, match="input 'last' cannot be bound: it is the output 'before' too"):
+            runner.bind_state(states)
+    runner.bind_state(["before"])
+    values = {"x": np.float32([1, 2, 3]), "last": np.float32([4, 5, 6])}
+    np.testing.assert_array_equal(runner(**values)["total"], [5, 7, 9])
+    np.testing.assert_array_equal(runner(**values)["total"], [9, 12, 15])
+
+
 def test_errors_come_before_changes(decode, model_path):
     decode.bind_state(CACHES)
     _, second = by_hand(model_path, 2)

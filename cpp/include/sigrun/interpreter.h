@@ -161,8 +161,8 @@ class SIGRUN_API SignatureRunner {
   bool CanLend(const Tensor& tensor) const;
   /// Makes outputs the next values of inputs, {input name, output name} each, in place of what was bound before: after a run, or while it
   /// runs, an input becomes what the output is. Where the operators allow it, as those that update a cache do, both are the same memory and
-  /// nothing is copied. A run that fails leaves states with any content. kInvalidArgument for an unknown name, one that comes twice,
-  /// strings, another type, quantisation or shape; kHeldView if a view shows one of these outputs. Nothing is changed then.
+  /// nothing is copied. A run that fails leaves states with any content. kInvalidArgument for an unknown name or one that comes twice,
+  /// strings, another type, quantisation or shape, an input that is another output; kHeldView if a view shows one. Nothing is changed then.
   Status BindState(std::span<const std::pair<std::string, std::string>> pairs);
   /// Fills the bound inputs with zeros, as they were after the first AllocateTensors.
   void ResetState();

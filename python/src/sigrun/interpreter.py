@@ -139,7 +139,8 @@ class SignatureRunner(_core.SignatureRunner):
             states: {input name: output name}, or names that stand for an input and an output. Empty to bind none.
 
         Raises:
-            SignatureError: an unknown name, or one that comes twice; strings, another type, quantisation or shape (a ValueError).
+            SignatureError: an unknown name, or one that comes twice; strings, another type, quantisation or shape; an input that is another
+                output too (a ValueError).
             HeldViewError: a view shows a bound output's memory, which would move (a RuntimeError).
         """
         if isinstance(states, str):
