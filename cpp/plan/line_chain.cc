@@ -122,6 +122,7 @@ LineChain LineChain::OfChannels(const LineStep& first, const LineStep& second, s
   const ChannelGeometry &from = first.channels, &to = second.channels;
   LineChain chain;
   if (from.channels == 0 || from.channels != to.channels || !to.alone) return chain;
+  if (from.alone) return chain;  // all channels of its input stand there
   const LineGeometry& g = first.geometry;
   const size_t channel_bytes = static_cast<size_t>(g.out_lines) * g.out_bytes / static_cast<size_t>(from.channels);
   const int32_t grain = std::max(from.grain, to.grain);  // one is a multiple of the other

@@ -119,6 +119,7 @@ TEST(LineChain, BlocksOfChannelsEqualWholeSteps) {
     EXPECT_EQ(LineChain::OfChannels(first, second, SIZE_MAX).size(), 0u);
     AddBlocks({kChannels, 4, sizeof(int32_t), true}, &sum, &second);
     EXPECT_EQ(LineChain::OfChannels(first, second, 4 * kLines).size(), 0u);
+    EXPECT_EQ(LineChain::OfChannels(second, second, SIZE_MAX).size(), 0u);  // no block of the first one's input stands by itself
     for (const size_t block_bytes : {size_t{4 * 4 * kLines}, size_t{9 * 4 * kLines}, size_t{1} << 20}) {
       const LineChain chain = LineChain::OfChannels(first, second, block_bytes);
       ASSERT_EQ(chain.size(), 2u);

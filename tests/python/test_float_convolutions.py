@@ -144,3 +144,17 @@ def test_a_maximum_skips_zeros_around_what_is_not_negative(activation, before, s
     got = sigrun.Interpreter(model_content=content).get_signature_runner()
     compare(got(**values), want.get_signature_runner()(**values))
     assert len(got.plan.steps) == steps
+
+
+@pytest.mark.parametrize(("size", "stride"), [(30, 1), (61, 2)])
+def test_depthwise_convolutions_in_a_row(size, stride, builder):
+    """A block of the first one's channels could be all that the second reads, but it is not all that stands in the first one's input."""
+    g = builder.Graph("row")
+    x = g.input("x", [1, size, size, 80])
+    content = builder.served(g, y=g.depthwise(g.depthwise(x, 3, stride), 3, activation=builder.NONE)).tobytes()
+    values = {"x": RNG.normal(0, 1, [1, size, size, 80]).astype("float32")}
+    reference = litert.Interpreter(model_content=content, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    want = reference.get_signature_runner()(**values)["y"]
+    for threads in (1, 2):
+        got = sigrun.Interpreter(model_content=content, num_threads=threads).get_signature_runner()(**values)["y"]
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-5 * np.abs(want).max())
