@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "kernels/strided_tiles.h"
 
 namespace sigrun::kernels {
 
@@ -9,19 +10,19 @@ inline constexpr int32_t kWinogradLinePoints = 6;
 /// How Winograd's F(7 - taps, taps) takes a convolution with a window of one line, or of one column where that is higher than wide: lines
 /// are columns then. Along the window a stride or a dilation may be above 1 but not both. The window is cut into parts of `taps` taps (the
 /// last ones filled up with zeros) that lie `input_step` pixels apart; the parts of a tile stand side by side as if they were channels. The
-/// pixels of a tile are those of the output that lie `output_step` apart.
+/// tiles lie along the lines of the output.
 struct WinogradLines {
   bool columns;
-  int32_t taps, pixels, parts, window;
+  int32_t taps, parts, window;
   int32_t stride, pad, in_length, out_length;              // along the lines
   int32_t across_stride, across_pad, in_lines, out_lines;  // of an image
-  int32_t input_step, output_step;
+  int32_t input_step;
+  StridedTiles along;
   int32_t line_tiles;  // of a line of the output
 
   [[gnu::always_inline]] constexpr WinogradLines(const ConvShape& s, int32_t taps_of_part)
       : columns(s.kernel_height > s.kernel_width),
         taps(taps_of_part),
-        pixels(kWinogradLinePoints + 1 - taps_of_part),
         window(columns ? s.kernel_height : s.kernel_width),
         stride(columns ? s.stride_h : s.stride_w),
         pad(columns ? s.pad_top : s.pad_left),
@@ -34,8 +35,8 @@ struct WinogradLines {
     const int32_t dilation = columns ? s.dilation_h : s.dilation_w;
     parts = stride * (((window + stride - 1) / stride + taps - 1) / taps);
     input_step = stride == 1 ? dilation : stride;
-    output_step = stride == 1 ? dilation : 1;
-    line_tiles = output_step * (((out_length + output_step - 1) / output_step + pixels - 1) / pixels);
+    along = {kWinogradLinePoints + 1 - taps, stride == 1 ? dilation : 1};
+    line_tiles = along.Count(out_length);
   }
 
   /// Tap i of a part is this tap of the window, which may lie behind its end ...
@@ -44,10 +45,6 @@ struct WinogradLines {
   }
   /// ... and a part begins so many pixels of the input behind the window.
   [[gnu::always_inline]] constexpr int32_t Offset(int32_t part) const { return part % stride + part / stride * taps * input_step; }
-  /// The first pixel of a tile in its line of the output. There may be none left for a tile: it is behind the line then.
-  [[gnu::always_inline]] constexpr int32_t FirstPixel(int32_t tile_of_line) const {
-    return tile_of_line % output_step + tile_of_line / output_step * pixels * output_step;
-  }
   /// Where pixel `at` of a line of an image stands among the pixels of all images.
   [[gnu::always_inline]] constexpr ptrdiff_t InputPixel(int32_t image, int32_t line, int32_t at) const {
     return columns ? (static_cast<ptrdiff_t>(image) * in_length + at) * in_lines + line

@@ -574,6 +574,14 @@ struct Block {
   bool pairs = false;  // Depth's
   bool flips = false;  // TileRun's
 
+  /// Taps of a window become segments, so many bytes apart within a line of it and from line to line.
+  void TakeTaps(const ConvShape& s, int32_t groups_of_tap, ptrdiff_t tap_step, ptrdiff_t window_line) {
+    k_groups = groups_of_tap;
+    segments = s.taps();
+    segment_step = tap_step;
+    line_segments = s.kernel_width;
+    window_step = window_line - s.kernel_width * tap_step;
+  }
   TileRun Run() const {
     TileRun run{};
     run.a = data + offset * stride;
@@ -713,13 +721,7 @@ Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& bl
               depth.segment_groups,
               depth.segments,
               s.dilation_h * blocks.line_bytes};
-  if (!blocks.by_taps) return block;
-  block.k_groups = s.in_channels / kGroup;
-  block.segments = s.taps();
-  block.segment_step = s.dilation_w * s.in_channels * kBytes;
-  if (s.kernel_height == 1) return block;
-  block.line_segments = s.kernel_width;
-  block.window_step = s.dilation_h * blocks.line_bytes - s.kernel_width * block.segment_step;
+  if (blocks.by_taps) block.TakeTaps(s, s.in_channels / kGroup, s.dilation_w * s.in_channels * kBytes, s.dilation_h * blocks.line_bytes);
   return block;
 }
 
@@ -728,12 +730,13 @@ Block OfGroup(const ConvShape& s, const Depth& depth, int32_t group, Block block
   constexpr ptrdiff_t kBytes = sizeof(Activation);
   const ptrdiff_t bytes = s.in_channels * kBytes, pixel = bytes * s.groups;
   block.data += group * bytes;
-  block.k_groups = depth.groups() / s.taps();
-  block.segments = s.taps();
-  block.segment_step = lines != nullptr ? s.dilation_w * pixel : pixel;
-  block.line_segments = s.kernel_width;
-  const ptrdiff_t row_line = all.segments == s.kernel_height ? all.segment_groups * kGroup * kBytes : s.kernel_width * pixel;
-  block.window_step = (lines != nullptr ? s.dilation_h * lines->line_bytes : row_line) - s.kernel_width * block.segment_step;
+  const int32_t groups_of_tap = depth.groups() / s.taps();
+  if (lines != nullptr) {
+    block.TakeTaps(s, groups_of_tap, s.dilation_w * pixel, s.dilation_h * lines->line_bytes);
+  } else {
+    const bool by_lines = all.segments == s.kernel_height;
+    block.TakeTaps(s, groups_of_tap, pixel, by_lines ? all.segment_groups * kGroup * kBytes : s.kernel_width * pixel);
+  }
   return block;
 }
 

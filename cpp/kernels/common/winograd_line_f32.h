@@ -73,7 +73,7 @@ void WinogradLineInputF32(const ConvShape& s, int32_t taps, const float* input, 
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const int32_t line = tile / lines.line_tiles, image = line / lines.out_lines;
     const int32_t y = line % lines.out_lines * lines.across_stride - lines.across_pad;
-    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * lines.stride - lines.pad;
+    const int32_t left = lines.along.First(tile % lines.line_tiles) * lines.stride - lines.pad;
     const bool line_inside = y >= 0 && y < lines.in_lines;
     for (int32_t part = 0; part < lines.parts; ++part, to += channels) {
       const float* pixels[kWinogradLinePoints];
@@ -106,9 +106,9 @@ void WinogradLineOutput(const ConvShape& s, const float* from, ptrdiff_t plane, 
   const ptrdiff_t channels = s.out_channels;
   WinogradPixels<kPixels> pixels(epilogue, output);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile, from += channels) {
-    const int32_t line = tile / lines.line_tiles, first = lines.FirstPixel(tile % lines.line_tiles);
+    const int32_t line = tile / lines.line_tiles, first = lines.along.First(tile % lines.line_tiles);
     for (int32_t i = 0; i < kPixels; ++i) {
-      const int32_t x = first + i * lines.output_step;
+      const int32_t x = first + i * lines.along.step;
       pixels.at[i] = x < lines.out_length ? output + lines.OutputPixel(line, x) * channels : nullptr;
     }
     ptrdiff_t c = 0;

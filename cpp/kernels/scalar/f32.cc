@@ -408,7 +408,7 @@ void WinogradLineInputF32(const ConvShape& s, int32_t taps, const float* input, 
   const WinogradLines lines(s, taps);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const int32_t line = tile / lines.line_tiles, y = line % lines.out_lines * lines.across_stride - lines.across_pad;
-    const int32_t left = lines.FirstPixel(tile % lines.line_tiles) * lines.stride - lines.pad;
+    const int32_t left = lines.along.First(tile % lines.line_tiles) * lines.stride - lines.pad;
     for (int32_t part = 0; part < lines.parts; ++part) {
       for (int32_t c = 0; c < s.in_channels; ++c, ++to) {
         float d[kWinogradLinePoints], t[kWinogradLinePoints];
@@ -429,13 +429,13 @@ void WinogradLineOutput(const ConvShape& s, const float* from, ptrdiff_t plane, 
                         const EpilogueF32& epilogue, Range tiles) {
   const WinogradLines lines(s, kWinogradLinePoints + 1 - kPixels);
   for (int32_t tile = tiles.begin; tile < tiles.end; ++tile) {
-    const int32_t line = tile / lines.line_tiles, first = lines.FirstPixel(tile % lines.line_tiles);
+    const int32_t line = tile / lines.line_tiles, first = lines.along.First(tile % lines.line_tiles);
     for (int32_t c = 0; c < s.out_channels; ++c, ++from) {
       float sums[kWinogradLinePoints], pixels[kPixels];
       for (int32_t i = 0; i < kWinogradLinePoints; ++i) sums[i] = from[i * plane];
       WinogradTransformOutput(sums, pixels);
       for (int32_t i = 0; i < kPixels; ++i) {
-        const int32_t x = first + i * lines.output_step;
+        const int32_t x = first + i * lines.along.step;
         if (x >= lines.out_length) continue;
         const ptrdiff_t position = lines.OutputPixel(line, x) * s.out_channels + c;
         output[position] = Finish(epilogue, pixels[i] + bias[c], position, c);
