@@ -110,8 +110,7 @@ SIGRUN_INLINE I32 RectifiedUnsigned(I32 x, const Rescale& s) {
 
 /// Requantize by constants for |x| < 2^8 and 0 <= left <= 20: the product with the upper 24 bits of the multiplier needs no rounding.
 struct SmallScale {
-  __m512i upper, lower, nudge, half, sign;
-  __m128i shift, right;
+  __m512i upper, lower, nudge, half, sign, shift, right;
 };
 SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_t right) {
   const int32_t shift = 31 - left;
@@ -120,30 +119,30 @@ SIGRUN_INLINE SmallScale MakeSmallScale(int32_t multiplier, int32_t left, int32_
           _mm512_set1_epi32(1 << (shift - 1)),
           _mm512_set1_epi32(right > 0 ? 1 << (right - 1) : 0),
           _mm512_set1_epi32(right > 0 ? 31 : 32),
-          _mm_cvtsi32_si128(shift - 8),
-          _mm_cvtsi32_si128(right)};
+          _mm512_set1_epi32(shift - 8),
+          _mm512_set1_epi32(right)};
 }
 SIGRUN_INLINE I32 Scaled(I32 x, const SmallScale& s) {
   const __m512i lower = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.lower), s.nudge), 8);
-  const __m512i high = _mm512_sra_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.upper), lower), s.shift);
-  return {_mm512_sra_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, s.half), _mm512_srlv_epi32(high, s.sign)), s.right)};
+  const __m512i high = _mm512_srav_epi32(_mm512_add_epi32(_mm512_mullo_epi32(x.v, s.upper), lower), s.shift);
+  return {_mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, s.half), _mm512_srlv_epi32(high, s.sign)), s.right)};
 }
 
-/// kernels.h's LinearI8, before it is clamped. Both operands make pairs of int16.
+/// kernels.h's LinearI8, before it is clamped. Both operands make pairs of int16. A shift by a number a lane takes one port, by one number
+/// for all two.
 struct Linear {
-  __m512i high, low, addend_high, addend_low;
-  __m128i shift;
+  __m512i high, low, addend_high, addend_low, shift;
 };
 SIGRUN_INLINE Linear MakeLinear(const LinearI8& f) {
   const auto pair = [](int16_t a, int16_t b) { return _mm512_set1_epi32(static_cast<uint16_t>(a) | b * 65536); };
   return {pair(f.a_high, f.b_high), pair(f.a_low, f.b_low), _mm512_set1_epi32(f.addend_high), _mm512_set1_epi32(f.addend_low),
-          _mm_cvtsi32_si128(f.shift)};
+          _mm512_set1_epi32(f.shift)};
 }
 SIGRUN_INLINE I32 LinearSum(I32 a, I32 b, const Linear& f) {
   const __m512i pairs = _mm512_mask_blend_epi16(0xaaaaaaaa, a.v, _mm512_slli_epi32(b.v, 16));
   const __m512i low = _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(pairs, f.low), f.addend_low), 15);
   const __m512i high = _mm512_add_epi32(_mm512_madd_epi16(pairs, f.high), f.addend_high);
-  return {_mm512_sra_epi32(_mm512_add_epi32(high, low), f.shift)};
+  return {_mm512_srav_epi32(_mm512_add_epi32(high, low), f.shift)};
 }
 
 /// common/fixed_point.h's RoundScaled; kBounded: nothing is beyond its bounds.
@@ -239,7 +238,7 @@ SIGRUN_INLINE I32 SplitInPairs(I32 x) {
 }
 SIGRUN_INLINE __m512i LinearSum(__m512i pairs, const Linear& f) {
   const __m512i low = _mm512_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);
-  return _mm512_sra_epi32(_mm512_add_epi32(DotPairs(f.addend_high, pairs, f.high), low), f.shift);
+  return _mm512_srav_epi32(_mm512_add_epi32(DotPairs(f.addend_high, pairs, f.high), low), f.shift);
 }
 /// LinearSum, saturated: unpacking makes the pairs of int16, and the packs that narrow them put them back in order.
 SIGRUN_INLINE Words LinearSum(Words a, Words b, const Linear& f) {
