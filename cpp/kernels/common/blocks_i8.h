@@ -272,9 +272,26 @@ void GatherNarrowRow(const ConvShape& s, const Source& source, OutputPixel p, co
   for (int32_t y = down.begin; y < down.end; ++y, to += line, from += s.dilation_h * input_line) CopyNarrow(to, from, n, flip);
 }
 
+// A window that is wholly in the image: lines one after the other, then what completes the row. Each may be written beyond its end, where
+// what belongs there comes later.
+SIGRUN_INLINE bool GatherWholeWindow(const ConvShape& s, const Depth& depth, const Source& source, OutputPixel p, Activation* dst) {
+  constexpr size_t kMostZeros = (kPairs ? 2 * kGroup : kDepthUnit) * sizeof(Activation);
+  static_assert(kMostZeros <= 64);
+  if (depth.segments != 1 || s.dilation_w != 1 || s.groups != 1) return false;
+  const int32_t left = p.x * s.stride_w - s.pad_left, top = p.y * s.stride_h - s.pad_top;
+  const int64_t below = top + static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h;
+  if (left < 0 || left > s.in_width - s.kernel_width || top < 0 || below >= s.in_height) return false;
+  const ptrdiff_t pixel = s.in_channels, line = s.kernel_width * pixel, step = s.dilation_h * (s.in_width * pixel);
+  const uint8_t* from = source.data + ((static_cast<ptrdiff_t>(p.batch) * s.in_height + top) * s.in_width + left) * pixel;
+  for (int32_t ky = s.kernel_height; ky > 0; --ky, from += step) dst = CopyActivations(dst, from, line, source.mask);
+  std::memset(dst, 0, kMostZeros);
+  return true;
+}
+
 void GatherRow(const ConvShape& s, const Depth& depth, const Source& source, OutputPixel p, int32_t group, int32_t zero_point,
                Activation* dst) {
   if (IsNarrow(s, depth)) return GatherNarrowRow(s, source, p, depth, zero_point, reinterpret_cast<uint8_t*>(dst));
+  if (GatherWholeWindow(s, depth, source, p, dst)) return;
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
   const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
   const bool by_lines = depth.segments == s.kernel_height;

@@ -197,7 +197,7 @@ class LateEnd {
   int32_t* sums() { return sums_[next_]; }
   void Cut(int32_t pieces) {
     const int32_t piece = pieces == 0 ? 0 : (rows_ + pieces - 1) / pieces;
-    piece_ = piece > kLeastPiece ? piece : kLeastPiece;
+    piece_ = piece <= kLeastPiece ? kLeastPiece : (piece + kLeastPiece - 1) / kLeastPiece * kLeastPiece;
   }
   SIGRUN_INLINE void Piece() {
     if (rows_ > 0) Rows(rows_ < piece_ ? rows_ : piece_);
@@ -215,7 +215,7 @@ class LateEnd {
   }
 
  private:
-  static constexpr int32_t kLeastPiece = 4;  // each reads the parameters of the panel
+  static constexpr int32_t kLeastPiece = 8;  // rows that EndSums takes together
   [[gnu::noinline]] void Rows(int32_t rows) {
     if (offset_) {
       Run run{};

@@ -133,21 +133,23 @@ SIGRUN_INLINE void EndLoaded(const TileRun& run, const int32_t* from) {
   EndTile(run, sums);
 }
 
-/// The ends of rows of offset sums in memory, of a panel of one vector or two.
+template <int kRows, int kVectors>
+SIGRUN_INLINE void EndWhole(TileRun& run, int32_t& rows, const int32_t*& sums) {
+  for (; rows >= kRows; rows -= kRows, sums += kRows * kVectors * kLanes) {
+    EndLoaded<kRows, kVectors>(run, sums);
+    run.out += kRows * run.end->out_stride;
+    if (run.residual != nullptr) run.residual += kRows * run.end->out_stride;
+  }
+}
+
+/// The ends of rows of offset sums in memory, of a panel of one vector or two. Rows taken together share the parameters of the panel.
 template <int kVectors = kPanelVectors>
 SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32_t* sums) {
   if constexpr (kVectors > 1) {
     if (width == kLanes) return EndSums<1>(run, rows, width, sums);
   }
-  constexpr int kAtOnce = 4;
-  for (int32_t done = 0; done < rows;) {
-    const int n = rows - done < kAtOnce ? 1 : kAtOnce;
-    n == 1 ? EndLoaded<1, kVectors>(run, sums) : EndLoaded<kAtOnce, kVectors>(run, sums);
-    run.out += n * run.end->out_stride;
-    if (run.residual != nullptr) run.residual += n * run.end->out_stride;
-    sums += n * kVectors * kLanes;
-    done += n;
-  }
+  EndWhole<8, kVectors>(run, rows, sums);
+  EndWhole<1, kVectors>(run, rows, sums);
 }
 
 constexpr bool kTilesEndInFloats = true;
