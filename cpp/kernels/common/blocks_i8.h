@@ -232,16 +232,20 @@ SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, in
   return FillActivations(dst, static_cast<ptrdiff_t>(s.kernel_width - inside.end) * s.in_channels, zero_point);
 }
 
-// Windows whose lines are a few bytes, as in a first layer over one channel: what completes a row is written first, so that a line takes a
-// few instructions.
-constexpr int32_t kNarrowLine = 16;
+// Windows whose lines are a few bytes, as in a first layer: what completes a row is written first, so that a line takes a few instructions.
+// One by one, those of a first layer of 7 x 7 windows would take longer than their products by the tile unit.
+constexpr int32_t kNarrowLine = 2 * kBytes;
 SIGRUN_INLINE bool IsNarrow(const ConvShape& s, const Depth& depth) {
   return !kWide && depth.segments == 1 && s.dilation_w == 1 && s.groups == 1 && s.kernel_width * s.in_channels <= kNarrowLine;
 }
 
 // n bytes, at most kNarrowLine.
 SIGRUN_INLINE void CopyNarrow(uint8_t* to, const uint8_t* from, ptrdiff_t n, uint64_t flip) {
-  if (n >= 8) {
+  if (n >= kBytes) {
+    const Bytes flips = SetBytes(static_cast<uint8_t>(flip)), head = Load(from) ^ flips, tail = Load(from + n - kBytes) ^ flips;
+    Store(to, head);
+    Store(to + n - kBytes, tail);
+  } else if (n >= 8) {
     const uint64_t head = LoadAs<uint64_t>(from) ^ flip, tail = LoadAs<uint64_t>(from + n - 8) ^ flip;
     std::memcpy(to, &head, sizeof(head));
     std::memcpy(to + n - 8, &tail, sizeof(tail));
