@@ -88,6 +88,11 @@ std::vector<Geometry> ConvGeometries() {
       {1, 9, 2, 1, 5, 3, 1, 1, 1, 1, 1, 0, 1, 0},
       {1, 7, 1, 2, 9, 4, 1, 2, 1, 1, 1, 0, 1, 0},
       {1, 6, 9, 1, 7, 3, 2, 1, 2, 1, 2, 1, 2, 1},
+      // Windows of lines of 21, 36, 40 and 70 bytes, most of them wholly in the image.
+      {1, 14, 21, 3, 33, 7, 7, 2, 1, 1, 3, 3, 3, 3},
+      {2, 9, 12, 12, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      {1, 12, 20, 8, 20, 5, 5, 2, 1, 1, 2, 2, 2, 2},
+      {1, 8, 20, 10, 9, 3, 7, 1, 1, 1, 0, 0, 0, 0},
       // Tiles of 16 or 32 rows and columns over whole and partial units of k, in place, gathered and by lines.
       {1, 1, 32, 64, 32, 1, 1},
       {1, 1, 49, 64, 48, 1, 1},
