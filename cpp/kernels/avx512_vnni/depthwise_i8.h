@@ -99,7 +99,8 @@ void PackColumns(const ConvShape& s, const int8_t* filter, bool flip_weights, co
         to[4 * i] = static_cast<int8_t>(fits);
         if (w != fits) {
           to[4 * i + layout.PartBytes(width)] = static_cast<int8_t>(w - fits);
-          parts = w > 2 * 127 ? 3 : parts > 2 ? parts : 2;
+          const int32_t needed = w > 2 * 127 ? 3 : 2;
+          if (needed > parts) parts = needed;
         }
         sums[i] = WrapSub(sums[i], WrapMul(input_zero_point + 128, w));
       });

@@ -234,7 +234,7 @@ SIGRUN_INLINE Activation* GatherLine(const ConvShape& s, const uint8_t* line, in
 
 // Windows whose lines are a few bytes, as in a first layer: what completes a row is written first, so that a line takes a few instructions.
 // One by one, those of a first layer of 7 x 7 windows would take longer than their products by the tile unit.
-constexpr int32_t kNarrowLine = 2 * kBytes;
+constexpr int32_t kNarrowLine = 9 * kBytes;  // longer lines of a window are segments
 SIGRUN_INLINE bool IsNarrow(const ConvShape& s, const Depth& depth) {
   return !kWide && depth.segments == 1 && s.dilation_w == 1 && s.groups == 1 && s.kernel_width * s.in_channels <= kNarrowLine;
 }
@@ -242,8 +242,8 @@ SIGRUN_INLINE bool IsNarrow(const ConvShape& s, const Depth& depth) {
 // n bytes, at most kNarrowLine.
 SIGRUN_INLINE void CopyNarrow(uint8_t* to, const uint8_t* from, ptrdiff_t n, uint64_t flip) {
   if (n >= kBytes) {
-    const Bytes flips = SetBytes(static_cast<uint8_t>(flip)), head = Load(from) ^ flips, tail = Load(from + n - kBytes) ^ flips;
-    Store(to, head);
+    const Bytes flips = SetBytes(static_cast<uint8_t>(flip)), tail = Load(from + n - kBytes) ^ flips;
+    for (ptrdiff_t i = 0; i + kBytes < n; i += kBytes) Store(to + i, Load(from + i) ^ flips);
     Store(to + n - kBytes, tail);
   } else if (n >= 8) {
     const uint64_t head = LoadAs<uint64_t>(from) ^ flip, tail = LoadAs<uint64_t>(from + n - 8) ^ flip;
@@ -276,26 +276,9 @@ void GatherNarrowRow(const ConvShape& s, const Source& source, OutputPixel p, co
   for (int32_t y = down.begin; y < down.end; ++y, to += line, from += s.dilation_h * input_line) CopyNarrow(to, from, n, flip);
 }
 
-// A window that is wholly in the image: lines one after the other, then what completes the row. Each may be written beyond its end, where
-// what belongs there comes later.
-SIGRUN_INLINE bool GatherWholeWindow(const ConvShape& s, const Depth& depth, const Source& source, OutputPixel p, Activation* dst) {
-  constexpr size_t kMostZeros = (kPairs ? 2 * kGroup : kDepthUnit) * sizeof(Activation);
-  static_assert(kMostZeros <= 64);
-  if (depth.segments != 1 || s.dilation_w != 1 || s.groups != 1) return false;
-  const int32_t left = p.x * s.stride_w - s.pad_left, top = p.y * s.stride_h - s.pad_top;
-  const int64_t below = top + static_cast<int64_t>(s.kernel_height - 1) * s.dilation_h;
-  if (left < 0 || left > s.in_width - s.kernel_width || top < 0 || below >= s.in_height) return false;
-  const ptrdiff_t pixel = s.in_channels, line = s.kernel_width * pixel, step = s.dilation_h * (s.in_width * pixel);
-  const uint8_t* from = source.data + ((static_cast<ptrdiff_t>(p.batch) * s.in_height + top) * s.in_width + left) * pixel;
-  for (int32_t ky = s.kernel_height; ky > 0; --ky, from += step) dst = CopyActivations(dst, from, line, source.mask);
-  std::memset(dst, 0, kMostZeros);
-  return true;
-}
-
 void GatherRow(const ConvShape& s, const Depth& depth, const Source& source, OutputPixel p, int32_t group, int32_t zero_point,
                Activation* dst) {
   if (IsNarrow(s, depth)) return GatherNarrowRow(s, source, p, depth, zero_point, reinterpret_cast<uint8_t*>(dst));
-  if (GatherWholeWindow(s, depth, source, p, dst)) return;
   const ptrdiff_t line_bytes = static_cast<ptrdiff_t>(s.in_width) * s.in_channels * s.groups;
   const uint8_t* image = source.data + p.batch * (s.in_height * line_bytes) + static_cast<ptrdiff_t>(group) * s.in_channels;
   const bool by_lines = depth.segments == s.kernel_height;

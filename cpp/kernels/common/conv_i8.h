@@ -196,8 +196,8 @@ class LateEnd {
   /// Where the sums of the next tile belong.
   int32_t* sums() { return sums_[next_]; }
   void Cut(int32_t pieces) {
-    const int32_t piece = pieces == 0 ? 0 : (rows_ + pieces - 1) / pieces;
-    piece_ = piece <= kLeastPiece ? kLeastPiece : (piece + kLeastPiece - 1) / kLeastPiece * kLeastPiece;
+    const int32_t least = pieces == 0 ? 0 : (rows_ + pieces - 1) / pieces;
+    piece_ = (least + kEndsTogether - 1) / kEndsTogether * kEndsTogether;
   }
   SIGRUN_INLINE void Piece() {
     if (rows_ > 0) Rows(rows_ < piece_ ? rows_ : piece_);
@@ -215,7 +215,6 @@ class LateEnd {
   }
 
  private:
-  static constexpr int32_t kLeastPiece = 8;  // rows that EndSums takes together
   [[gnu::noinline]] void Rows(int32_t rows) {
     if (offset_) {
       Run run{};

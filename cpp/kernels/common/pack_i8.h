@@ -9,7 +9,7 @@
 #include "kernels/common/tile_run_i8.h"
 #include "kernels/kernels.h"
 
-// The packed weights of conv_i8.h, over what it is over.
+// The packed weights of conv_i8.h, over the same vocabulary.
 namespace sigrun::kernels {
 namespace {
 

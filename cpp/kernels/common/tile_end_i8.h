@@ -13,6 +13,7 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr int kMostVectors = 4;
+constexpr int kEndsTogether = 8;  // rows whose sums are in memory
 
 /// What makes bytes of the sums of a panel.
 struct TileEnd {

@@ -148,7 +148,7 @@ SIGRUN_INLINE void EndSums(TileRun run, int32_t rows, int32_t width, const int32
   if constexpr (kVectors > 1) {
     if (width == kLanes) return EndSums<1>(run, rows, width, sums);
   }
-  EndWhole<8, kVectors>(run, rows, sums);
+  EndWhole<kEndsTogether, kVectors>(run, rows, sums);
   EndWhole<1, kVectors>(run, rows, sums);
 }
 
