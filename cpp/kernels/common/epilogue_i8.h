@@ -225,6 +225,10 @@ struct FloatEpilogue {
     channel = first;
     channels = n;
     weight_sums = sums;
+    for (int32_t i = n; i < n + kPanel; i += kLanes) {  // the next panel's, while this one runs
+      __builtin_prefetch(channel_scale + first + i);
+      if (bias != nullptr) __builtin_prefetch(bias + first + i);
+    }
     for (int32_t i = 0; i < n; ++i) {
       scale[i] = channel_scale[first + i];
       addend[i] = bias != nullptr ? bias[first + i] : 0.0f;

@@ -188,7 +188,7 @@ SIGRUN_INLINE void LogisticAbsolute(F32 (&x)[kCount]) {
   for (int i = 0; i < kCount; ++i) sum[i] = Clamp(x[i], Set1(-87.0f), Set1(30.0f));
   LogisticQuotient<true>(sum, value);
   SIGRUN_UNROLL
-  for (int i = 0; i < kCount; ++i) x[i] = Select(Less(x[i], Set1(-87.0f)), Set1(0.0f), value[i] / sum[i]);
+  for (int i = 0; i < kCount; ++i) x[i] = Select(Less(x[i], Set1(-87.0f)), Set1(0.0f), Quotient(value[i], sum[i]));
 }
 
 /// Within 2 units in the last place of x.
@@ -236,8 +236,8 @@ SIGRUN_INLINE void Gelu(F32 (&x)[kCount]) {
   }
   SIGRUN_UNROLL
   for (int i = 0; i < kCount; ++i) {
-    const F32 half = Select(Less(u[i], Set1(29.16f)), x[i] * p[i] / q[i], WithSignOf(Set1(0.5f), x[i]));
-    x[i] = x[i] * (half + Set1(0.5f));
+    const F32 share = Quotient(x[i] * p[i], q[i]) + Set1(0.5f), beyond = Min(Set1(1.0f), Max(Set1(0.0f), x[i]));
+    x[i] = x[i] * Select(Less(u[i], Set1(29.16f)), share, beyond);
   }
 }
 
