@@ -297,6 +297,8 @@ struct Kernels {
   // ----------------------------------------------------------------------------------------------
   /// Output channels that cost as much as one.
   int32_t i8_columns;
+  /// Products take activations as uint8, and copy those that are not.
+  bool i8_takes_unsigned;
   /// Bytes of one group's packed weights with bias, sums and corrections. Of the shape, packing looks at the window and the channels only.
   size_t (*pack_i8_bytes)(const ConvShape& shape);
   /// weights are int8 (uint8 ones with the top bit flipped by `flip_weights`); input_zero_point and weight_zero_point in the int8 domain
@@ -311,9 +313,9 @@ struct Kernels {
   /// Hybrid (dynamic range): out[row, n] = clamp(acc * (row_scale[r] * channel_scale[n]) + bias[n] + residual[row, n]) where acc is the
   /// exact int32 accumulator. r is the row, or the row's batch entry when scale_per_batch is set: convolutions quantise a whole image at
   /// once, and row_zero_point then likewise holds one entry a batch entry. packed was made with bias = null and input_zero_point = 0; the
-  /// activations' zero points row_zero_point (null: all 0) are applied inside. bias may be null. So may the residual, which is laid out as
-  /// the output, and may be it.
-  void (*conv_i8_f32)(const ConvShape& shape, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
+  /// activations' zero points row_zero_point (null: all 0), in the int8 domain, are applied inside, and the input's is not looked at. bias
+  /// may be null. So may the residual, which is laid out as the output, and may be it.
+  void (*conv_i8_f32)(const ConvShape& shape, InputI8 input, const std::byte* packed, float* output, const float* row_scale,
                       const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias,
                       const float* residual, ClampF32 clamp, std::byte* scratch, Range rows);
 
@@ -382,13 +384,14 @@ struct Kernels {
   /// IEEE binary16 bits to float32, exactly.
   void (*f16_to_f32)(const uint16_t* x, float* y, size_t n);
   /// Hybrid activations, rows [rows.begin, rows.end) of [*, n]: symmetric gives scale = max|x| / 127 and zero point 0; asymmetric covers
-  /// [min(x, 0), max(x, 0)] in 256 steps. Both as LiteRT's reference (portable_tensor_utils) rounds.
-  void (*quantize_rows_symmetric)(const float* x, int8_t* y, size_t n, float* scale, Range rows);
-  void (*quantize_rows_asymmetric)(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows);
+  /// [min(x, 0), max(x, 0)] in 256 steps. Both as LiteRT's reference (portable_tensor_utils) rounds. If is_unsigned, bytes are stored as
+  /// uint8, 128 higher; zero points stay in the int8 domain.
+  void (*quantize_rows_symmetric)(const float* x, int8_t* y, size_t n, bool is_unsigned, float* scale, Range rows);
+  void (*quantize_rows_asymmetric)(const float* x, int8_t* y, size_t n, bool is_unsigned, float* scale, int32_t* zero_point, Range rows);
   /// The same of a row that is taken in parts: the extremes of a part, and a part of a row of these extremes.
   ExtremesF32 (*extremes_f32)(const float* x, size_t n);
-  void (*quantize_symmetric)(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale);
-  void (*quantize_asymmetric)(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point);
+  void (*quantize_symmetric)(const float* x, int8_t* y, size_t n, bool is_unsigned, ExtremesF32 of_row, float* scale);
+  void (*quantize_asymmetric)(const float* x, int8_t* y, size_t n, bool is_unsigned, ExtremesF32 of_row, float* scale, int32_t* zero_point);
   /// What quantize_asymmetric and dequantize_i8 make of a part, one after the other.
   void (*round_asymmetric)(const float* x, float* y, size_t n, ExtremesF32 of_row);
 

@@ -212,9 +212,10 @@ void EmitHybrid(Prepare& p, const Products& b) {
   const size_t bytes = kernels.pack_i8_bytes(b.shape());
   const Packed packed = PackRightI8(p, b, 0, right.zero_point, bytes);
   const int32_t left_rows = static_cast<int32_t>(b.left_count) * b.m;
-  const bool asymmetric = p.options().Bool(kAsymmetricQuantizeInputs);
-  const RoundedRuns left = b.transposes_left ? RoundedRuns(p, LeftRows<float>(p, b), static_cast<size_t>(b.k), left_rows, asymmetric)
-                                             : RoundedRuns(p, kLeft, left_rows, asymmetric);
+  const bool asymmetric = p.options().Bool(kAsymmetricQuantizeInputs), is_unsigned = kernels.i8_takes_unsigned;
+  const RoundedRuns left = b.transposes_left
+                               ? RoundedRuns(p, LeftRows<float>(p, b), static_cast<size_t>(b.k), left_rows, asymmetric, is_unsigned)
+                               : RoundedRuns(p, kLeft, left_rows, asymmetric, is_unsigned);
   p.Emit([=, conv = kernels.conv_i8_f32, channel_scale = right.Each(b.n), clamp = ActivationClamp(p), out = p.out(0),
           scratch = WorkerScratch(p, kernels.conv_i8_scratch_bytes(b.shape()))](RunContext& run) noexcept {
     const size_t output_elements = static_cast<size_t>(b.m) * static_cast<size_t>(b.n);
@@ -222,7 +223,7 @@ void EmitHybrid(Prepare& p, const Products& b) {
     ForRows(run, b, [&](size_t e, Range rows, int worker) {
       const size_t matrix = static_cast<size_t>(b.left[e]), first_row = matrix * static_cast<size_t>(b.m);
       const int32_t* zero_point = left.zero_point(run);
-      conv(b.shape(), left.values(run) + matrix * b.left_elements(), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
+      conv(b.shape(), left.input(run, matrix * b.left_elements()), packed.get(run) + static_cast<size_t>(b.right[e]) * bytes,
            run.get<float>(out) + e * output_elements, left.scale(run) + first_row, zero_point == nullptr ? nullptr : zero_point + first_row,
            false, channel_scale.data(), nullptr, nullptr, clamp, scratch.of(run, worker), rows);
     });

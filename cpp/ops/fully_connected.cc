@@ -33,7 +33,7 @@ void EmitLowBits(Prepare& p, int32_t rows, const kernels::LowBitShape& s, std::v
   const size_t count = static_cast<size_t>(rows) * static_cast<size_t>(blocks);
   const Slot sums = p.Scratch(count * sizeof(int32_t)),
              completed = stride == s.block ? Slot{} : p.Scratch(count * static_cast<size_t>(stride));
-  const RoundedRuns rounded(p, kInput, rows, asymmetric);
+  const RoundedRuns rounded(p, kInput, rows, asymmetric, false);
   p.Emit([=, product = kernels.low_bits_f32, sum = kernels.sum_i8, clamp = ActivationClamp(p), bias = p.in(kBias),
           out = p.out(0)](RunContext& run) noexcept {
     int8_t* to = run.get<int8_t>(completed);
@@ -77,7 +77,7 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
   std::vector<float> scale(blocks.scale.size());  // by block, by channel
   for (size_t i = 0; i < scale.size(); ++i)
     scale[i % static_cast<size_t>(count) * static_cast<size_t>(n) + i / static_cast<size_t>(count)] = blocks.scale[i];
-  p.Emit([=, scale = std::move(scale), rounded = RoundedRuns(p, kInput, rows, true), conv = kernels.conv_i8_f32,
+  p.Emit([=, scale = std::move(scale), rounded = RoundedRuns(p, kInput, rows, true, kernels.i8_takes_unsigned), conv = kernels.conv_i8_f32,
           last_clamp = ActivationClamp(p), scratch = WorkerScratch(p, kernels.conv_i8_scratch_bytes(shape(0))), bias = p.in(kBias),
           out = p.out(0)](RunContext& run) noexcept {
     if (rounded.fresh()) rounded.Fill(run);
@@ -89,7 +89,7 @@ void EmitBlockwise(Prepare& p, int32_t rows, int32_t k, int32_t n) {
         const float* biases = run.get<float>(bias);
         for (ptrdiff_t r = 0; r < rows; ++r) {
           float* y = run.get<float>(out) + r * n + first;
-          conv(shape(piece), rounded.values(run) + r * k + block * size, packed.get(run) + static_cast<size_t>(i) * bytes, y,
+          conv(shape(piece), rounded.input(run, r * k + block * size), packed.get(run) + static_cast<size_t>(i) * bytes, y,
                rounded.scale(run) + r, rounded.zero_point(run) + r, false, scales,
                block > 0           ? y
                : biases == nullptr ? nullptr

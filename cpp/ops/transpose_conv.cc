@@ -333,7 +333,7 @@ void EmitGroupHybrid(Prepare& p, const Geometry& g, const Group& group, const We
   EmitGroup(p, g, group, static_cast<size_t>(g.out_channels) * sizeof(float),
             [=, conv = k.conv_i8_f32, clamp = ActivationClamp(p), channel_scale = RepeatScales(scales, group).Each(s.out_channels),
              scratch = WorkerScratch(p, k.conv_i8_scratch_bytes(s))](const RunContext& run, std::byte* to, Range rows, int worker) {
-              conv(s, rounded.values(run), packed.get(run), reinterpret_cast<float*>(to), rounded.scale(run), rounded.zero_point(run), true,
+              conv(s, rounded.input(run), packed.get(run), reinterpret_cast<float*>(to), rounded.scale(run), rounded.zero_point(run), true,
                    channel_scale.data(), run.get<float>(bias), nullptr, clamp, scratch.of(run, worker), rows);
             });
 }
@@ -342,7 +342,7 @@ void EmitGroupHybrid(Prepare& p, const Geometry& g, const Group& group, const We
 void EmitHybrid(Prepare& p, const Geometry& g) {
   const WeightScales scales = ReadSymmetricWeightScales(p, kWeights, 0, g.out_channels);
   if (p.output_elements(0) == 0) return;
-  const RoundedRuns rounded(p, kInput, p.shape(kInput)[0], true);
+  const RoundedRuns rounded(p, kInput, p.shape(kInput)[0], true, p.kernels().i8_takes_unsigned);
   if (rounded.fresh()) p.Emit([rounded](RunContext& run) noexcept { rounded.Fill(run); });
   for (const Group& group : g.groups) EmitGroupHybrid(p, g, group, scales, rounded);
 }

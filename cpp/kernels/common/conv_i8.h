@@ -366,26 +366,28 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   }
 }
 
+constexpr bool kTakesUnsigned = kActivationOffset != 0;
+
 void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, std::byte* scratch,
           Range rows) {
-  const bool wants_unsigned = kActivationOffset != 0;
-  const uint8_t mask = input.is_unsigned == wants_unsigned ? 0 : 0x80;
+  const uint8_t mask = input.is_unsigned == kTakesUnsigned ? 0 : 0x80;
   const Source source{static_cast<const uint8_t*>(input.data), mask, input.zero_point, nullptr, false};
   RequantizeEpilogue epilogue{static_cast<uint8_t*>(output), s.output_stride(), requantize};
   RunConv(s, source, packed, scratch, rows, epilogue);
 }
 
-void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
+void ConvF32(const ConvShape& s, InputI8 input, const std::byte* packed, float* output, const float* row_scale,
              const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
              ClampF32 clamp, std::byte* scratch, Range rows) {
-  const uint8_t mask = kActivationOffset != 0 ? 0x80 : 0;
-  const Source source{reinterpret_cast<const uint8_t*>(input), mask, 0, row_zero_point, scale_per_batch};
+  const uint8_t mask = input.is_unsigned == kTakesUnsigned ? 0 : 0x80;
+  const Source source{static_cast<const uint8_t*>(input.data), mask, 0, row_zero_point, scale_per_batch};
   FloatEpilogue epilogue(s, source, output, row_scale, channel_scale, bias, residual, clamp);
   RunConv(s, source, packed, scratch, rows, epilogue);
 }
 
 inline void OverlayConvI8(Kernels& table) {
   table.i8_columns = kColumnUnit;
+  table.i8_takes_unsigned = kTakesUnsigned;
   table.pack_i8_bytes = PackBytes;
   table.pack_i8 = Pack;
   table.conv_i8_scratch_bytes = ConvScratchBytes;

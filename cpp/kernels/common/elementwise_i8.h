@@ -255,8 +255,10 @@ struct RoundedRow {
   I32 zero_point;
   ByteOutput bytes;
   bool finite;
-  RoundedRow(float factor, int32_t zero, int32_t min, int32_t max)
-      : inverse(Set1(factor)), zero_point(Set1(zero)), bytes(MakeByteOutput(0, min, max)), finite(factor < __builtin_inff()) {}
+  RoundedRow(float factor, int32_t zero, int32_t min, int32_t max, bool is_unsigned)
+      : inverse(Set1(factor)), zero_point(Set1(zero)), bytes(MakeByteOutput(0, min, max)), finite(factor < __builtin_inff()) {
+    if (is_unsigned) bytes.flip = SetBytes(0x80);
+  }
   template <bool kFinite>
   SIGRUN_INLINE I32 Rounded(F32 x) const {
     const F32 y = x * inverse;
@@ -270,21 +272,21 @@ struct RoundedRow {
   }
 };
 
-void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale) {
+void QuantizeSymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, ExtremesF32 of_row, float* scale) {
   const float range = -of_row.low > of_row.high ? -of_row.low : of_row.high;
   const bool empty = range == 0.0f;
   *scale = empty ? 1.0f : range / 127.0f;
-  RoundedRow(empty ? 0.0f : 127.0f / range, 0, empty ? 0 : -127, empty ? 0 : 127).Store(x, y, n);
+  RoundedRow(empty ? 0.0f : 127.0f / range, 0, empty ? 0 : -127, empty ? 0 : 127, is_unsigned).Store(x, y, n);
 }
 
-SIGRUN_INLINE RoundedRow AsymmetricRow(ExtremesF32 of_row, float scale, int32_t zero_point) {
+SIGRUN_INLINE RoundedRow AsymmetricRow(ExtremesF32 of_row, float scale, int32_t zero_point, bool is_unsigned) {
   const bool empty = of_row.low == of_row.high;
-  return {1.0f / scale, zero_point, empty ? 0 : -128, empty ? 0 : 127};
+  return {1.0f / scale, zero_point, empty ? 0 : -128, empty ? 0 : 127, is_unsigned};
 }
 
-void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
+void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
   AsymmetricParams(of_row.low, of_row.high, scale, zero_point);
-  AsymmetricRow(of_row, *scale, *zero_point).Store(x, y, n);
+  AsymmetricRow(of_row, *scale, *zero_point, is_unsigned).Store(x, y, n);
 }
 
 constexpr int32_t kRowsAtOnce = 8;  // at most
@@ -321,7 +323,7 @@ void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
   float scale;
   int32_t zero_point;
   AsymmetricParams(of_row.low, of_row.high, &scale, &zero_point);
-  const RoundedRow row = AsymmetricRow(of_row, scale, zero_point);
+  const RoundedRow row = AsymmetricRow(of_row, scale, zero_point, false);
   const bool empty = of_row.low == of_row.high;
   row.finite ? RoundFloats<true>(x, y, n, row, scale, zero_point, empty) : RoundFloats<false>(x, y, n, row, scale, zero_point, empty);
 }
@@ -349,25 +351,25 @@ SIGRUN_INLINE void ForRowsAtOnce(const float* x, int8_t* y, size_t n, Range rows
   }
 }
 
-void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
+void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, float* scale, Range rows) {
   ForRowsAtOnce(
       x, y, n, rows, [](const ExtremesF32*) {},
       [=](const float* from, int8_t* to, int32_t row, int32_t, ExtremesF32 extremes) {
-        QuantizeSymmetric(from, to, n, extremes, scale + row);
+        QuantizeSymmetric(from, to, n, is_unsigned, extremes, scale + row);
       });
 }
 
-void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
+void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, float* scale, int32_t* zero_point, Range rows) {
   if (rows.end - rows.begin == 1) {
     const size_t at = static_cast<size_t>(rows.begin) * n;
-    return QuantizeAsymmetric(x + at, y + at, n, FindExtremes(x + at, n), scale + rows.begin, zero_point + rows.begin);
+    return QuantizeAsymmetric(x + at, y + at, n, is_unsigned, FindExtremes(x + at, n), scale + rows.begin, zero_point + rows.begin);
   }
   float scales[kRowsAtOnce];
   int32_t zero_points[kRowsAtOnce];
   ForRowsAtOnce(
       x, y, n, rows, [&](const ExtremesF32* extremes) { AsymmetricParamsOfRows(extremes, scales, zero_points); },
       [&](const float* from, int8_t* to, int32_t row, int32_t i, ExtremesF32 extremes) {
-        AsymmetricRow(extremes, scales[i], zero_points[i]).Store(from, to, n);
+        AsymmetricRow(extremes, scales[i], zero_points[i], is_unsigned).Store(from, to, n);
         scale[row] = scales[i];
         zero_point[row] = zero_points[i];
       });

@@ -30,7 +30,7 @@ void SplitConv(const ConvShape& s, InputI8 input, const std::byte* packed, void*
   (SuitsTiles(s) ? Conv : below.conv)(s, input, packed, output, requantize, scratch, rows);
 }
 
-void SplitConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
+void SplitConvF32(const ConvShape& s, InputI8 input, const std::byte* packed, float* output, const float* row_scale,
                   const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
                   ClampF32 clamp, std::byte* scratch, Range rows) {
   (SuitsTiles(s) ? ConvF32 : below.conv_f32)(s, input, packed, output, row_scale, row_zero_point, scale_per_batch, channel_scale, bias,
@@ -40,6 +40,7 @@ void SplitConvF32(const ConvShape& s, const int8_t* input, const std::byte* pack
 void OverlaySplitConvI8(Kernels& table) {
   below = {table.pack_i8_bytes, table.pack_i8, table.conv_i8_scratch_bytes, table.conv_i8, table.conv_i8_f32};
   table.i8_columns = kColumnUnit;
+  table.i8_takes_unsigned = kTakesUnsigned;
   table.pack_i8_bytes = SplitPackBytes;
   table.pack_i8 = SplitPack;
   table.conv_i8_scratch_bytes = SplitScratchBytes;

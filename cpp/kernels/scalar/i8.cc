@@ -133,7 +133,7 @@ void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* outp
   }
 }
 
-void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, float* output, const float* row_scale,
+void ConvF32(const ConvShape& s, InputI8 input, const std::byte* packed, float* output, const float* row_scale,
              const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
              ClampF32 clamp, std::byte*, Range rows) {
   const size_t group_bytes = PackBytes(s);
@@ -145,8 +145,8 @@ void ConvF32(const ConvShape& s, const int8_t* input, const std::byte* packed, f
     const int32_t zero_point = row_zero_point != nullptr ? row_zero_point[r] : 0;
     for (int32_t i = 0; i < channels; ++i) {
       const int32_t group = i / s.out_channels;
-      const int32_t sum = ConvSum(s, reinterpret_cast<const uint8_t*>(input), false, zero_point, packed + group * group_bytes, pixel, group,
-                                  i % s.out_channels);
+      const int32_t sum = ConvSum(s, static_cast<const uint8_t*>(input.data), input.is_unsigned, zero_point, packed + group * group_bytes,
+                                  pixel, group, i % s.out_channels);
       const float scaled = static_cast<float>(sum) * (row_scale[r] * channel_scale[i]);
       const float sum_of_row = scaled + (bias != nullptr ? bias[i] : 0.0f);
       output[at + i] = Clamped(residual != nullptr ? sum_of_row + residual[at + i] : sum_of_row, clamp);
@@ -351,22 +351,26 @@ ExtremesF32 Extremes(const float* x, size_t n) {
   return e;
 }
 
-void QuantizeSymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale) {
+int8_t Stored(int32_t byte, bool is_unsigned) { return static_cast<int8_t>(is_unsigned ? byte + 128 : byte); }
+
+void QuantizeSymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, ExtremesF32 of_row, float* scale) {
   const float range = -of_row.low > of_row.high ? -of_row.low : of_row.high;
   *scale = range == 0.0f ? 1.0f : range / 127.0f;
   const float inverse = range == 0.0f ? 0.0f : 127.0f / range;
-  for (size_t i = 0; i < n; ++i) y[i] = range == 0.0f ? int8_t{0} : static_cast<int8_t>(RoundedWithin(x[i] * inverse, -127.0f, 127.0f));
+  for (size_t i = 0; i < n; ++i) {
+    y[i] = Stored(range == 0.0f ? 0 : RoundedWithin(x[i] * inverse, -127.0f, 127.0f), is_unsigned);
+  }
 }
 
-int8_t RoundedAsymmetric(float x, ExtremesF32 of_row, float scale, int32_t zero_point) {
+int32_t RoundedAsymmetric(float x, ExtremesF32 of_row, float scale, int32_t zero_point) {
   if (of_row.low == of_row.high) return 0;
   const float inverse = 1.0f / scale;
-  return static_cast<int8_t>(ClampI32(RoundedWithin(x * inverse, -256.0f, 256.0f) + zero_point, -128, 127));
+  return ClampI32(RoundedWithin(x * inverse, -256.0f, 256.0f) + zero_point, -128, 127);
 }
 
-void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
+void QuantizeAsymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, ExtremesF32 of_row, float* scale, int32_t* zero_point) {
   AsymmetricParams(of_row.low, of_row.high, scale, zero_point);
-  for (size_t i = 0; i < n; ++i) y[i] = RoundedAsymmetric(x[i], of_row, *scale, *zero_point);
+  for (size_t i = 0; i < n; ++i) y[i] = Stored(RoundedAsymmetric(x[i], of_row, *scale, *zero_point), is_unsigned);
 }
 
 void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
@@ -376,17 +380,17 @@ void RoundAsymmetric(const float* x, float* y, size_t n, ExtremesF32 of_row) {
   for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(RoundedAsymmetric(x[i], of_row, scale, zero_point) - zero_point) * scale;
 }
 
-void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, float* scale, Range rows) {
+void QuantizeRowsSymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, float* scale, Range rows) {
   for (ptrdiff_t r = rows.begin; r < rows.end; ++r) {
     const float* row = x + r * static_cast<ptrdiff_t>(n);
-    QuantizeSymmetric(row, y + r * static_cast<ptrdiff_t>(n), n, Extremes(row, n), scale + r);
+    QuantizeSymmetric(row, y + r * static_cast<ptrdiff_t>(n), n, is_unsigned, Extremes(row, n), scale + r);
   }
 }
 
-void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, float* scale, int32_t* zero_point, Range rows) {
+void QuantizeRowsAsymmetric(const float* x, int8_t* y, size_t n, bool is_unsigned, float* scale, int32_t* zero_point, Range rows) {
   for (ptrdiff_t r = rows.begin; r < rows.end; ++r) {
     const float* row = x + r * static_cast<ptrdiff_t>(n);
-    QuantizeAsymmetric(row, y + r * static_cast<ptrdiff_t>(n), n, Extremes(row, n), scale + r, zero_point + r);
+    QuantizeAsymmetric(row, y + r * static_cast<ptrdiff_t>(n), n, is_unsigned, Extremes(row, n), scale + r, zero_point + r);
   }
 }
 
@@ -396,6 +400,7 @@ namespace scalar {
 
 void OverlayI8(Kernels& table) {
   table.i8_columns = 1;
+  table.i8_takes_unsigned = false;
   table.pack_i8_bytes = PackBytes;
   table.pack_i8 = Pack;
   table.conv_i8_scratch_bytes = ConvScratchBytes;

@@ -652,23 +652,24 @@ size_t LengthOfRuns(const Prepare& p, int input, int32_t count) { return count =
 
 }  // namespace
 
-RoundedRuns::RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric)
-    : RoundedRuns(p, p.in(input), LengthOfRuns(p, input, count), count, asymmetric, InputBounds(p, input),
-                  p.Derive(input, Concat("rounded ", count, asymmetric ? " asymmetric" : " symmetric"),
+RoundedRuns::RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric, bool is_unsigned)
+    : RoundedRuns(p, p.in(input), LengthOfRuns(p, input, count), count, asymmetric, is_unsigned, InputBounds(p, input),
+                  p.Derive(input, Concat("rounded ", count, asymmetric ? " asymmetric" : " symmetric", is_unsigned ? " uint8" : " int8"),
                            {LengthOfRuns(p, input, count) * static_cast<size_t>(count), static_cast<size_t>(count) * sizeof(float),
                             static_cast<size_t>(count) * sizeof(int32_t)})) {}
 
-RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric)
-    : RoundedRuns(p, in, length, count, asymmetric, kernels::ClampF32{},
+RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, bool is_unsigned)
+    : RoundedRuns(p, in, length, count, asymmetric, is_unsigned, kernels::ClampF32{},
                   {{p.Scratch(length * static_cast<size_t>(count)), p.Scratch(static_cast<size_t>(count) * sizeof(float)),
                     p.Scratch(static_cast<size_t>(count) * sizeof(int32_t))},
                    true}) {}
 
-RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, kernels::ClampF32 bounds,
+RoundedRuns::RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, bool is_unsigned, kernels::ClampF32 bounds,
                          const Prepare::Derived& memory)
     : count_(count),
       length_(length),
       asymmetric_(asymmetric),
+      is_unsigned_(is_unsigned),
       fresh_(memory.fresh),
       in_(in),
       values_(memory.slots[0]),
@@ -681,9 +682,9 @@ void RoundedRuns::Fill(const RunContext& run, Range runs) const {
   const float* x = run.get<float>(in_);
   int8_t* y = run.get<int8_t>(values_);
   if (asymmetric_) {
-    kernels_->quantize_rows_asymmetric(x, y, length_, run.get<float>(scale_), run.get<int32_t>(zero_point_), runs);
+    kernels_->quantize_rows_asymmetric(x, y, length_, is_unsigned_, run.get<float>(scale_), run.get<int32_t>(zero_point_), runs);
   } else {
-    kernels_->quantize_rows_symmetric(x, y, length_, run.get<float>(scale_), runs);
+    kernels_->quantize_rows_symmetric(x, y, length_, is_unsigned_, run.get<float>(scale_), runs);
   }
 }
 
@@ -699,9 +700,9 @@ void RoundedRuns::Fill(const RunContext& run) const {
       float scale;
       int32_t zero_point = 0;
       if (asymmetric_) {
-        kernels_->quantize_asymmetric(x + first, y + first, count, extremes, &scale, &zero_point);
+        kernels_->quantize_asymmetric(x + first, y + first, count, is_unsigned_, extremes, &scale, &zero_point);
       } else {
-        kernels_->quantize_symmetric(x + first, y + first, count, extremes, &scale);
+        kernels_->quantize_symmetric(x + first, y + first, count, is_unsigned_, extremes, &scale);
       }
       if (part > 0) return;
       run.get<float>(scale_)[i] = scale;
@@ -717,7 +718,7 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
   const ConvShape s = packed.shape;
   p.Explain(Concat("activations rounded to 8 bits, matrix product ", s.rows(), " x ", s.taps() * s.in_channels, " x ",
                    s.out_channels * s.groups, ", ", k.tier));
-  const RoundedRuns rounded(p, g.input, rounding.per_image ? s.batch : s.rows(), rounding.asymmetric);
+  const RoundedRuns rounded(p, g.input, rounding.per_image ? s.batch : s.rows(), rounding.asymmetric, k.i8_takes_unsigned);
   // A thread that takes rows of its own rounds them itself.
   const bool rounds_own = rounded.fresh() && !rounding.per_image && packed.pieces.count == 1;
   p.Emit([=, conv = k.conv_i8_f32, channel_scale = scales.Each(s.out_channels * s.groups), epilogue = PrepareEpilogue(p),
@@ -728,7 +729,7 @@ void EmitGemmHybrid(Prepare& p, const Gemm& g, const WeightScales& scales, Hybri
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 if (rounds_own) rounded.Fill(run, rows);
-                conv(piece, rounded.values(run), w, run.get<float>(out) + first, rounded.scale(run), rounded.zero_point(run),
+                conv(piece, rounded.input(run), w, run.get<float>(out) + first, rounded.scale(run), rounded.zero_point(run),
                      rounding.per_image, channel_scale.data() + first, addend == nullptr ? nullptr : addend + first,
                      epilogue.at(run, first).residual, epilogue.clamp, scratch.of(run, worker), rows);
               });

@@ -234,15 +234,17 @@ struct HybridRounding {
 };
 void EmitGemmHybrid(Prepare& p, const Gemm& gemm, const WeightScales& scales, HybridRounding rounding);
 
-/// A float input rounded to 8 bits, in `count` runs of which each has its scale. Nodes that round the same input alike share it: only the
-/// first fills it.
+/// A float input rounded to int8, or uint8 128 higher, in `count` runs of which each has its scale. Nodes that round the same input alike
+/// share it: only the first fills it.
 class RoundedRuns {
  public:
-  RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric);
+  RoundedRuns(Prepare& p, int input, int32_t count, bool asymmetric, bool is_unsigned);
   /// The same of scratch: `count` runs of `length`.
-  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric);
+  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, bool is_unsigned);
   bool fresh() const { return fresh_; }
-  const int8_t* values(const RunContext& run) const { return run.get<int8_t>(values_); }
+  /// Bytes from `first` on.
+  const int8_t* values(const RunContext& run, ptrdiff_t first = 0) const { return run.get<int8_t>(values_) + first; }
+  kernels::InputI8 input(const RunContext& run, ptrdiff_t first = 0) const { return {values(run, first), 0, is_unsigned_}; }
   const float* scale(const RunContext& run) const { return run.get<float>(scale_); }
   /// Null where all are 0.
   const int32_t* zero_point(const RunContext& run) const { return asymmetric_ ? run.get<int32_t>(zero_point_) : nullptr; }
@@ -252,11 +254,12 @@ class RoundedRuns {
   void Fill(const RunContext& run) const;
 
  private:
-  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, kernels::ClampF32 bounds, const Prepare::Derived& memory);
+  RoundedRuns(Prepare& p, Slot in, size_t length, int32_t count, bool asymmetric, bool is_unsigned, kernels::ClampF32 bounds,
+              const Prepare::Derived& memory);
 
   int32_t count_;
   size_t length_;
-  bool asymmetric_, fresh_;
+  bool asymmetric_, is_unsigned_, fresh_;
   Slot in_, values_, scale_, zero_point_;
   kernels::ClampF32 bounds_;
   const kernels::Kernels* kernels_;

@@ -57,6 +57,7 @@ RowSource::RowSource(Prepare& p, int32_t rows, int32_t n, bool hybrid, bool asym
     : n_(n),
       hybrid_(hybrid),
       asymmetric_(asymmetric),
+      is_unsigned_(p.kernels().i8_takes_unsigned),
       symmetric_kernel_(p.kernels().quantize_rows_symmetric),
       asymmetric_kernel_(p.kernels().quantize_rows_asymmetric) {
   if (!hybrid) return;
@@ -74,12 +75,13 @@ RowSource::Rows RowSource::Take(const RunContext& run, const float* values, int3
   int32_t* zero_point = run.get<int32_t>(zero_point_);
   run.Parallel(rows, 2 * n_, [&](kernels::Range range, int) {
     if (asymmetric_) {
-      asymmetric_kernel_(values, rounded, static_cast<size_t>(n_), scale, zero_point, range);
+      asymmetric_kernel_(values, rounded, static_cast<size_t>(n_), is_unsigned_, scale, zero_point, range);
     } else {
-      symmetric_kernel_(values, rounded, static_cast<size_t>(n_), scale, range);
+      symmetric_kernel_(values, rounded, static_cast<size_t>(n_), is_unsigned_, scale, range);
     }
   });
   taken.rounded = rounded;
+  taken.is_unsigned = is_unsigned_;
   taken.scale = scale;
   if (asymmetric_) taken.zero_point = zero_point;
   return taken;
@@ -118,8 +120,8 @@ void RowProduct::RunHybrid(const RunContext& run, const RowSource::Rows& in, int
                            int worker) const {
   constexpr float inf = std::numeric_limits<float>::infinity();
   std::byte* scratch = run.get<std::byte>(scratch_) + static_cast<size_t>(worker) * scratch_bytes_;
-  hybrid_kernel_(ConvShape::MatMul(rows, k_, n_), in.rounded, packed_.get(run), out, in.scale, in.zero_point, false, scale_.data(), bias,
-                 nullptr, {-inf, inf}, scratch, {0, rows});
+  hybrid_kernel_(ConvShape::MatMul(rows, k_, n_), {in.rounded, 0, in.is_unsigned}, packed_.get(run), out, in.scale, in.zero_point, false,
+                 scale_.data(), bias, nullptr, {-inf, inf}, scratch, {0, rows});
 }
 
 void RowProduct::Run(const RunContext& run, const RowSource::Rows& in, int32_t rows, float* out, int worker) const {
@@ -177,8 +179,8 @@ void IntegerRowProduct::RunPart(const RunContext& run, size_t part, const int8_t
   constexpr float inf = std::numeric_limits<float>::infinity();
   float* floats = run.get<float>(floats_) + static_cast<size_t>(worker) * most_;
   std::byte* scratch = run.get<std::byte>(scratch_) + static_cast<size_t>(worker) * scratch_bytes_;
-  kernel_(ConvShape::MatMul(rows, PartDepth(k_, part), n_), in, parts_[part].get(run), floats, ones_.data(), zero_points_.data(), false,
-          ones_.data(), nullptr, nullptr, {-inf, inf}, scratch, {0, rows});
+  kernel_(ConvShape::MatMul(rows, PartDepth(k_, part), n_), {in, 0, false}, parts_[part].get(run), floats, ones_.data(),
+          zero_points_.data(), false, ones_.data(), nullptr, nullptr, {-inf, inf}, scratch, {0, rows});
   const ptrdiff_t count = static_cast<ptrdiff_t>(rows) * n_;
   if (part == 0) {
     for (ptrdiff_t i = 0; i < count; ++i) sums[i] = static_cast<int32_t>(floats[i]);

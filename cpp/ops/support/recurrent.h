@@ -33,7 +33,7 @@ Slot StateSlot(Prepare& p, int i, TensorType type, const Shape& shape, const cha
 /// The function that the options name by schema::Activation; null for none. Throws if there is no such function.
 kernels::UnaryF32 ActivationKernel(const Prepare& p, int8_t activation);
 
-/// Rows of n floats, also rounded to int8 if `hybrid`.
+/// Rows of n floats, also rounded if `hybrid`: to int8, or to what products take as that.
 class RowSource {
  public:
   RowSource() = default;
@@ -45,10 +45,15 @@ class RowSource {
     const float* scale;
     const int32_t* zero_point;
     int32_t n;
+    bool is_unsigned = false;  // the rounded ones
     Rows from(int32_t row) const {
       const ptrdiff_t at = static_cast<ptrdiff_t>(row) * n;
-      return {values + at, rounded == nullptr ? nullptr : rounded + at, scale == nullptr ? nullptr : scale + row,
-              zero_point == nullptr ? nullptr : zero_point + row, n};
+      return {values + at,
+              rounded == nullptr ? nullptr : rounded + at,
+              scale == nullptr ? nullptr : scale + row,
+              zero_point == nullptr ? nullptr : zero_point + row,
+              n,
+              is_unsigned};
     }
   };
   /// What RowProduct::Run reads for these values.
@@ -56,7 +61,7 @@ class RowSource {
 
  private:
   int32_t n_ = 0;
-  bool hybrid_ = false, asymmetric_ = false;
+  bool hybrid_ = false, asymmetric_ = false, is_unsigned_ = false;
   decltype(kernels::Kernels::quantize_rows_symmetric) symmetric_kernel_ = nullptr;
   decltype(kernels::Kernels::quantize_rows_asymmetric) asymmetric_kernel_ = nullptr;
   Slot rounded_, scale_, zero_point_;

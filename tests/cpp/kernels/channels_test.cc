@@ -170,7 +170,7 @@ TEST(Channels, Int8ToFloat) {
     const auto run = [&](const ConvShape& s, int32_t first, std::vector<float>& output) {
       const AlignedBytes packed(t->pack_i8_bytes(s)), scratch(t->conv_i8_scratch_bytes(s));
       t->pack_i8(s, {weights.data() + ptrdiff_t{first} * kDepth, kDepth, 1}, false, nullptr, 0, 0, packed.data());
-      t->conv_i8_f32(s, input.data(), packed.data(), output.data() + first, row_scale.data(), zero_point.data(), false,
+      t->conv_i8_f32(s, {input.data(), 0, false}, packed.data(), output.data() + first, row_scale.data(), zero_point.data(), false,
                      channel_scale.data() + first, bias.data() + first, nullptr, {}, scratch.data(), {0, kRows});
     };
     std::vector<float> whole(kOutputs), pieces(kOutputs);

@@ -307,10 +307,13 @@ TEST(ConvI8, ScratchIsBounded) {
 
 enum class Rows { kSymmetric, kPerRow, kPerBatch, kPerBatchSymmetric };
 
-std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, Rows rows, bool with_bias, bool whole) {
+std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, Rows rows, bool with_bias, bool is_unsigned, bool whole) {
   const ConvShape s = geometry.Shape();
   const size_t k = static_cast<size_t>(s.taps()) * s.in_channels, n = static_cast<size_t>(s.out_channels), channels = n * s.groups;
-  const auto input = RandomInts<int8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
+  auto input = RandomInts<int8_t>(static_cast<size_t>(s.batch) * s.in_height * s.in_width * s.in_channels * s.groups, 1);
+  if (is_unsigned) {
+    for (int8_t& x : input) x = static_cast<int8_t>(x ^ 0x80);
+  }
   const auto weights = RandomInts<int8_t>(k * channels, 2);
   const size_t group_bytes = kernels.pack_i8_bytes(s);
   const AlignedBytes packed(group_bytes * s.groups), scratch(kernels.conv_i8_scratch_bytes(s));
@@ -328,7 +331,7 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
   if (with_residual) output = RandomFloats(output.size(), 7, -9.0f, 9.0f);
   std::vector<Range> ranges = whole ? std::vector<Range>{{0, s.rows()}} : UnevenRanges(s.rows());
   for (size_t i = ranges.size(); i-- > 0;) {
-    kernels.conv_i8_f32(s, input.data(), packed.data(), output.data(), row_scale.data(),
+    kernels.conv_i8_f32(s, {input.data(), 0, is_unsigned}, packed.data(), output.data(), row_scale.data(),
                         rows == Rows::kPerRow || rows == Rows::kPerBatch ? zero_points.data() : nullptr, per_batch, channel_scale.data(),
                         with_bias ? bias.data() : nullptr, with_residual ? output.data() : nullptr,
                         with_bias ? ClampF32{0.0f, 6.0f} : ClampF32{-kInfinity, kInfinity}, scratch.data(), ranges[i]);
@@ -339,12 +342,17 @@ std::vector<float> RunHybrid(const Kernels& kernels, const Geometry& geometry, R
 TEST(ConvI8F32, EveryTierEqualsScalar) {
   for (const Geometry& g : ConvGeometries()) {
     using enum Rows;
-    for (const auto& [rows, with_bias] : std::initializer_list<std::pair<Rows, bool>>{
-             {kSymmetric, true}, {kPerRow, true}, {kPerBatch, true}, {kPerBatch, false}, {kPerBatchSymmetric, true}}) {
-      const auto expected = RunHybrid(Scalar(), g, rows, with_bias, true);
+    for (const auto& [rows, with_bias, is_unsigned] :
+         std::initializer_list<std::tuple<Rows, bool, bool>>{{kSymmetric, true, false},
+                                                             {kPerRow, true, false},
+                                                             {kPerRow, true, true},
+                                                             {kPerBatch, true, true},
+                                                             {kPerBatch, false, false},
+                                                             {kPerBatchSymmetric, true, true}}) {
+      const auto expected = RunHybrid(Scalar(), g, rows, with_bias, false, true);
       for (const Kernels* tier : TiersToTest()) {
-        ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, true), expected) << Describe(g, *tier);
-        ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, false), expected) << Describe(g, *tier) << " in ranges";
+        ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, is_unsigned, true), expected) << Describe(g, *tier);
+        ASSERT_EQ(RunHybrid(*tier, g, rows, with_bias, is_unsigned, false), expected) << Describe(g, *tier) << " in ranges";
       }
     }
   }
@@ -365,8 +373,8 @@ TEST(ConvI8F32, ZeroPointsOfDeepProductsEqualScalar) {
       const AlignedBytes packed(kernels.pack_i8_bytes(s)), scratch(kernels.conv_i8_scratch_bytes(s));
       kernels.pack_i8(s, {weights.data(), k, 1}, false, nullptr, 0, 0, packed.data());
       std::vector<float> output(static_cast<size_t>(kRows) * kChannels, kNaN);
-      kernels.conv_i8_f32(s, input.data(), packed.data(), output.data(), row_scale.data(), zero_points.data(), false, channel_scale.data(),
-                          nullptr, nullptr, clamp, scratch.data(), {0, kRows});
+      kernels.conv_i8_f32(s, {input.data(), 0, false}, packed.data(), output.data(), row_scale.data(), zero_points.data(), false,
+                          channel_scale.data(), nullptr, nullptr, clamp, scratch.data(), {0, kRows});
       return output;
     };
     for (const ClampF32 clamp : {ClampF32{-kInfinity, kInfinity}, ClampF32{-1e3f, 1e3f}}) {
@@ -878,15 +886,24 @@ void CheckRows(const Kernels& tier, const std::vector<float>& x) {
   std::vector<int8_t> y(rows.size(), 99), expected(rows.size(), 99);
   std::vector<float> scale(kRows, -1), expected_scale(kRows, -1);
   std::vector<int32_t> zero_point(kRows, 1000), expected_zero_point(kRows, 1000);
-  tier.quantize_rows_symmetric(rows.data(), y.data(), n, scale.data(), range);
-  Scalar().quantize_rows_symmetric(rows.data(), expected.data(), n, expected_scale.data(), range);
-  EXPECT_EQ(y, expected) << tier.tier;
-  EXPECT_TRUE(SameFloats(scale, expected_scale)) << tier.tier;
-  tier.quantize_rows_asymmetric(rows.data(), y.data(), n, scale.data(), zero_point.data(), range);
-  Scalar().quantize_rows_asymmetric(rows.data(), expected.data(), n, expected_scale.data(), expected_zero_point.data(), range);
-  EXPECT_EQ(y, expected) << tier.tier;
-  EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
-  EXPECT_TRUE(SameFloats(scale, expected_scale)) << tier.tier;
+  const auto raised = [&] {
+    std::vector<int8_t> higher = expected;
+    for (size_t i = 2 * n; i < higher.size(); ++i) higher[i] = static_cast<int8_t>(higher[i] ^ 0x80);
+    return higher;
+  };
+  Scalar().quantize_rows_symmetric(rows.data(), expected.data(), n, false, expected_scale.data(), range);
+  for (const bool is_unsigned : {false, true}) {
+    tier.quantize_rows_symmetric(rows.data(), y.data(), n, is_unsigned, scale.data(), range);
+    EXPECT_EQ(y, is_unsigned ? raised() : expected) << tier.tier;
+    EXPECT_TRUE(SameFloats(scale, expected_scale)) << tier.tier;
+  }
+  Scalar().quantize_rows_asymmetric(rows.data(), expected.data(), n, false, expected_scale.data(), expected_zero_point.data(), range);
+  for (const bool is_unsigned : {false, true}) {
+    tier.quantize_rows_asymmetric(rows.data(), y.data(), n, is_unsigned, scale.data(), zero_point.data(), range);
+    EXPECT_EQ(y, is_unsigned ? raised() : expected) << tier.tier;
+    EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
+    EXPECT_TRUE(SameFloats(scale, expected_scale)) << tier.tier;
+  }
 }
 
 // A row in two parts is what it is as a whole.
@@ -901,13 +918,14 @@ void CheckParts(const Kernels& tier, const std::vector<float>& x) {
     f(size_t{0}, half);
     f(half, n - half);
   };
-  in_parts([&](size_t first, size_t count) { tier.quantize_symmetric(x.data() + first, y.data() + first, count, both, &scale); });
-  Scalar().quantize_rows_symmetric(x.data(), expected.data(), n, &expected_scale, {0, 1});
+  in_parts([&](size_t first, size_t count) { tier.quantize_symmetric(x.data() + first, y.data() + first, count, false, both, &scale); });
+  Scalar().quantize_rows_symmetric(x.data(), expected.data(), n, false, &expected_scale, {0, 1});
   EXPECT_EQ(y, expected) << tier.tier;
   EXPECT_TRUE(SameFloats({scale}, {expected_scale})) << tier.tier;
-  in_parts(
-      [&](size_t first, size_t count) { tier.quantize_asymmetric(x.data() + first, y.data() + first, count, both, &scale, &zero_point); });
-  Scalar().quantize_rows_asymmetric(x.data(), expected.data(), n, &expected_scale, &expected_zero_point, {0, 1});
+  in_parts([&](size_t first, size_t count) {
+    tier.quantize_asymmetric(x.data() + first, y.data() + first, count, false, both, &scale, &zero_point);
+  });
+  Scalar().quantize_rows_asymmetric(x.data(), expected.data(), n, false, &expected_scale, &expected_zero_point, {0, 1});
   EXPECT_EQ(y, expected) << tier.tier;
   EXPECT_EQ(zero_point, expected_zero_point) << tier.tier;
   EXPECT_TRUE(SameFloats({scale}, {expected_scale})) << tier.tier;
@@ -936,10 +954,10 @@ TEST(QuantizeRow, KnownRows) {
     int8_t y[4];
     float scale;
     int32_t zero_point;
-    tier->quantize_rows_symmetric(x, y, 4, &scale, {0, 1});
+    tier->quantize_rows_symmetric(x, y, 4, false, &scale, {0, 1});
     EXPECT_EQ(std::vector<int8_t>(y, y + 4), (std::vector<int8_t>{-64, 0, 16, 127})) << tier->tier;
     EXPECT_EQ(scale, 2.0f / 127.0f);
-    tier->quantize_rows_asymmetric(x, y, 4, &scale, &zero_point, {0, 1});
+    tier->quantize_rows_asymmetric(x, y, 4, false, &scale, &zero_point, {0, 1});
     EXPECT_EQ(std::vector<int8_t>(y, y + 4), (std::vector<int8_t>{-128, -43, -22, 127})) << tier->tier;
     EXPECT_EQ(zero_point, -43);
     EXPECT_EQ(scale, static_cast<float>(3.0 / 255.0));
