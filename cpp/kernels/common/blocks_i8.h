@@ -346,6 +346,29 @@ SIGRUN_INLINE void CopyPixel(const ConvShape& s, const Depth& k, const uint8_t* 
   if (left > 0) std::memset(end, 0, static_cast<size_t>(left) * sizeof(Activation));
 }
 
+// Every stride_w-th pixel of every stride_h-th line.
+void GatherSparseRows(const ConvShape& s, const Depth& k, const Source& source, int32_t group, Range rows, std::byte* scratch) {
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups, whole = static_cast<ptrdiff_t>(k.groups()) * kGroup;
+  const size_t stride = RowBytes(s, k);
+  const bool narrow = !kWide && s.in_channels <= 2 * kBytes;
+  OutputPixel p = PixelOf(s, rows.begin);
+  for (int32_t row = rows.begin; row < rows.end; NextPixel(s, &p)) {
+    const ptrdiff_t line = static_cast<ptrdiff_t>(p.batch) * s.in_height + p.y * s.stride_h;
+    const uint8_t* src = source.data + (line * s.in_width + p.x * s.stride_w) * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
+    const int32_t end = rows.end - row < s.out_width - p.x ? rows.end : row + s.out_width - p.x;
+    p.x = s.out_width - 1;
+    for (; row < end; ++row, src += s.stride_w * depth, scratch += stride) {
+      if (!narrow) {
+        CopyPixel(s, k, src, source.mask, scratch);
+        continue;
+      }
+      uint8_t* to = reinterpret_cast<uint8_t*>(scratch);
+      CopyNarrow(to, src, s.in_channels, source.mask * 0x0101010101010101u);
+      for (ptrdiff_t i = s.in_channels; i < whole; ++i) to[i] = 0;
+    }
+  }
+}
+
 void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_t group, Range rows, std::byte* scratch) {
   const size_t stride = RowBytes(s, k);
   if (IsPointwise(s)) {
@@ -358,17 +381,8 @@ void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_
     for (int32_t row = rows.begin; row < rows.end; ++row, src += depth, scratch += stride) CopyPixel(s, k, src, source.mask, scratch);
     return;
   }
+  if (IsSparsePointwise(s)) return GatherSparseRows(s, k, source, group, rows, scratch);
   OutputPixel p = PixelOf(s, rows.begin);
-  if (IsSparsePointwise(s)) {
-    const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
-    for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
-      const ptrdiff_t line = static_cast<ptrdiff_t>(p.batch) * s.in_height + p.y * s.stride_h;
-      const uint8_t* src = source.data + (line * s.in_width + p.x * s.stride_w) * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
-      CopyPixel(s, k, src, source.mask, scratch);
-      NextPixel(s, &p);
-    }
-    return;
-  }
   for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
     GatherRow(s, k, source, p, group, source.ZeroPoint(row, p.batch), reinterpret_cast<Activation*>(scratch));
     NextPixel(s, &p);

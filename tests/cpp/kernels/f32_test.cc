@@ -168,6 +168,8 @@ TEST(ConvF32, LongSums) {
 
 TEST(ConvF32, ManyRows) {
   ASSERT_NO_FATAL_FAILURE(CompareConv(ConvShape::MatMul(5000, 5, 19), 1));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(ConvShape::MatMul(150, 1024, 40), 4));
+  ASSERT_NO_FATAL_FAILURE(CompareConv(Square({20, 1, 2}, 512, 40), 5));
   ASSERT_NO_FATAL_FAILURE(CompareConv(Square({40, 3}, 3, 33, 1, 2), 2));
   ASSERT_NO_FATAL_FAILURE(CompareConv(Square({33, 7, 2}, 3, 20), 3));
 }
