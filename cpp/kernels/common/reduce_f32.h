@@ -241,29 +241,20 @@ SIGRUN_INLINE float SumSquares(const float* x, size_t n, F32 mean) {
   return ReduceAdd(JoinSums(sum));
 }
 
-// Rows that are normalised at once: what one waits for, others do.
-constexpr ptrdiff_t kNormRows = 8, kNormFloats = F32::lanes > kNormRows ? F32::lanes : kNormRows;
-static_assert(kNormFloats % F32::lanes == 0);
-
-/// x = 1 / sqrt(x)
-SIGRUN_INLINE void ExactRsqrts(float (&x)[kNormFloats]) {
-  for (ptrdiff_t r = 0; r < kNormRows; r += F32::lanes) Store(x + r, Set1(1.0f) / Sqrt(Load(x + r)));
-}
-
-// Three passes over rows that stay in the first cache.
+// Three passes over a few rows that stay in the first cache: what one row waits for, others do.
 void LayerNormF32(const float* x, const float* scale, const float* shift, float* y, int32_t depth, float epsilon, Range rows) {
+  constexpr ptrdiff_t kRows = 8;
   const size_t n = static_cast<size_t>(depth);
   const float count = static_cast<float>(depth);
-  float means[kNormRows], factors[kNormFloats] = {};
-  for (ptrdiff_t first = rows.begin; first < rows.end; first += kNormRows) {
-    const ptrdiff_t few = rows.end - first < kNormRows ? rows.end - first : kNormRows;
+  for (ptrdiff_t first = rows.begin; first < rows.end; first += kRows) {
+    const ptrdiff_t few = rows.end - first < kRows ? rows.end - first : kRows;
+    float means[kRows], factors[kRows];
     for (ptrdiff_t r = 0; r < few; ++r) means[r] = SumF32(x + (first + r) * depth, n) / count;
     for (ptrdiff_t r = 0; r < few; ++r) factors[r] = SumSquares(x + (first + r) * depth, n, Set1(means[r])) / count + epsilon;
-    ExactRsqrts(factors);
     for (ptrdiff_t r = 0; r < few; ++r) {
       const float* in = x + (first + r) * depth;
       float* out = y + (first + r) * depth;
-      const F32 mean = Set1(means[r]), factor = Set1(factors[r]);
+      const F32 mean = Set1(means[r]), factor = Set1(1.0f) / Sqrt(Set1(factors[r]));
       size_t i = 0;
       for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Fma(Load(in + i) - mean, factor * Load(scale + i), Load(shift + i)));
       const int rest = static_cast<int>(n - i);
@@ -275,16 +266,16 @@ void LayerNormF32(const float* x, const float* scale, const float* shift, float*
 }
 
 void RmsNormF32(const float* x, const float* scale, float* y, int32_t depth, float weight, float epsilon, Range rows) {
+  constexpr ptrdiff_t kRows = 8;  // whose factors do not wait for each other
   const size_t n = static_cast<size_t>(depth);
-  float factors[kNormFloats] = {};
-  for (ptrdiff_t first = rows.begin; first < rows.end; first += kNormRows) {
-    const ptrdiff_t few = rows.end - first < kNormRows ? rows.end - first : kNormRows;
+  for (ptrdiff_t first = rows.begin; first < rows.end; first += kRows) {
+    const ptrdiff_t few = rows.end - first < kRows ? rows.end - first : kRows;
+    float factors[kRows];
     for (ptrdiff_t r = 0; r < few; ++r) factors[r] = weight * static_cast<float>(SumSquaresInDouble(x + (first + r) * depth, n)) + epsilon;
-    ExactRsqrts(factors);
     for (ptrdiff_t r = 0; r < few; ++r) {
       const float* in = x + (first + r) * depth;
       float* out = y + (first + r) * depth;
-      const F32 factor = Set1(factors[r]);
+      const F32 factor = Set1(1.0f) / Sqrt(Set1(factors[r]));
       size_t i = 0;
       for (; i + F32::lanes <= n; i += F32::lanes) Store(out + i, Load(in + i) * factor * Load(scale + i));
       const int rest = static_cast<int>(n - i);
