@@ -51,9 +51,7 @@ SIGRUN_INLINE int32_t BlockRows(const ConvShape& s, const Depth& depth) {
 SIGRUN_INLINE int32_t EvenBlockRows(const ConvShape& s, const Depth& depth, int32_t rows) {
   const int32_t most = BlockRows(s, depth);
   if (rows <= most) return most;
-  const int32_t blocks = (rows + most - 1) / most, least = (rows + blocks - 1) / blocks;
-  const int32_t even = (least + kMostRows - 1) / kMostRows * kMostRows;
-  return even < most ? even : most;
+  return EvenRows(rows, most, kMostRows);
 }
 
 // Where the taps of a line of the window lie side by side, the lines of a group's input are copied once, completed by padding, instead of
@@ -341,6 +339,14 @@ struct Block {
 
 // A group's channels of a pixel, completed.
 SIGRUN_INLINE void CopyPixel(const ConvShape& s, const Depth& k, const uint8_t* src, uint8_t mask, std::byte* to) {
+  if constexpr (!kWide) {
+    if (s.in_channels <= 2 * kBytes) {
+      uint8_t* dst = reinterpret_cast<uint8_t*>(to);
+      CopyNarrow(dst, src, s.in_channels, mask * 0x0101010101010101u);
+      for (int32_t i = s.in_channels; i < k.groups() * kGroup; ++i) dst[i] = 0;
+      return;
+    }
+  }
   Activation* end = CopyActivations(reinterpret_cast<Activation*>(to), src, s.in_channels, mask);
   const ptrdiff_t left = static_cast<ptrdiff_t>(k.groups()) * kGroup - s.in_channels;
   if (left > 0) std::memset(end, 0, static_cast<size_t>(left) * sizeof(Activation));
@@ -348,24 +354,15 @@ SIGRUN_INLINE void CopyPixel(const ConvShape& s, const Depth& k, const uint8_t* 
 
 // Every stride_w-th pixel of every stride_h-th line.
 void GatherSparseRows(const ConvShape& s, const Depth& k, const Source& source, int32_t group, Range rows, std::byte* scratch) {
-  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups, whole = static_cast<ptrdiff_t>(k.groups()) * kGroup;
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(s.in_channels) * s.groups;
   const size_t stride = RowBytes(s, k);
-  const bool narrow = !kWide && s.in_channels <= 2 * kBytes;
   OutputPixel p = PixelOf(s, rows.begin);
   for (int32_t row = rows.begin; row < rows.end; NextPixel(s, &p)) {
     const ptrdiff_t line = static_cast<ptrdiff_t>(p.batch) * s.in_height + p.y * s.stride_h;
     const uint8_t* src = source.data + (line * s.in_width + p.x * s.stride_w) * depth + static_cast<ptrdiff_t>(group) * s.in_channels;
     const int32_t end = rows.end - row < s.out_width - p.x ? rows.end : row + s.out_width - p.x;
     p.x = s.out_width - 1;
-    for (; row < end; ++row, src += s.stride_w * depth, scratch += stride) {
-      if (!narrow) {
-        CopyPixel(s, k, src, source.mask, scratch);
-        continue;
-      }
-      uint8_t* to = reinterpret_cast<uint8_t*>(scratch);
-      CopyNarrow(to, src, s.in_channels, source.mask * 0x0101010101010101u);
-      for (ptrdiff_t i = s.in_channels; i < whole; ++i) to[i] = 0;
-    }
+    for (; row < end; ++row, src += s.stride_w * depth, scratch += stride) CopyPixel(s, k, src, source.mask, scratch);
   }
 }
 
@@ -415,7 +412,7 @@ Block MakeBlock(const ConvShape& s, const Depth& depth, const Source& source, in
               0};
   const int32_t again = (kMostRows - count % kMostRows) % kMostRows;  // rows that the last tile takes a second time
   const bool as_wanted = source.mask == 0 || (flips && count >= kMostRows && 8 * again <= count);
-  const bool crowded = kActivationOffset != 0 && s.in_channels * s.groups % kWayBytes == 0;
+  const bool crowded = kTakesUnsigned && s.in_channels * s.groups % kWayBytes == 0;
   if (in_place && !kWide && as_wanted && !crowded && depth.IsWhole(s) && count % kRowUnit == 0 && IsPointwise(s)) {
     block.flips = source.mask != 0;
     block.stride = static_cast<ptrdiff_t>(s.in_channels) * s.groups;

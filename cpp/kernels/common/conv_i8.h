@@ -366,8 +366,6 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   }
 }
 
-constexpr bool kTakesUnsigned = kActivationOffset != 0;
-
 void Conv(const ConvShape& s, InputI8 input, const std::byte* packed, void* output, const RequantizeParams& requantize, std::byte* scratch,
           Range rows) {
   const uint8_t mask = input.is_unsigned == kTakesUnsigned ? 0 : 0x80;

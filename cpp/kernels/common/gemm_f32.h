@@ -20,8 +20,8 @@ constexpr ptrdiff_t kFewWeightBytes = 32 << 10;  // that stay in L1 from rows to
 
 // Rows of the tiles of a matrix by whole panels: of 24 sums in 32 registers, compilers keep some in memory. 3136 x 24 x 144 takes 6 % less.
 constexpr int32_t kMatrixRows = kTileRows < 10 ? kTileRows : 10;
-// Pixels that lie a multiple of so many floats apart compete for the same lines of a first cache of 32 KB, which has room for eight of them:
-// a tile takes no more. 128 x 1024 x 256 and 49 x 2048 x 512 take 8 to 10 % less.
+// Pixels that lie a multiple of so many floats apart compete for the same lines of a first cache of 32 KB, which has room for eight of
+// them: a tile takes no more. 128 x 1024 x 256 and 49 x 2048 x 512 take 8 to 10 % less.
 constexpr int32_t kFloatsOfWay = 1024, kWays = 8;
 
 int32_t RowsPerTile(const ConvShape& s, int32_t out_channels) {
@@ -340,7 +340,7 @@ void RunBlock(const Group& g, int32_t row, const Block& block) {
   }
 }
 
-// Blocks of `count` rows are as even as whole tiles let them: each reads all weights.
+// Of a block, where `count` rows are asked for.
 int32_t RowsPerBlock(const Segments& cut, int32_t depth, int32_t tile_rows, int32_t count) {
   const int32_t segments = SegmentsPerPass(cut), run = cut.length < kMaxRun ? cut.length : kMaxRun;
   const int32_t floats = segments * run > depth ? segments * run : depth;
@@ -348,9 +348,7 @@ int32_t RowsPerBlock(const Segments& cut, int32_t depth, int32_t tile_rows, int3
   if (rows > kBlockFloats / floats) rows = kBlockFloats / floats;
   if (cut.copies && rows > kScratchFloats / (segments * run)) rows = kScratchFloats / (segments * run);
   if (count <= rows) return count;
-  rows = rows / tile_rows * tile_rows;
-  const int32_t blocks = (count + rows - 1) / rows, even = (count + blocks - 1) / blocks;
-  return (even + tile_rows - 1) / tile_rows * tile_rows;
+  return EvenRows(count, rows / tile_rows * tile_rows, tile_rows);
 }
 
 Lanes LanesOf(const ConvShape& s) {

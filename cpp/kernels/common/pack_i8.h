@@ -14,7 +14,8 @@ namespace sigrun::kernels {
 namespace {
 
 constexpr bool kWide = sizeof(Activation) == 2;
-constexpr int32_t kActivationOffset = static_cast<Activation>(-1) < 0 ? 0 : 128;
+constexpr bool kTakesUnsigned = static_cast<Activation>(-1) > 0;
+constexpr int32_t kActivationOffset = kTakesUnsigned ? 128 : 0;
 constexpr int32_t kPanel = kPanelVectors * kLanes;
 constexpr int32_t kPairColumns = kLanes / 2, kMostPaired = kPanel - kPairColumns;  // channels of a vector and of a panel of GroupPairs
 constexpr int32_t kMaxBlockRows = 512;

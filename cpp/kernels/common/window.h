@@ -34,5 +34,12 @@ SIGRUN_INLINE bool IsMatrix(const ConvShape& s) {
          s.out_width == s.in_width;
 }
 
+/// Rows of a block where `count` rows take as few as possible of at most `most`: all about the same, since each reads all weights, and
+/// whole units where these are no more than `most`.
+SIGRUN_INLINE int32_t EvenRows(int32_t count, int32_t most, int32_t unit) {
+  const int32_t blocks = (count + most - 1) / most, least = (count + blocks - 1) / blocks, even = (least + unit - 1) / unit * unit;
+  return even < most ? even : most;
+}
+
 }  // namespace
 }  // namespace sigrun::kernels
