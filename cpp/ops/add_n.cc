@@ -34,7 +34,7 @@ void PrepareAddN(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "ADD_N", .prepare = PrepareAddN},
+    {.name = "ADD_N", .prepare = PrepareAddN, .traits = kFlushesDenormals},
 };
 
 }  // namespace

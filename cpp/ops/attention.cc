@@ -309,8 +309,8 @@ void PrepareScaledDotProduct(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "odml.scaled_dot_product_attention", .prepare = PrepareScaledDotProduct},
-    {.name = "sigrun.attention", .prepare = PrepareAttention},
+    {.name = "odml.scaled_dot_product_attention", .prepare = PrepareScaledDotProduct, .traits = kFlushesDenormals},
+    {.name = "sigrun.attention", .prepare = PrepareAttention, .traits = kFlushesDenormals},
 };
 
 }  // namespace

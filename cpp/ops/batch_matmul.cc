@@ -282,7 +282,7 @@ void PrepareBatchMatMul(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "BATCH_MATMUL", .prepare = PrepareBatchMatMul},
+    {.name = "BATCH_MATMUL", .prepare = PrepareBatchMatMul, .traits = kFlushesDenormals},
 };
 
 }  // namespace

@@ -418,13 +418,15 @@ void PreparePow(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "ADD", .prepare = OrSmallFloat<PrepareSum<false>, Binary::kAdd>, .activation_field = 0},
-    {.name = "SUB", .prepare = OrSmallFloat<PrepareSum<true>, Binary::kSub>, .activation_field = 0},
-    {.name = "MUL", .prepare = OrSmallFloat<PrepareMul, Binary::kMul>, .activation_field = 0},
+    {.name = "ADD", .prepare = OrSmallFloat<PrepareSum<false>, Binary::kAdd>, .activation_field = 0, .traits = kFlushesDenormals},
+    {.name = "SUB", .prepare = OrSmallFloat<PrepareSum<true>, Binary::kSub>, .activation_field = 0, .traits = kFlushesDenormals},
+    {.name = "MUL", .prepare = OrSmallFloat<PrepareMul, Binary::kMul>, .activation_field = 0, .traits = kFlushesDenormals},
     {.name = "DIV", .prepare = OrSmallFloat<PrepareDiv, Binary::kDiv>, .activation_field = 0},
     {.name = "MAXIMUM", .prepare = OrSmallFloat<PrepareExtremum<true>, Binary::kMaximum>},
     {.name = "MINIMUM", .prepare = OrSmallFloat<PrepareExtremum<false>, Binary::kMinimum>},
-    {.name = "SQUARED_DIFFERENCE", .prepare = OrSmallFloat<PrepareSquaredDifference, Binary::kSquaredDifference>},
+    {.name = "SQUARED_DIFFERENCE",
+     .prepare = OrSmallFloat<PrepareSquaredDifference, Binary::kSquaredDifference>,
+     .traits = kFlushesDenormals},
     {.name = "FLOOR_DIV", .prepare = PrepareFloorDiv},
     {.name = "FLOOR_MOD", .prepare = PrepareFloorMod},
     {.name = "POW", .prepare = OrSmallFloat<PreparePow, Binary::kPow>},

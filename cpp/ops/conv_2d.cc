@@ -94,7 +94,7 @@ bool TakesBf16(const Prepare& p, int i) { return (i == kInput || i == p.node().r
 constexpr OpDef kOps[] = {{.name = "CONV_2D",
                            .prepare = PrepareConv2D,
                            .activation_field = kActivation,
-                           .traits = kFusesPadding | kFusesDilation | kFusesEpilogue | kFusesSum | kFusesHybridSum,
+                           .traits = kFusesPadding | kFusesDilation | kFusesEpilogue | kFusesSum | kFusesHybridSum | kFlushesDenormals,
                            .takes_bf16 = TakesBf16}};
 
 }  // namespace

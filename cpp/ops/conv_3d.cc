@@ -370,8 +370,8 @@ void PrepareConv3dTranspose(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "CONV_3D", .prepare = PrepareConv3d, .activation_field = kActivation},
-    {.name = "CONV_3D_TRANSPOSE", .prepare = PrepareConv3dTranspose, .activation_field = kActivation},
+    {.name = "CONV_3D", .prepare = PrepareConv3d, .activation_field = kActivation, .traits = kFlushesDenormals},
+    {.name = "CONV_3D_TRANSPOSE", .prepare = PrepareConv3dTranspose, .activation_field = kActivation, .traits = kFlushesDenormals},
 };
 
 }  // namespace

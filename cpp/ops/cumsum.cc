@@ -62,7 +62,7 @@ void PrepareCumsum(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "CUMSUM", .prepare = PrepareCumsum},
+    {.name = "CUMSUM", .prepare = PrepareCumsum, .traits = kFlushesDenormals},
 };
 
 }  // namespace

@@ -349,7 +349,7 @@ constexpr OpDef kOps[] = {
     {.name = "DEPTHWISE_CONV_2D",
      .prepare = PrepareDepthwiseConv2D,
      .activation_field = kActivation,
-     .traits = kFusesPadding | kFusesDilation | kFusesEpilogue,
+     .traits = kFusesPadding | kFusesDilation | kFusesEpilogue | kFlushesDenormals,
      .takes_bf16 = TakesBf16},
 };
 

@@ -162,7 +162,7 @@ void PrepareFullyConnected(Prepare& p) {
 constexpr OpDef kOps[] = {{.name = "FULLY_CONNECTED",
                            .prepare = PrepareFullyConnected,
                            .activation_field = kActivation,
-                           .traits = kFusesEpilogue | kFusesHybridSum}};
+                           .traits = kFusesEpilogue | kFusesHybridSum | kFlushesDenormals}};
 
 }  // namespace
 

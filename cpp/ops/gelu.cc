@@ -41,7 +41,7 @@ void PrepareGelu(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "GELU", .prepare = PrepareGelu},
+    {.name = "GELU", .prepare = PrepareGelu, .traits = kFlushesDenormals},
 };
 
 }  // namespace

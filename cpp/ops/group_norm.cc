@@ -242,7 +242,7 @@ void PrepareGroupNorm(Prepare& p) {
   p.Emit(std::move(norm));
 }
 
-constexpr OpDef kOps[] = {{.name = "sigrun.group_norm", .prepare = PrepareGroupNorm}};
+constexpr OpDef kOps[] = {{.name = "sigrun.group_norm", .prepare = PrepareGroupNorm, .traits = kFlushesDenormals}};
 
 }  // namespace
 

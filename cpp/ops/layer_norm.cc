@@ -43,7 +43,7 @@ void PrepareLayerNorm(Prepare& p) {
   });
 }
 
-constexpr OpDef kOps[] = {{.name = "sigrun.layer_norm", .prepare = PrepareLayerNorm}};
+constexpr OpDef kOps[] = {{.name = "sigrun.layer_norm", .prepare = PrepareLayerNorm, .traits = kFlushesDenormals}};
 
 }  // namespace
 

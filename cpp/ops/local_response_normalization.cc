@@ -61,7 +61,7 @@ void PrepareLocalResponseNormalization(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "LOCAL_RESPONSE_NORMALIZATION", .prepare = PrepareLocalResponseNormalization},
+    {.name = "LOCAL_RESPONSE_NORMALIZATION", .prepare = PrepareLocalResponseNormalization, .traits = kFlushesDenormals},
 };
 
 }  // namespace

@@ -288,9 +288,9 @@ void PrepareBidirectional(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "BIDIRECTIONAL_SEQUENCE_LSTM", .prepare = PrepareBidirectional, .traits = kImpure},
-    {.name = "LSTM", .prepare = PrepareLstm, .traits = kImpure},
-    {.name = "UNIDIRECTIONAL_SEQUENCE_LSTM", .prepare = PrepareUnidirectional, .traits = kImpure},
+    {.name = "BIDIRECTIONAL_SEQUENCE_LSTM", .prepare = PrepareBidirectional, .traits = kImpure | kFlushesDenormals},
+    {.name = "LSTM", .prepare = PrepareLstm, .traits = kImpure | kFlushesDenormals},
+    {.name = "UNIDIRECTIONAL_SEQUENCE_LSTM", .prepare = PrepareUnidirectional, .traits = kImpure | kFlushesDenormals},
 };
 
 }  // namespace

@@ -392,7 +392,7 @@ void PrepareLandmarksToMatrix(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "Convolution2DTransposeBias", .prepare = PrepareTransposeConv},
+    {.name = "Convolution2DTransposeBias", .prepare = PrepareTransposeConv, .traits = kFlushesDenormals},
     {.name = "Landmarks2TransformMatrix", .prepare = PrepareLandmarksToMatrix},
     {.name = "MaxPoolingWithArgmax2D", .prepare = PrepareMaxPool},
     {.name = "MaxUnpooling2D", .prepare = PrepareMaxUnpooling},

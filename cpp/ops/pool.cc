@@ -135,8 +135,8 @@ void PrepareL2Pool2D(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "MAX_POOL_2D", .prepare = PrepareMaxPool2D, .activation_field = kActivation, .traits = kSkipsPadding},
-    {.name = "AVERAGE_POOL_2D", .prepare = PrepareAveragePool2D, .activation_field = kActivation},
+    {.name = "MAX_POOL_2D", .prepare = PrepareMaxPool2D, .activation_field = kActivation, .traits = kSkipsPadding | kFlushesDenormals},
+    {.name = "AVERAGE_POOL_2D", .prepare = PrepareAveragePool2D, .activation_field = kActivation, .traits = kFlushesDenormals},
     {.name = "L2_POOL_2D", .prepare = PrepareL2Pool2D, .activation_field = kActivation},
 };
 

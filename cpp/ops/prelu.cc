@@ -102,7 +102,7 @@ void PreparePrelu(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "PRELU", .prepare = PreparePrelu},
+    {.name = "PRELU", .prepare = PreparePrelu, .traits = kFlushesDenormals},
 };
 
 }  // namespace

@@ -658,8 +658,8 @@ void PrepareReduceProd(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "MEAN", .prepare = PrepareMean},
-    {.name = "SUM", .prepare = OrLogical<PrepareSum, true>},
+    {.name = "MEAN", .prepare = PrepareMean, .traits = kFlushesDenormals},
+    {.name = "SUM", .prepare = OrLogical<PrepareSum, true>, .traits = kFlushesDenormals},
     {.name = "REDUCE_MAX", .prepare = OrLogical<PrepareExtremum<true>, true>},
     {.name = "REDUCE_MIN", .prepare = OrLogical<PrepareExtremum<false>, false>},
     {.name = "REDUCE_PROD", .prepare = OrLogical<PrepareReduceProd, false>},

@@ -253,7 +253,7 @@ void PrepareResizeNearestNeighbor(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "RESIZE_BILINEAR", .prepare = PrepareResizeBilinear},
+    {.name = "RESIZE_BILINEAR", .prepare = PrepareResizeBilinear, .traits = kFlushesDenormals},
     {.name = "RESIZE_NEAREST_NEIGHBOR", .prepare = PrepareResizeNearestNeighbor},
 };
 

@@ -35,7 +35,7 @@ void PrepareRmsNorm(Prepare& p) {
   });
 }
 
-constexpr OpDef kOps[] = {{.name = "sigrun.rms_norm", .prepare = PrepareRmsNorm}};
+constexpr OpDef kOps[] = {{.name = "sigrun.rms_norm", .prepare = PrepareRmsNorm, .traits = kFlushesDenormals}};
 
 }  // namespace
 

@@ -136,9 +136,9 @@ void PrepareBidirectional(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "BIDIRECTIONAL_SEQUENCE_RNN", .prepare = PrepareBidirectional, .traits = kImpure},
-    {.name = "RNN", .prepare = PrepareRnn, .traits = kImpure},
-    {.name = "UNIDIRECTIONAL_SEQUENCE_RNN", .prepare = PrepareSequence, .traits = kImpure},
+    {.name = "BIDIRECTIONAL_SEQUENCE_RNN", .prepare = PrepareBidirectional, .traits = kImpure | kFlushesDenormals},
+    {.name = "RNN", .prepare = PrepareRnn, .traits = kImpure | kFlushesDenormals},
+    {.name = "UNIDIRECTIONAL_SEQUENCE_RNN", .prepare = PrepareSequence, .traits = kImpure | kFlushesDenormals},
 };
 
 }  // namespace

@@ -517,8 +517,8 @@ void PrepareLogSoftmax(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "SOFTMAX", .prepare = PrepareSoftmax},
-    {.name = "LOG_SOFTMAX", .prepare = PrepareLogSoftmax},
+    {.name = "SOFTMAX", .prepare = PrepareSoftmax, .traits = kFlushesDenormals},
+    {.name = "LOG_SOFTMAX", .prepare = PrepareLogSoftmax, .traits = kFlushesDenormals},
 };
 
 }  // namespace

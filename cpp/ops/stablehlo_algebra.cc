@@ -433,8 +433,8 @@ void PrepareSort(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "STABLEHLO_CONVOLUTION", .prepare = PrepareConvolution},
-    {.name = "STABLEHLO_DOT_GENERAL", .prepare = PrepareDot},
+    {.name = "STABLEHLO_CONVOLUTION", .prepare = PrepareConvolution, .traits = kFlushesDenormals},
+    {.name = "STABLEHLO_DOT_GENERAL", .prepare = PrepareDot, .traits = kFlushesDenormals},
     {.name = "STABLEHLO_SORT", .prepare = PrepareSort},
 };
 

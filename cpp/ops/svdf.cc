@@ -132,7 +132,7 @@ void PrepareSvdf(Prepare& p) {
   return p.type(kInput) == TensorType::kInt8 ? EmitInt8(p, s) : EmitFloat(p, s);
 }
 
-constexpr OpDef kOps[] = {{.name = "SVDF", .prepare = PrepareSvdf, .traits = kImpure}};
+constexpr OpDef kOps[] = {{.name = "SVDF", .prepare = PrepareSvdf, .traits = kImpure | kFlushesDenormals}};
 
 }  // namespace
 

@@ -431,7 +431,7 @@ void PrepareTransposeConv(Prepare& p) {
 }
 
 constexpr OpDef kOps[] = {
-    {.name = "TRANSPOSE_CONV", .prepare = PrepareTransposeConv, .activation_field = kActivation},
+    {.name = "TRANSPOSE_CONV", .prepare = PrepareTransposeConv, .activation_field = kActivation, .traits = kFlushesDenormals},
 };
 
 }  // namespace

@@ -103,7 +103,10 @@ bool PlanBuilder::FuseChain(const LineChain& chain, size_t first_form) {
     const auto& c = *static_cast<const Chained*>(self);
     c.chain.Run(context, c.buffers, c.workers);
   };
-  steps_.push_back({run, owned.get(), steps_[last.step].node, steps_[first.step].node});
+  const auto flushes = [&](const Step& step) { return step.flushes_denormals; };
+  const auto begin = steps_.begin() + static_cast<ptrdiff_t>(first.step);
+  const bool all_flush = std::all_of(begin, begin + static_cast<ptrdiff_t>(chain.size()), flushes);
+  steps_.push_back({run, owned.get(), steps_[last.step].node, steps_[first.step].node, all_flush});
   owners_.push_back(std::move(owned));
   return true;
 }

@@ -821,6 +821,7 @@ LineStep& Prepare::LastLineStep(std::shared_ptr<const void> owner) {
 
 void Prepare::AddStep(Step step, std::shared_ptr<const void> owner) {
   step.node = &node_;
+  step.flushes_denormals = (node_.op->traits & kFlushesDenormals) != 0;
   if (std::string& kernel = builder_.kernels_used_[PlanBuilder::Index(builder_.position_)]; kernel.empty()) kernel = kernels().tier;
   builder_.steps_.push_back(step);
   builder_.owners_.push_back(std::move(owner));

@@ -84,6 +84,7 @@ struct Step {
   const void* self;
   const void* node;             // for messages and profiles
   const void* first = nullptr;  // of the nodes that run in this step, where there are several; `node` is the last
+  bool flushes_denormals = false;
 };
 
 }  // namespace sigrun

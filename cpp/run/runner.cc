@@ -7,6 +7,7 @@
 
 #include "model/error.h"
 #include "plan/string_buffer.h"
+#include "run/float_mode.h"
 #include "run/model_impl.h"
 
 namespace sigrun {
@@ -390,11 +391,13 @@ void RunContext::Stop() noexcept { runner_->limits().End(); }
 
 bool RunContext::Run(Frame& frame) noexcept {
   RunContext inner(frame, pool_, runner_);
+  FloatMode floats;
   for (const Step& step : frame.plan->steps) {
     if (runner_->limits().Reached()) [[unlikely]] {
       failed_ = true;
       return false;
     }
+    floats.FlushDenormals(step.flushes_denormals);
     step.run(step.self, inner);
     if (inner.failed_) [[unlikely]] {
       static_cast<void>(
@@ -411,8 +414,10 @@ void Runner::RunPartTimed(Part& part) {
   RunContext context(part.frame, pool_->threads() > 1 ? pool_.get() : nullptr, this);
   std::vector<Profiler::Clock::time_point> laps;
   laps.reserve(plan.steps.size() + 1);
+  FloatMode floats;
   laps.push_back(Profiler::Clock::now());
   for (const Step& step : plan.steps) {
+    floats.FlushDenormals(step.flushes_denormals);
     step.run(step.self, context);
     laps.push_back(Profiler::Clock::now());
     if (limits_->ended()) {
@@ -430,9 +435,11 @@ Status Runner::RunPart(Part& part) noexcept {
   if (profiler_ != nullptr) [[unlikely]]
     return Guard([&] { RunPartTimed(part); });
   RunContext context(part.frame, pool_->threads() > 1 ? pool_.get() : nullptr, this);
+  FloatMode floats;
   for (const Step& step : plan.steps) {
     if (limits_->Reached()) [[unlikely]]
       return limits_->status();
+    floats.FlushDenormals(step.flushes_denormals);
     step.run(step.self, context);
     if (context.failed()) [[unlikely]] {
       if (limits_->Reached()) return limits_->status();

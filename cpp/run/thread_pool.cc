@@ -14,6 +14,7 @@
 #endif
 
 #include "model/error.h"
+#include "run/float_mode.h"
 
 namespace sigrun {
 namespace {
@@ -102,6 +103,7 @@ int32_t ThreadPool::TakePieces(int worker) {
     const int owner = (worker + i) % threads();
     const Share& share = shares_[static_cast<size_t>(owner)];
     for (; TakePiece(worker, owner, piece); ++taken) {
+      if (worker > 0) FloatMode::Set(share.float_mode);
       share.call(share.task, piece, worker);
       done.store(done.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
@@ -127,6 +129,7 @@ void ThreadPool::RunErased(int32_t count, Call call, const void* task) {
 
 void ThreadPool::RunShared(int32_t count, Call call, const void* task) {
   const int core = CurrentCore();
+  const uint32_t float_mode = FloatMode::Now();
   const auto border = [&](int64_t i) { return static_cast<uint32_t>((count * i + threads() - 1) / threads()); };
   for (int i = threads() - 1; i >= 0; --i) {
     // The asking thread's first piece is nobody else's.
@@ -135,6 +138,7 @@ void ThreadPool::RunShared(int32_t count, Call call, const void* task) {
     Share& share = shares_[static_cast<size_t>(i)];
     share.call = call;
     share.task = task;
+    share.float_mode = float_mode;
     share.core.store(core, std::memory_order_relaxed);
     share.pieces.store(PackShare(first, end), std::memory_order_release);
     if (i > 0) share.jobs.store(share.jobs.load(std::memory_order_relaxed) + 1, std::memory_order_release);

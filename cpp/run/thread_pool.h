@@ -51,6 +51,7 @@ class ThreadPool {
     // Of the pieces. Written while there are none, read by those who have taken one.
     Call call = nullptr;
     const void* task = nullptr;
+    uint32_t float_mode = 0;    // of the asking thread
     std::atomic<int> core{-1};  // that the asking thread was on
   };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "run/float_mode.h"
 
 namespace sigrun {
 namespace {
@@ -38,6 +39,41 @@ TEST(ThreadPool, NoTwoPiecesAtOneTimeHaveTheSameWorker) {
     });
   }
   EXPECT_EQ(clashes.load(), 0);
+}
+
+TEST(ThreadPool, PiecesRunInTheFloatModeOfTheThreadThatAsks) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 100; ++round) {
+    FloatMode floats;
+    floats.FlushDenormals(round % 3 == 0);
+    const uint32_t mode = FloatMode::Now();
+    std::atomic<int> others{0};
+    pool.Run(16, [&](int32_t, int) { others.fetch_add(FloatMode::Now() != mode); });
+    EXPECT_EQ(others.load(), 0);
+  }
+}
+
+TEST(FloatMode, IsWhatItWasAtTheEnd) {
+  const uint32_t before = FloatMode::Now();
+  {
+    FloatMode outer;
+    outer.FlushDenormals(true);
+    const uint32_t flushing = FloatMode::Now();
+    {
+      FloatMode inner;
+      inner.FlushDenormals(false);  // what it found
+      EXPECT_EQ(FloatMode::Now(), flushing);
+    }
+#if defined(__x86_64__)
+    EXPECT_NE(flushing, before);
+    volatile float tiny = 1e-40f;
+    EXPECT_EQ(tiny * 1.0f, 0.0f);
+#endif
+    outer.FlushDenormals(false);
+    EXPECT_EQ(FloatMode::Now(), before);
+    outer.FlushDenormals(true);
+  }
+  EXPECT_EQ(FloatMode::Now(), before);
 }
 
 TEST(ThreadPool, ManyShortJobs) {
