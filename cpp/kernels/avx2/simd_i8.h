@@ -219,6 +219,8 @@ struct Words {
   __m256i v;
 };
 SIGRUN_INLINE Words SaturateWords(I32 a, I32 b) { return {_mm256_packs_epi32(a.v, b.v)}; }
+SIGRUN_INLINE Words SetWords(int32_t x) { return {_mm256_set1_epi16(static_cast<int16_t>(x))}; }
+SIGRUN_INLINE Words AddSaturated(Words a, Words b) { return {_mm256_adds_epi16(a.v, b.v)}; }
 SIGRUN_INLINE Words Clamp(Words x, Words min, Words max) { return {_mm256_min_epi16(_mm256_max_epi16(x.v, min.v), max.v)}; }
 /// 2 * kLanes bytes, or the first n of them.
 SIGRUN_INLINE Words LoadWords(const int8_t* p, int32_t n) {
@@ -262,6 +264,7 @@ SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
   const __m256i most = _mm256_broadcastsi128_si256(max.v), least = _mm256_broadcastsi128_si256(min.v);
   return {_mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(x.v, least), most), _mm256_broadcastsi128_si256(flip.v))};
 }
+SIGRUN_INLINE FourBytes operator^(FourBytes x, Bytes y) { return {_mm256_xor_si256(x.v, _mm256_broadcastsi128_si256(y.v))}; }
 /// Vector i of the four; vectors i and i + 1.
 template <int i>
 SIGRUN_INLINE Bytes One(FourBytes x) {

@@ -215,6 +215,8 @@ struct Words {
   __m512i v;
 };
 SIGRUN_INLINE Words SaturateWords(I32 a, I32 b) { return {_mm512_packs_epi32(a.v, b.v)}; }
+SIGRUN_INLINE Words SetWords(int32_t x) { return {_mm512_set1_epi16(static_cast<int16_t>(x))}; }
+SIGRUN_INLINE Words AddSaturated(Words a, Words b) { return {_mm512_adds_epi16(a.v, b.v)}; }
 SIGRUN_INLINE Words Clamp(Words x, Words min, Words max) { return {_mm512_min_epi16(_mm512_max_epi16(x.v, min.v), max.v)}; }
 /// 2 * kLanes bytes, or the first n of them.
 SIGRUN_INLINE Words LoadWords(const int8_t* p, int32_t n) {
@@ -260,6 +262,7 @@ SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
   const __m512i most = _mm512_broadcast_i32x4(max.v), least = _mm512_broadcast_i32x4(min.v);
   return {_mm512_xor_si512(_mm512_min_epi8(_mm512_max_epi8(x.v, least), most), _mm512_broadcast_i32x4(flip.v))};
 }
+SIGRUN_INLINE FourBytes operator^(FourBytes x, Bytes y) { return {_mm512_xor_si512(x.v, _mm512_broadcast_i32x4(y.v))}; }
 /// Vector i of the four; vectors i and i + 1.
 template <int i>
 SIGRUN_INLINE Bytes One(FourBytes x) {

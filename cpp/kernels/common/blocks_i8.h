@@ -192,12 +192,10 @@ struct Source {
   const uint8_t* data;
   uint8_t mask;
   int32_t zero_point;             // of the padded taps, where row_zero_point is null
-  const int32_t* row_zero_point;  // of a row, or of a batch entry
-  bool per_batch;
+  const int32_t* row_zero_point;  // of each row, or of all
+  bool is_one_image;
 
-  int32_t ZeroPoint(int32_t row, int32_t batch) const {
-    return row_zero_point == nullptr ? zero_point : row_zero_point[per_batch ? batch : row];
-  }
+  int32_t ZeroPoint(int32_t row) const { return row_zero_point == nullptr ? zero_point : row_zero_point[is_one_image ? 0 : row]; }
 };
 
 struct OutputPixel {
@@ -381,7 +379,7 @@ void GatherRows(const ConvShape& s, const Depth& k, const Source& source, int32_
   if (IsSparsePointwise(s)) return GatherSparseRows(s, k, source, group, rows, scratch);
   OutputPixel p = PixelOf(s, rows.begin);
   for (int32_t row = rows.begin; row < rows.end; ++row, scratch += stride) {
-    GatherRow(s, k, source, p, group, source.ZeroPoint(row, p.batch), reinterpret_cast<Activation*>(scratch));
+    GatherRow(s, k, source, p, group, source.ZeroPoint(row), reinterpret_cast<Activation*>(scratch));
     NextPixel(s, &p);
   }
 }
@@ -467,7 +465,7 @@ Block MakeLineBlock(const ConvShape& s, const Depth& depth, const LineBlocks& bl
   const int32_t line_rows = single ? end - rows.begin : s.out_width;
   const int32_t first_line = y * s.stride_h - s.pad_top, first_column = (single ? x : 0) * s.stride_w - s.pad_left;
   CopyLines(s, source, group, batch, {first_line, first_line + blocks.InputLines(s, lines)},
-            {first_column, first_column + static_cast<int32_t>(blocks.InputColumns(s, line_rows))}, source.ZeroPoint(rows.begin, batch),
+            {first_column, first_column + static_cast<int32_t>(blocks.InputColumns(s, line_rows))}, source.ZeroPoint(rows.begin),
             blocks.line_bytes, scratch);
   Block block{reinterpret_cast<const uint8_t*>(scratch),
               s.stride_w * s.in_channels * kBytes,

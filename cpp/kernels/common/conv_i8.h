@@ -339,7 +339,7 @@ void RunConv(const ConvShape& s, const Source& source, const std::byte* packed, 
   const ConvShape all = shared ? AllGroups(s) : ConvShape{}, &gathered = shared ? all : s;
   const Depth own(s), depth = shared ? Depth(all) : own;
   const LineBlocks lines(gathered, depth);
-  const bool by_lines = lines.lines > 0 && (source.row_zero_point == nullptr || source.per_batch);
+  const bool by_lines = lines.lines > 0 && (source.row_zero_point == nullptr || source.is_one_image);
   const bool in_place = !shared || s.in_channels % own.unit == 0;  // nothing is read beyond the input
   const bool flips = FlipsInTiles(gathered) && epilogue.MayRepeat();
   const int32_t step = by_lines ? 0 : EvenBlockRows(gathered, depth, rows.end - rows.begin);
@@ -378,9 +378,24 @@ void ConvF32(const ConvShape& s, InputI8 input, const std::byte* packed, float* 
              const int32_t* row_zero_point, bool scale_per_batch, const float* channel_scale, const float* bias, const float* residual,
              ClampF32 clamp, std::byte* scratch, Range rows) {
   const uint8_t mask = input.is_unsigned == kTakesUnsigned ? 0 : 0x80;
-  const Source source{static_cast<const uint8_t*>(input.data), mask, 0, row_zero_point, scale_per_batch};
-  FloatEpilogue epilogue(s, source, output, row_scale, channel_scale, bias, residual, clamp);
-  RunConv(s, source, packed, scratch, rows, epilogue);
+  ConvShape image = s;
+  image.batch = 1;
+  const int32_t pixels = image.rows();
+  if (!scale_per_batch || s.batch == 1 || pixels == 1) {
+    const Source source{static_cast<const uint8_t*>(input.data), mask, 0, row_zero_point, scale_per_batch && s.batch == 1};
+    FloatEpilogue epilogue(s, source, output, row_scale, channel_scale, bias, residual, clamp);
+    return RunConv(s, source, packed, scratch, rows, epilogue);
+  }
+  const ptrdiff_t image_bytes = static_cast<ptrdiff_t>(s.in_height) * s.in_width * s.in_channels * s.groups;
+  const ptrdiff_t image_floats = pixels * s.output_stride();
+  for (int32_t i = rows.begin / pixels, first = i * pixels; first < rows.end; ++i, first += pixels) {
+    const Source source{static_cast<const uint8_t*>(input.data) + i * image_bytes, mask, 0,
+                        row_zero_point == nullptr ? nullptr : row_zero_point + i, true};
+    FloatEpilogue epilogue(image, source, output + i * image_floats, row_scale + i, channel_scale, bias,
+                           residual == nullptr ? nullptr : residual + i * image_floats, clamp);
+    const Range own{rows.begin > first ? rows.begin - first : 0, rows.end - first < pixels ? rows.end - first : pixels};
+    RunConv(image, source, packed, scratch, own, epilogue);
+  }
 }
 
 inline void OverlayConvI8(Kernels& table) {

@@ -252,20 +252,42 @@ ExtremesF32 Extremes(const float* x, size_t n) { return FindExtremes(x, n); }
 /// the least byte.
 struct RoundedRow {
   F32 inverse;
-  I32 zero_point;
+  int32_t zero;
   ByteOutput bytes;
   bool finite;
-  RoundedRow(float factor, int32_t zero, int32_t min, int32_t max, bool is_unsigned)
-      : inverse(Set1(factor)), zero_point(Set1(zero)), bytes(MakeByteOutput(0, min, max)), finite(factor < __builtin_inff()) {
+  RoundedRow(float factor, int32_t zero_point, int32_t min, int32_t max, bool is_unsigned)
+      : inverse(Set1(factor)), zero(zero_point), bytes(MakeByteOutput(0, min, max)), finite(factor < __builtin_inff()) {
     if (is_unsigned) bytes.flip = SetBytes(0x80);
   }
   template <bool kFinite>
   SIGRUN_INLINE I32 Rounded(F32 x) const {
     const F32 y = x * inverse;
-    return Round(Max(kFinite ? y : Min(Set1(256.0f), y), Set1(-256.0f))) + zero_point;
+    return Round(Max(kFinite ? y : Min(Set1(256.0f), y), Set1(-256.0f))) + Set1(zero);
+  }
+  // Four vectors at a time, as many as there are, of finite rows whose bytes are all of int8. A row has no products beyond its extremes,
+  // and what is no number is the least int32 before it is saturated. Returns how many floats that are.
+  SIGRUN_INLINE size_t StoreFours(const float* x, uint8_t* y, size_t n) const {
+    size_t i = 0;
+    if constexpr (requires(I32 v) { AddSaturated(SaturateWords(v, v), SetWords(0)); }) {
+      const F32 factor = inverse;
+      const auto addend = SetWords(zero);
+      const Bytes flip = bytes.flip;
+      const auto two = [=](size_t k) SIGRUN_INLINE_LAMBDA {
+        return AddSaturated(SaturateWords(Round(Load(x + k) * factor), Round(Load(x + k + kLanes) * factor)), addend);
+      };
+      for (; i + 4 * kLanes <= n; i += 4 * kLanes) kernels::Store(y + i, SaturateFour(two(i), two(i + 2 * kLanes)) ^ flip);
+    }
+    return i;
   }
   SIGRUN_INLINE void Store(const float* x, int8_t* y, size_t n) const {
     uint8_t* to = reinterpret_cast<uint8_t*>(y);
+    if (finite && bytes.whole) {
+      const size_t done = StoreFours(x, to, n);
+      if (done == n) return;
+      x += done;
+      to += done;
+      n -= done;
+    }
     const RoundedRow row = *this;  // in registers
     if (finite) return FloatsToBytes(x, to, n, bytes, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded<true>(v); });
     FloatsToBytes(x, to, n, bytes, [=](F32 v) SIGRUN_INLINE_LAMBDA { return row.Rounded<false>(v); });

@@ -160,7 +160,6 @@ struct RequantizeEpilogue {
 
 // Scales to floats and takes the rows' zero points out.
 struct FloatEpilogue {
-  const ConvShape& shape;
   const Source& source;
   float* output;
   ptrdiff_t output_stride;
@@ -179,8 +178,7 @@ struct FloatEpilogue {
 
   FloatEpilogue(const ConvShape& s, const Source& from, float* to, const float* row_scales, const float* channel_scales,
                 const float* addends, const float* added, ClampF32 bounds)
-      : shape(s),
-        source(from),
+      : source(from),
         output(to),
         output_stride(s.output_stride()),
         row_scale(row_scales),
@@ -190,11 +188,10 @@ struct FloatEpilogue {
         clamp(bounds),
         is_deep(int64_t{s.taps()} * s.in_channels > kMostInFloatEnd) {}
 
-  // Rows or their one image have parameters of their own.
   SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t /*width*/, TileRun* run) {
     run->float_end = nullptr;
-    if (!kTilesEndInFloats || (source.per_batch && shape.batch > 1) || is_deep) return false;
-    const int32_t own = source.per_batch ? 0 : row;
+    if (!kTilesEndInFloats || is_deep) return false;
+    const int32_t own = Own(row);
     const ptrdiff_t at = row * output_stride + channel;
     end.row_scale = row_scale + own;
     end.continues = source.row_zero_point != nullptr;
@@ -206,10 +203,11 @@ struct FloatEpilogue {
   }
   SIGRUN_INLINE bool MayRepeat() const { return residual == nullptr; }
   SIGRUN_INLINE bool TakesRow() const { return residual == nullptr; }
-  SIGRUN_INLINE int32_t Image(int32_t row) const { return source.per_batch ? row / (shape.out_height * shape.out_width) : 0; }
-  SIGRUN_INLINE int32_t RowZeroPoint(int32_t row) const { return source.ZeroPoint(row, Image(row)); }
+  // Whose scale is the row's.
+  SIGRUN_INLINE int32_t Own(int32_t row) const { return source.is_one_image ? 0 : row; }
+  SIGRUN_INLINE int32_t RowZeroPoint(int32_t row) const { return source.ZeroPoint(row); }
   void Row(int32_t row, int32_t first, int32_t n, const int32_t* sums) const {
-    const F32 factor = Set1(row_scale[source.per_batch ? Image(row) : row]);
+    const F32 factor = Set1(row_scale[Own(row)]);
     const F32 min = Set1(clamp.min), max = Set1(clamp.max), none = Set1(0.0f);
     float* out = output + row * output_stride + first;
     const float *scales = channel_scale + first, *addends = bias != nullptr ? bias + first : nullptr;
@@ -242,9 +240,9 @@ struct FloatEpilogue {
     end.plain = n % kLanes == 0 && clamp.min == -__builtin_inff() && clamp.max == __builtin_inff();
     end.channels = n;
     end.stride = output_stride;
-    end.row_step = source.per_batch ? 0 : 1;
+    end.row_step = source.is_one_image ? 0 : 1;
   }
-  // Of a panel that fills its vectors, whose parameters then stay in registers; rows or their one image have parameters of their own.
+  // Of a panel that fills its vectors, whose parameters then stay in registers.
   void WholeTile(int32_t first, int32_t rows, const int32_t* sums) const {
     I32 of_weights[kPanelVectors];
     F32 scales[kPanelVectors], addends[kPanelVectors];
@@ -257,9 +255,8 @@ struct FloatEpilogue {
     const F32 min = Set1(clamp.min), max = Set1(clamp.max);
     for (int32_t r = 0; r < rows; ++r, sums += kPanel) {
       const ptrdiff_t at = (first + r) * output_stride + channel;
-      const int32_t own = source.per_batch ? 0 : first + r;
-      const I32 zero_point = Set1(source.row_zero_point == nullptr ? source.zero_point : source.row_zero_point[own]);
-      const F32 factor = Set1(row_scale[own]);
+      const I32 zero_point = Set1(source.ZeroPoint(first + r));
+      const F32 factor = Set1(row_scale[Own(first + r)]);
       SIGRUN_UNROLL
       for (int v = 0; v < kPanelVectors; ++v) {
         F32 y = ToFloat(Load(sums + v * kLanes) - zero_point * of_weights[v]) * (factor * scales[v]) + addends[v];
@@ -269,12 +266,11 @@ struct FloatEpilogue {
     }
   }
   void Tile(int32_t first, int32_t rows, int32_t width, const int32_t* sums) const {
-    if (channels == kPanel && (!source.per_batch || shape.batch == 1)) return WholeTile(first, rows, sums);
+    if (channels == kPanel) return WholeTile(first, rows, sums);
     for (int32_t r = 0; r < rows; ++r) {
       const int32_t row = first + r;
-      const int32_t batch = source.per_batch && shape.batch > 1 ? row / (shape.out_height * shape.out_width) : 0;
-      const I32 zero_point = Set1(source.ZeroPoint(row, batch));
-      const F32 factor = Set1(row_scale[source.per_batch ? batch : row]);
+      const I32 zero_point = Set1(source.ZeroPoint(row));
+      const F32 factor = Set1(row_scale[Own(row)]);
       const F32 min = Set1(clamp.min), max = Set1(clamp.max);
       const ptrdiff_t at = row * output_stride + channel;
       for (int32_t i = 0; i < channels; i += kLanes) {
