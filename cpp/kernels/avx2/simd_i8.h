@@ -155,6 +155,7 @@ SIGRUN_INLINE F32 Load(const float* p) { return {_mm256_loadu_ps(p)}; }
 SIGRUN_INLINE void Store(float* p, F32 x) { _mm256_storeu_ps(p, x.v); }
 /// The first n < kLanes lanes; the others are loaded as 0.
 SIGRUN_INLINE __m256i FirstLanes(int32_t n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+SIGRUN_INLINE I32 LoadFew(const int32_t* p, int32_t n) { return {_mm256_maskload_epi32(p, FirstLanes(n))}; }
 SIGRUN_INLINE F32 LoadFew(const float* p, int32_t n) { return {_mm256_maskload_ps(p, FirstLanes(n))}; }
 SIGRUN_INLINE void StoreFew(float* p, F32 x, int32_t n) { _mm256_maskstore_ps(p, FirstLanes(n), x.v); }
 SIGRUN_INLINE F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
@@ -241,6 +242,11 @@ SIGRUN_INLINE I32 DotPairs(I32 sum, I32 pairs, I32 factors) { return {DotPairs(s
 SIGRUN_INLINE I32 SplitInPairs(I32 x) {
   const __m256i high = _mm256_slli_epi32(_mm256_srai_epi32(x.v, 7), 16);
   return {_mm256_or_si256(high, _mm256_and_si256(x.v, _mm256_set1_epi32(127)))};
+}
+/// What DotPairs multiplies those by for a product with -x, a byte.
+SIGRUN_INLINE I32 NegatedPairs(I32 x) {
+  const __m256i negative = _mm256_sub_epi32(_mm256_setzero_si256(), x.v);
+  return {_mm256_or_si256(_mm256_slli_epi32(negative, 23), _mm256_and_si256(negative, _mm256_set1_epi32(0xffff)))};
 }
 SIGRUN_INLINE __m256i LinearSum(__m256i pairs, const Linear& f) {
   const __m256i low = _mm256_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);

@@ -41,6 +41,7 @@ SIGRUN_INLINE Int16s MulRounded(Int16s a, Int16s b) {
 
 SIGRUN_INLINE I32 Set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
 SIGRUN_INLINE I32 Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+SIGRUN_INLINE I32 LoadFew(const int32_t* p, int32_t n) { return {_mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << n) - 1), p)}; }
 SIGRUN_INLINE void Store(int32_t* p, I32 x) { _mm512_storeu_si512(p, x.v); }
 SIGRUN_INLINE I32 LoadWide(const int8_t* p) { return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 SIGRUN_INLINE I32 LoadWide(const uint8_t* p) { return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
@@ -237,6 +238,11 @@ SIGRUN_INLINE I32 DotPairs(I32 sum, I32 pairs, I32 factors) { return {DotPairs(s
 SIGRUN_INLINE I32 SplitInPairs(I32 x) {
   const __m512i high = _mm512_slli_epi32(_mm512_srai_epi32(x.v, 7), 16);
   return {_mm512_or_si512(high, _mm512_and_si512(x.v, _mm512_set1_epi32(127)))};
+}
+/// What DotPairs multiplies those by for a product with -x, a byte.
+SIGRUN_INLINE I32 NegatedPairs(I32 x) {
+  const __m512i negative = _mm512_sub_epi32(_mm512_setzero_si512(), x.v);
+  return {_mm512_or_si512(_mm512_slli_epi32(negative, 23), _mm512_and_si512(negative, _mm512_set1_epi32(0xffff)))};
 }
 SIGRUN_INLINE __m512i LinearSum(__m512i pairs, const Linear& f) {
   const __m512i low = _mm512_srai_epi32(DotPairs(f.addend_low, pairs, f.low), 15);

@@ -158,6 +158,9 @@ struct RequantizeEpilogue {
   }
 };
 
+constexpr int32_t kNoZeroPoints[kMostRows] = {};
+constexpr float kNoAddends[kPanel] = {};
+
 // Scales to floats and takes the rows' zero points out.
 struct FloatEpilogue {
   const Source& source;
@@ -171,10 +174,11 @@ struct FloatEpilogue {
   bool is_deep;
   int32_t channel = 0, channels = 0;
   const int32_t* weight_sums = nullptr;
-  alignas(64) float scale[kPanel];  // a single row takes no panel, and does without a fill
-  alignas(64) float addend[kPanel];
+  const float *scale = nullptr, *addend = nullptr;  // of the panel
+  struct {
+    alignas(64) float scale[kPanel], addend[kPanel];
+  } completed;  // a single row takes no panel, and does without a fill
   FloatEnd end;
-  int32_t no_zero_points[kMostRows];
 
   FloatEpilogue(const ConvShape& s, const Source& from, float* to, const float* row_scales, const float* channel_scales,
                 const float* addends, const float* added, ClampF32 bounds)
@@ -195,7 +199,7 @@ struct FloatEpilogue {
     const ptrdiff_t at = row * output_stride + channel;
     end.row_scale = row_scale + own;
     end.continues = source.row_zero_point != nullptr;
-    end.row_zero_point = source.row_zero_point == nullptr ? no_zero_points : source.row_zero_point + own;
+    end.row_zero_point = source.row_zero_point == nullptr ? kNoZeroPoints : source.row_zero_point + own;
     end.out = output + at;
     end.residual = residual == nullptr ? nullptr : residual + at;
     run->float_end = &end;
@@ -227,12 +231,8 @@ struct FloatEpilogue {
       __builtin_prefetch(channel_scale + first + i);
       if (bias != nullptr) __builtin_prefetch(bias + first + i);
     }
-    for (int32_t i = 0; i < n; ++i) {
-      scale[i] = channel_scale[first + i];
-      addend[i] = bias != nullptr ? bias[first + i] : 0.0f;
-    }
-    for (int32_t i = n; i < kPanel; ++i) scale[i] = addend[i] = 0.0f;
-    for (int32_t& none : no_zero_points) none = 0;
+    scale = Completed(channel_scale, completed.scale);
+    addend = bias == nullptr ? kNoAddends : Completed(bias, completed.addend);
     end.weight_sums = sums;
     end.scale = scale;
     end.addend = addend;
@@ -241,6 +241,12 @@ struct FloatEpilogue {
     end.channels = n;
     end.stride = output_stride;
     end.row_step = source.is_one_image ? 0 : 1;
+  }
+  // The panel's part of `all`.
+  const float* Completed(const float* all, float (&to)[kPanel]) const {
+    if (channels % kLanes == 0) return all + channel;
+    for (int32_t i = 0; i < kPanel; ++i) to[i] = i < channels ? all[channel + i] : 0.0f;
+    return to;
   }
   // Of a panel that fills its vectors, whose parameters then stay in registers.
   void WholeTile(int32_t first, int32_t rows, const int32_t* sums) const {

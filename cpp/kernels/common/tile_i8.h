@@ -156,8 +156,12 @@ constexpr bool kTilesEndInFloats = true;
 
 // Products of a zero point and a sum of weights by one step of dot products, where vpmulld takes two: zero_point * sum = 128 * zero_point *
 // (sum >> 7) + zero_point * (sum & 127), all of which are int16 if the zero point is a byte and |sum| < 2^22.
-SIGRUN_INLINE int32_t ZeroPointPair(int32_t zero_point) {
-  return static_cast<int32_t>(static_cast<uint32_t>(-128 * zero_point) << 16 | static_cast<uint16_t>(-zero_point));
+template <int kRows>
+SIGRUN_INLINE void ZeroPointPairs(const int32_t* zero_points, int32_t* pairs) {
+  SIGRUN_UNROLL
+  for (int r = 0; r < kRows; r += kLanes) {
+    Store(pairs + r, NegatedPairs(kRows - r < kLanes ? LoadFew(zero_points + r, kRows - r) : Load(zero_points + r)));
+  }
 }
 
 enum class FloatForm { kPlain, kClamped, kAny };  // kClamped: all vectors are full, nothing is added; kPlain: nothing is clamped either
@@ -167,10 +171,8 @@ template <FloatForm kForm, bool kOneScale, int kRows, int kVectors>
 SIGRUN_INLINE void EndInFloats(const FloatEnd& end, const I32 (&sums)[kRows][kVectors]) {
   I32 offsets[kVectors];
   F32 factors[kVectors], addends[kVectors];
-  alignas(64) int32_t zero_points[kRows];
-  if (!kOneScale) {
-    for (int r = 0; r < kRows; ++r) zero_points[r] = ZeroPointPair(end.row_zero_point[r]);
-  }
+  alignas(64) int32_t zero_points[(kRows + kLanes - 1) / kLanes * kLanes];
+  if (!kOneScale) ZeroPointPairs<kRows>(end.row_zero_point, zero_points);
   SIGRUN_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     offsets[v] = SplitInPairs(Load(end.weight_sums + v * kLanes));
