@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "graph/passes/constants.h"
@@ -174,7 +176,7 @@ class Matcher {
 
   bool FitsAsMask(int32_t mask, int32_t scores) const {
     const Shape &m = ShapeOf(mask), &s = ShapeOf(scores);
-    if (!IsFloat(mask) || m.size() > 4 || s.size() > 4 || m.empty() || s.empty() || m.back() != s.back()) return false;
+    if (m.size() > 4 || s.size() > 4 || m.empty() || s.empty() || m.back() != s.back()) return false;
     // A mask of more dimensions gives the sum as many: that is a reshape.
     for (size_t d = 1; d <= m.size(); ++d) {
       const int32_t extent = m[m.size() - d], whole = d <= s.size() ? s[s.size() - d] : 1;
@@ -190,11 +192,49 @@ class Matcher {
     return m.size() <= 2 || (m[m.size() - 3] == 1 && m.front() == 1);
   }
 
+  /// Scores in place of which a SELECT_V2 takes a number that leaves no weight: where the constant `kept` is not `value`.
+  struct Exclusion {
+    int32_t kept;
+    bool value;
+    float number;
+  };
+
+  // Adding the number where scores are excluded makes the same of them: they are far from it, as long as a row keeps one.
+  std::optional<Exclusion> ReadExclusion(const Node& select, size_t scores) const {
+    constexpr float kFar = -1e8f;
+    const int32_t kept = select.inputs[0];
+    const Value& condition = ValueOf(kept);
+    const std::optional<float> number = Number(select.inputs[3 - scores]);
+    if (!number || !(*number <= kFar) || condition.type != TensorType::kBool || condition.constant == nullptr) return std::nullopt;
+    if (!FitsAsMask(kept, select.inputs[scores]) || ShapeOf(select.outputs[0]) != ShapeOf(select.inputs[scores])) return std::nullopt;
+    const bool value = scores == 1;
+    const auto* bytes = reinterpret_cast<const uint8_t*>(condition.constant);
+    const auto keeps = [=](uint8_t byte) { return (byte != 0) == value; };
+    const size_t row = static_cast<size_t>(condition.shape.back());
+    for (size_t i = 0; i < condition.constant_bytes; i += row) {
+      if (std::none_of(bytes + i, bytes + i + row, keeps)) return std::nullopt;
+    }
+    return Exclusion{kept, value, *number};
+  }
+
+  // What is added to the scores instead.
+  int32_t MaskOf(const Exclusion& e) {
+    for (const auto& [exclusion, mask] : masks_) {
+      if (exclusion.kept == e.kept && exclusion.value == e.value && exclusion.number == e.number) return mask;
+    }
+    const Value& condition = ValueOf(e.kept);
+    std::vector<float> addends(condition.constant_bytes);
+    for (size_t i = 0; i < addends.size(); ++i) addends[i] = (condition.constant[i] != std::byte{0}) == e.value ? 0.0f : e.number;
+    masks_.emplace_back(e, AddConstant(graph_, TensorType::kFloat32, addends, condition.shape));
+    return masks_.back().second;
+  }
+
   /// softmax(scale * query key^T + mask)
   struct Scores {
     int32_t query = -1, key = -1, mask = -1;
     float scale = 1.0f;
     bool transposes_key = false;
+    std::optional<Exclusion> exclusion = std::nullopt;  // what the mask is made of
   };
 
   /// A product or quotient of `v` and a number.
@@ -229,10 +269,19 @@ class Matcher {
     if (const Node* sum = OnlyFor(v, "ADD"); sum != nullptr && sum->inputs.size() == 2) {
       for (const size_t i : {size_t{0}, size_t{1}}) {
         const int32_t scores = sum->inputs[i], mask = sum->inputs[1 - i];
-        if (!FitsAsMask(mask, scores)) continue;
+        if (!IsFloat(mask) || !FitsAsMask(mask, scores)) continue;
         if (const std::optional<Scores> found = FindScores(scores, mask)) return found;
       }
       return std::nullopt;
+    }
+    if (const Node* select = OnlyFor(v, "SELECT_V2"); select != nullptr && select->inputs.size() == 3) {
+      for (const size_t i : {size_t{1}, size_t{2}}) {
+        const std::optional<Exclusion> exclusion = ReadExclusion(*select, i);
+        std::optional<Scores> found = exclusion ? FindScores(select->inputs[i], exclusion->kept) : std::nullopt;
+        if (!found) continue;
+        found->exclusion = exclusion;
+        return found;
+      }
     }
     return FindScores(v, -1);
   }
@@ -282,13 +331,15 @@ class Matcher {
       options.side_by_side = true;
       last = behind;
     }
+    const int32_t mask = scores.exclusion ? MaskOf(*scores.exclusion) : scores.mask;
     last->op = ops::FindOp("sigrun.attention");
-    last->inputs = {query, key, value, scores.mask, AddConstant(graph_, options.Fields())};
+    last->inputs = {query, key, value, mask, AddConstant(graph_, options.Fields())};
   }
 
   Graph& graph_;
   std::vector<int32_t> uses_;
   std::vector<Node*> producer_, reader_;
+  std::vector<std::pair<Exclusion, int32_t>> masks_;
 };
 
 }  // namespace
