@@ -60,11 +60,11 @@ Range RowsOf(const ConvShape& s, Range lines) { return {lines.begin * s.out_widt
 
 // What threads share is the output's channels where reading all weights costs each of them more than reading pixels that another has
 // written: those of the input, and those of the output in the next step. Sums do not depend on the cut.
-constexpr int32_t kLeastChannels = 128;  // of a thread
-constexpr int64_t kLeastWeights = 1 << 17;
-bool SplitsChannels(const Prepare& p, const ConvShape& s) {
+constexpr int32_t kLeastChannels = 64;   // of a thread
+constexpr size_t kLeastBytes = 1 << 17;  // of weights
+bool SplitsChannels(const Prepare& p, const ConvShape& s, size_t weight_bytes) {
   const int64_t weights = MacsOfRow(s), pixels = int64_t{s.rows()} * (s.in_channels + s.out_channels);
-  return p.workers() > 1 && s.groups == 1 && s.out_channels >= kLeastChannels * p.workers() && weights >= kLeastWeights &&
+  return p.workers() > 1 && s.groups == 1 && s.out_channels >= kLeastChannels * p.workers() && weight_bytes >= kLeastBytes &&
          weights > 2 * pixels;
 }
 
@@ -78,11 +78,17 @@ int32_t GroupsAtOnce(const ConvShape& s, int32_t most) {
 struct Pieces {
   int32_t count, channels;        // of channels, and those of each but the last
   int32_t row_grain, row_ranges;  // of rows, for RunContext::Parallel
-  static Pieces Of(const Prepare& p, const ConvShape& s) {
-    if (!SplitsChannels(p, s)) return {1, s.out_channels, RowGrain(p, s), s.rows() < kManyRows * p.workers() ? 1 : 2};
+  int64_t cost;                   // of a piece, or of a row
+  static Pieces Of(const Prepare& p, const ConvShape& s, size_t weight_bytes) {
+    if (!SplitsChannels(p, s, weight_bytes)) {
+      return {1, s.out_channels, RowGrain(p, s), s.rows() < kManyRows * p.workers() ? 1 : 2, MacCost(MacsOfRow(s))};
+    }
     constexpr int32_t kGrain = 32;
     const int32_t channels = (s.out_channels + p.workers() * kGrain - 1) / (p.workers() * kGrain) * kGrain;
-    return {(s.out_channels + channels - 1) / channels, channels, 1, 1};
+    const int32_t count = (s.out_channels + channels - 1) / channels;
+    // Few rows wait for the weights to come from memory, about four bytes of them for an operation.
+    const int64_t cost = std::max(MacCost(MacsOfRow(s) * s.rows()), static_cast<int64_t>(weight_bytes / 4));
+    return {count, channels, 1, 1, cost / count};
   }
   // Every range of rows reads all weights.
   static constexpr int32_t kManyRows = 192;
@@ -105,9 +111,9 @@ template <class F>
 void ForPieces(const RunContext& run, const ConvShape& s, const Pieces& pieces, const std::byte* packed, size_t piece_bytes, const F& f) {
   if (pieces.count == 1) {
     const auto all = [&](Range rows, int worker) { f(s, 0, packed, rows, worker); };
-    return run.Parallel(s.rows(), MacCost(MacsOfRow(s)), all, pieces.row_grain, pieces.row_ranges);
+    return run.Parallel(s.rows(), pieces.cost, all, pieces.row_grain, pieces.row_ranges);
   }
-  run.Parallel(pieces.count, MacCost(MacsOfRow(s) / pieces.count * s.rows()), [&](Range range, int worker) {
+  run.Parallel(pieces.count, pieces.cost, [&](Range range, int worker) {
     for (int32_t i = range.begin; i < range.end; ++i) {
       f(pieces.Shape(s, i), i * pieces.channels, packed + static_cast<size_t>(i) * piece_bytes, Range{0, s.rows()}, worker);
     }
@@ -462,7 +468,7 @@ void EmitGemmF32(Prepare& p, const Gemm& g) {
   operands.output = product.is_bf16() && depth <= kernels::kMostBf16OutputDepth && p.ReadersTakeBf16(0);
   if (operands.output) p.StoreAsBf16(0);
   if (!product.is_float32()) s.packed_groups = 1;
-  const Pieces pieces = Pieces::Of(p, s);
+  const Pieces pieces = Pieces::Of(p, s, product.PackBytes(depth, s.out_channels) * static_cast<size_t>(s.groups));
   const int32_t packs = s.groups / s.packed_groups;
   const size_t group_bytes = product.PackBytes(depth, pieces.channels * s.packed_groups);
   const Packed packed = PackWeights(
@@ -553,7 +559,7 @@ PackedI8 PackGemmI8(Prepare& p, const Gemm& g, int bias, std::vector<int32_t> bi
   const ConvShape s = MergeGroups(p, g.shape), own = g.shape;
   const auto& k = p.kernels();
   const bool flip = p.type(g.weights) == TensorType::kUInt8, expands = s.groups < own.groups;
-  const Pieces pieces = Pieces::Of(p, s);
+  const Pieces pieces = Pieces::Of(p, s, k.pack_i8_bytes(s) * static_cast<size_t>(s.groups));
   const size_t group_bytes = k.pack_i8_bytes(pieces.Shape(s, 0));
   const size_t expanded_bytes = expands ? static_cast<size_t>(int64_t{s.out_channels} * s.taps() * s.in_channels) : 0;
   const std::string key = Concat(GemmKey(g), pieces.key(), " zero points ", input_zero_point, " ", weight_zero_point,
