@@ -194,7 +194,7 @@ bool EmitShortRuns(Prepare& p, const BroadcastPlan& plan, size_t operand_bytes, 
   const int64_t element = static_cast<int64_t>(operand_bytes);
   if (plan.loops < 1 || plan.runs < 2 || plan.run * element > kShort) return false;
   const int inner = plan.loops - 1;
-  const int64_t runs_at_once = std::min<int64_t>(kElements / plan.run, plan.runs), loop = plan.extent[inner];
+  const int64_t runs_at_once = std::min<int64_t>(kElements / plan.run, plan.runs);
   const size_t buffer = static_cast<size_t>((runs_at_once * plan.run * element + 2 * kBeyond + 63) / 64 * 64);
   std::array<ShortRuns, 2> operand;
   std::array<bool, 2> dense;
@@ -208,18 +208,20 @@ bool EmitShortRuns(Prepare& p, const BroadcastPlan& plan, size_t operand_bytes, 
       const std::array<const T*, 2> from{run.get<T>(a), run.get<T>(b)};
       const int32_t parts = static_cast<int32_t>((plan.runs + runs_at_once - 1) / runs_at_once);
       run.Parallel(parts, 2 * cost * runs_at_once * plan.run, [&](kernels::Range range, int worker) {
+        LoopWalk walk(plan, range.begin * runs_at_once);
         for (int64_t first = range.begin * runs_at_once, end = std::min(range.end * runs_at_once, plan.runs); first < end;
              first += runs_at_once) {
           const int64_t count = std::min(runs_at_once, end - first);
           std::array<const T*, 2> x;
+          std::array<T*, 2> written;
           for (size_t i = 0; i < 2; ++i) {
-            x[i] = from[i] + first * plan.run;
-            if (dense[i]) continue;
-            T* to = reinterpret_cast<T*>(scratch.of(run, worker) + i * buffer);
-            x[i] = to;
-            for (int64_t done = 0, n = 0; done < count; done += n) {
-              n = std::min(count - done, loop - (first + done) % loop);
-              operand[i].Write(from[i] + plan.OffsetOf(static_cast<int>(i), first + done), n, to + done * plan.run);
+            written[i] = reinterpret_cast<T*>(scratch.of(run, worker) + i * buffer);
+            x[i] = dense[i] ? from[i] + first * plan.run : written[i];
+          }
+          for (int64_t done = 0, n = 0; done < count; done += n, walk.Go(n)) {
+            n = std::min(count - done, walk.left());
+            for (size_t i = 0; i < 2; ++i) {
+              if (!dense[i]) operand[i].Write(from[i] + walk.at()[i], n, written[i] + done * plan.run);
             }
           }
           f(x[0], x[1], run.get<std::byte>(y) + first * plan.run * static_cast<int64_t>(result_bytes),

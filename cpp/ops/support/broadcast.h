@@ -29,17 +29,43 @@ struct BroadcastPlan {
   int64_t runs = 0;                         // product of the extents; 0 if the output is empty
   int64_t run = 0;                          // elements of the output in one run
   bool fixed[kMaxOperands] = {};            // the operand is one value throughout a run
-
-  /// Where a run of an operand begins.
-  int64_t OffsetOf(int operand, int64_t run_index) const {
-    int64_t offset = 0;
-    for (int d = loops - 1; d >= 0; run_index /= extent[d], --d) offset += run_index % extent[d] * stride[operand][d];
-    return offset;
-  }
 };
 BroadcastPlan PlanBroadcast(const Prepare& p, std::initializer_list<Shape> operands, const Shape& output);
 
 using Offsets = std::array<int64_t, BroadcastPlan::kMaxOperands>;
+
+/// A place in a plan that has loops, from which it goes on without a division.
+class LoopWalk {
+ public:
+  LoopWalk(const BroadcastPlan& plan, int64_t run_index) : plan_(plan) {
+    for (int d = plan.loops - 1; d >= 0; run_index /= plan.extent[d], --d) {
+      index_[d] = run_index % plan.extent[d];
+      Move(d, index_[d]);
+    }
+  }
+  /// Where the run of each operand begins.
+  const Offsets& at() const { return at_; }
+  /// Runs of the innermost loop up to its end.
+  int64_t left() const { return plan_.extent[plan_.loops - 1] - index_[plan_.loops - 1]; }
+  /// So many runs on, at most left().
+  void Go(int64_t count) {
+    for (int d = plan_.loops - 1; d >= 0; --d, count = 1) {
+      index_[d] += count;
+      Move(d, count);
+      if (index_[d] < plan_.extent[d]) return;
+      index_[d] = 0;
+      Move(d, -plan_.extent[d]);
+    }
+  }
+
+ private:
+  void Move(int d, int64_t count) {
+    for (int i = 0; i < plan_.operands; ++i) at_[static_cast<size_t>(i)] += count * plan_.stride[i][d];
+  }
+  const BroadcastPlan& plan_;
+  Offsets at_ = {};
+  int64_t index_[kMaxLoops];
+};
 
 /// Calls f(offsets of the operands, offset of the output, elements of a run, runs) for pieces of the innermost loop, or of a single run.
 template <class F>
@@ -52,13 +78,11 @@ void ForLoops(const RunContext& run, const BroadcastPlan& plan, int64_t cost, co
     });
     return;
   }
-  const int64_t inner = plan.extent[plan.loops - 1];
   run.Parallel(static_cast<int32_t>(plan.runs), cost * plan.run, [&](kernels::Range runs, int) {
-    Offsets at = {};
-    for (int64_t k = runs.begin, count = 0; k < runs.end; k += count) {
-      count = std::min(runs.end - k, inner - k % inner);
-      for (int i = 0; i < plan.operands; ++i) at[static_cast<size_t>(i)] = plan.OffsetOf(i, k);
-      f(at, k * plan.run, plan.run, count);
+    LoopWalk walk(plan, runs.begin);
+    for (int64_t k = runs.begin, count = 0; k < runs.end; k += count, walk.Go(count)) {
+      count = std::min(runs.end - k, walk.left());
+      f(walk.at(), k * plan.run, plan.run, count);
     }
   });
 }
