@@ -97,6 +97,13 @@ struct WeightView {
   ptrdiff_t stride_k;
 };
 
+/// (x * multiplier[n] + addend[n]) >> shift[n], an int64 that shifts of 32 to 50 bits make an int32: a product with a scale, rounded once.
+struct ShiftedProduct {
+  const int32_t* multiplier = nullptr;  // from 2^30 on, or 0 for a channel that has none; null: none has one
+  const int32_t* shift = nullptr;
+  const int64_t* addend = nullptr;
+};
+
 /// LiteRT's fixed-point requantisation, one entry an output channel: x -> MultiplyByQuantizedMultiplier(x, multiplier, shift)
 /// (saturating rounding doubling high multiply, then a rounding right shift; a positive shift is a left shift before), + zero_point,
 /// clamped to [min, max] and stored as its low 8 bits, so that int8 and uint8 outputs are the same code.
@@ -109,6 +116,8 @@ struct RequantizeParams {
   /// If not null, conv_i8 takes x * scale[n] in double, rounded half away from zero, for the fixed-point product: LiteRT's FULLY_CONNECTED.
   const double* scale = nullptr;
   bool bounded = false;  // no such scale is above 1/4
+  /// Gives the same bytes as `scale`, if there is one; kernels may take either.
+  ShiftedProduct product = {};
   /// If not null, conv_i8 adds the residual to its int8 output, as add_i8 does. The residual is laid out as the output, and may be it.
   const struct AddI8Params* add = nullptr;
   const int8_t* residual = nullptr;

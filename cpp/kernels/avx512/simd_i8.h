@@ -109,6 +109,23 @@ SIGRUN_INLINE I32 RectifiedUnsigned(I32 x, const Rescale& s) {
   return {_mm512_srav_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB), s.right)};
 }
 
+/// kernels.h's ShiftedProduct plus a zero point, for RectifiedUnsigned with what Rectified gives.
+SIGRUN_INLINE Rescale MakeRescale(const ShiftedProduct& p, int32_t first, int32_t zero_point) {
+  const __m512i multiplier = _mm512_loadu_si512(p.multiplier + first), shift = _mm512_loadu_si512(p.shift + first);
+  const auto addend = [&](int half) SIGRUN_INLINE_LAMBDA {
+    const auto wide = [=](__m512i x) SIGRUN_INLINE_LAMBDA {
+      return _mm512_cvtepi32_epi64(half == 0 ? _mm512_castsi512_si256(x) : _mm512_extracti64x4_epi64(x, 1));
+    };
+    const __m512i offset = _mm512_sllv_epi64(_mm512_set1_epi64(zero_point), wide(shift));
+    const __m512i taken = _mm512_add_epi64(_mm512_slli_epi64(wide(multiplier), 31), _mm512_set1_epi64(int64_t{1} << 32));
+    return _mm512_sub_epi64(_mm512_add_epi64(_mm512_loadu_si512(p.addend + first + 8 * half), offset), taken);
+  };
+  const __m512i low = addend(0), high = addend(1), evens = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+  const __m512i odds = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+  return {multiplier, _mm512_srli_epi64(multiplier, 32), _mm512_permutex2var_epi64(low, evens, high),
+          _mm512_permutex2var_epi64(low, odds, high), _mm512_sub_epi32(shift, _mm512_set1_epi32(32))};
+}
+
 /// Requantize by constants for |x| < 2^8 and 0 <= left <= 20: the product with the upper 24 bits of the multiplier needs no rounding.
 struct SmallScale {
   __m512i upper, lower, nudge, half, sign, shift, right;

@@ -38,6 +38,7 @@ struct RequantizeEpilogue {
     ends_in_tile = false;
     if (params.scale != nullptr) {
       scale = whole ? params.scale + first : Complete(params.scale + first, completed.scale);
+      ends_in_tile = kTilesEnd && whole && bytes.fits && params.add == nullptr && SetShiftedProduct(params.product, first, n);
       return;
     }
     multiplier = whole ? params.multiplier + first : Complete(params.multiplier + first, completed.multiplier);
@@ -48,9 +49,7 @@ struct RequantizeEpilogue {
     if (params.add != nullptr) end.bytes = MakeByteOutput(params.add->output_offset, params.add->min, params.add->max);
     ends_in_tile = params.add == nullptr || (params.add->linear.holds && end.bytes.fits);
     if (!ends_in_tile) return;
-    end.out_stride = output_stride;
-    end.channels = n;
-    end.never_below_zero = params.min >= params.zero_point;
+    SetEnd(n);
     if (params.add != nullptr) {
       end.min = Set1(params.min);
       end.max = Set1(params.max);
@@ -59,6 +58,27 @@ struct RequantizeEpilogue {
     for (int32_t i = 0; i < n; i += kLanes) {
       end.rescale[i / kLanes] = MakeRescale(Load(multiplier + i), Set1(0) - Load(shift + i), bytes.zero_point);
     }
+  }
+  void SetEnd(int32_t n) {
+    end.out_stride = output_stride;
+    end.channels = n;
+    end.never_below_zero = params.min >= params.zero_point;
+  }
+  // False if there is none, or the tier has no use for it.
+  template <class Product>
+  bool SetShiftedProduct(const Product& product, int32_t first, int32_t n) {
+    if constexpr (requires { MakeRescale(product, first, 0); }) {
+      if (product.multiplier == nullptr) return false;
+      for (int32_t i = first; i < first + n; ++i) {
+        if (product.multiplier[i] == 0) return false;
+      }
+      SetEnd(n);
+      end.bytes = bytes;
+      end.bytes.rectified = true;  // such a Rescale rounds once, whatever the sign, as others do where there is no other sign
+      for (int32_t i = 0; i < n; i += kLanes) end.rescale[i / kLanes] = MakeRescale(product, first + i, bytes.zero_point);
+      return true;
+    }
+    return false;
   }
   SIGRUN_INLINE bool EndsInTile(int32_t row, int32_t /*width*/, TileRun* run) const {
     run->end = ends_in_tile ? &end : nullptr;

@@ -587,6 +587,10 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const Prepare::Affine input = CheckedAffine(p, g.input);
   Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{g.shape.out_channels} * g.shape.groups, product);
   if (p.output_elements(0) == 0) return;
+  if (g.shape.rows() > 1 && !requantize.scale.empty()) {
+    const int32_t zero = requantize.zero_point;
+    requantize.products = FindShiftedProducts(requantize.scale, requantize.min - zero, requantize.max - zero);
+  }
   const int64_t depth = int64_t{g.shape.taps()} * g.shape.in_channels;
   std::vector<int32_t> biases = ShortenShifts(p, g.weights, g.bias, g.stride_n, g.stride_k, depth, scales.zero_point, &requantize);
   const auto& k = p.kernels();

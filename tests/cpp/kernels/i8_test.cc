@@ -9,6 +9,7 @@
 #include "kernels/common/fixed_point.h"
 #include "kernels/kernel_test.h"
 #include "ops/support/linear_sum.h"
+#include "ops/support/shifted_product.h"
 
 // Every tier's 8-bit kernels against the scalar ones: equal to the last bit. Buffers have their exact size, so that an address sanitizer
 // sees a read or a write beyond them; ranges run from the last to the first, so that a store beyond a range spoils what is already there.
@@ -160,6 +161,7 @@ struct Mode {
   int32_t min = -128;
   int32_t max = 127;
   bool in_double = false;
+  bool by_shifts = false;       // where that is possible for all channels
   bool narrow_weights = false;  // none is -128
   bool adds = false;            // a residual, which stands where the output is stored
   bool linear = false;          // and has a linear form
@@ -181,6 +183,7 @@ std::vector<Mode> Modes() {
 struct Requantization {
   std::vector<int32_t> multiplier, shift;
   std::vector<double> scale;
+  ops::ShiftedProducts products;
   RequantizeParams params;
 
   Requantization(int32_t channels, const Mode& mode, uint32_t seed)
@@ -190,10 +193,15 @@ struct Requantization {
     if (!mode.in_double) return;
     for (const int32_t m : multiplier) {
       scale.push_back(std::ldexp(m, (m % 2 == 0 ? -40 : -37) + (mode.left_shifts ? 20 : 0)));
-      if (m % 3 == 0) scale.back() = std::ldexp(1.0 + (m % 5 - 2) * 0x1p-40, -9);  // halves, and what floats take for them
+      if (m % 3 == 0 && !mode.by_shifts)
+        scale.back() = std::ldexp(1.0 + (m % 5 - 2) * 0x1p-40, -9);  // halves, and what floats take for them
     }
     params.scale = scale.data();
     params.bounded = *std::max_element(scale.begin(), scale.end()) <= 0.25;
+    if (!mode.by_shifts) return;
+    products = ops::FindShiftedProducts(scale, params.min - params.zero_point, params.max - params.zero_point);
+    EXPECT_EQ(std::count(products.multiplier.begin(), products.multiplier.end(), 0) > channels / 8, mode.left_shifts);  // above 1/2
+    params.product = products.at(0);
   }
 };
 
@@ -246,6 +254,17 @@ TEST(ConvI8, EveryTierEqualsScalar) {
 TEST(ConvI8, ScalesInDouble) {
   for (Mode mode : Modes()) {
     mode.in_double = true;
+    for (const Geometry& g : ConvGeometries()) {
+      const auto expected = RunConv(Scalar(), g, mode, true);
+      for (const Kernels* tier : TiersToTest()) ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier);
+    }
+  }
+}
+
+TEST(ConvI8, ScalesInDoubleByShifts) {
+  for (Mode mode : Modes()) {
+    mode.in_double = mode.by_shifts = true;
+    mode.narrow_weights = mode.weight_zero_point == 0;
     for (const Geometry& g : ConvGeometries()) {
       const auto expected = RunConv(Scalar(), g, mode, true);
       for (const Kernels* tier : TiersToTest()) ASSERT_EQ(RunConv(*tier, g, mode, false), expected) << Describe(g, *tier);
