@@ -229,7 +229,7 @@ enum OpTraits : uint32_t {
   kFusesHybridSum = 32,  // the same where input and output are float32, the weights int8 with scales for whole channels
   kSkipsPadding = 64,  // prepare honours Node::padding, whose taps do not count; windows are fields 3 (width) and 4 (height) of the options
   kFusesDilation = 128,     // prepare honours Node::dilation; padding and strides are fields 0 (padding), 1 and 2 (strides) of the options
-  kFlushesDenormals = 256,  // its steps may take denormal floats for 0: no result differs by more than such a number's size
+  kFlushesDenormals = 256,  // its steps may take denormal floats for 0, coming and going
 };
 
 struct OpDef {
