@@ -233,7 +233,6 @@ struct Words {
   __m512i v;
 };
 SIGRUN_INLINE Words SaturateWords(I32 a, I32 b) { return {_mm512_packs_epi32(a.v, b.v)}; }
-SIGRUN_INLINE Words SetWords(int32_t x) { return {_mm512_set1_epi16(static_cast<int16_t>(x))}; }
 SIGRUN_INLINE Words AddSaturated(Words a, Words b) { return {_mm512_adds_epi16(a.v, b.v)}; }
 SIGRUN_INLINE Words Clamp(Words x, Words min, Words max) { return {_mm512_min_epi16(_mm512_max_epi16(x.v, min.v), max.v)}; }
 /// 2 * kLanes bytes, or the first n of them.

@@ -266,14 +266,17 @@ struct RoundedRow {
   }
   // Four vectors at a time, as many as there are, of finite rows whose bytes are all of int8. A row has no products beyond its extremes,
   // and what is no number is the least int32 before it is saturated. Returns how many floats that are.
+  template <class Lanes = I32>
   SIGRUN_INLINE size_t StoreFours(const float* x, uint8_t* y, size_t n) const {
     size_t i = 0;
-    if constexpr (requires(I32 v) { AddSaturated(SaturateWords(v, v), SetWords(0)); }) {
+    if constexpr (requires(Lanes v) { AddSaturated(SaturateWords(v, v), SaturateWords(v, v)); }) {
       const F32 factor = inverse;
-      const auto addend = SetWords(zero);
+      const Lanes offset = Set1(zero);
+      const auto addend = SaturateWords(offset, offset);
       const Bytes flip = bytes.flip;
       const auto two = [=](size_t k) SIGRUN_INLINE_LAMBDA {
-        return AddSaturated(SaturateWords(Round(Load(x + k) * factor), Round(Load(x + k + kLanes) * factor)), addend);
+        const Lanes first = Round(Load(x + k) * factor), second = Round(Load(x + k + kLanes) * factor);
+        return AddSaturated(SaturateWords(first, second), addend);
       };
       for (; i + 4 * kLanes <= n; i += 4 * kLanes) kernels::Store(y + i, SaturateFour(two(i), two(i + 2 * kLanes)) ^ flip);
     }
