@@ -11,6 +11,7 @@
 #include "ops/support/float_product.h"
 #include "ops/support/linear_sum.h"
 #include "ops/support/quantization.h"
+#include "ops/support/shifted_product.h"
 #include "ops/support/worker_scratch.h"
 
 namespace sigrun::ops {
@@ -587,9 +588,10 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
   const Prepare::Affine input = CheckedAffine(p, g.input);
   Requantization requantize = PrepareRequantization(p, input.scale, scales, int64_t{g.shape.out_channels} * g.shape.groups, product);
   if (p.output_elements(0) == 0) return;
+  std::shared_ptr<LazyShiftedProducts> products;
   if (g.shape.rows() > 1 && !requantize.scale.empty()) {
     const int32_t zero = requantize.zero_point;
-    requantize.products = FindShiftedProducts(requantize.scale, requantize.min - zero, requantize.max - zero);
+    products = std::make_shared<LazyShiftedProducts>(requantize.scale, requantize.min - zero, requantize.max - zero);
   }
   const int64_t depth = int64_t{g.shape.taps()} * g.shape.in_channels;
   std::vector<int32_t> biases = ShortenShifts(p, g.weights, g.bias, g.stride_n, g.stride_k, depth, scales.zero_point, &requantize);
@@ -607,6 +609,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
     ForPieces(run, s, packed.pieces, packed.weights.get(run), packed.group_bytes,
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 kernels::RequantizeParams params = requantize.params(first);
+                if (products != nullptr) params.product = products->Next(rows.end - rows.begin, first);
                 sum.Attach(run, first, int64_t{rows.end - rows.begin} * piece.out_channels, &params);
                 conv(piece, x, w, run.get<std::byte>(out) + first, params, scratch.of(run, worker), rows);
               });

@@ -13,7 +13,6 @@
 #include "model/schema.h"
 #include "ops/op.h"
 #include "ops/support/linear_sum.h"
-#include "ops/support/shifted_product.h"
 
 // What convolutions and matrix products share: geometry, scales of weights, packed weights, and the steps that run the GEMM kernels.
 namespace sigrun::ops {
@@ -85,11 +84,10 @@ struct Requantization {
   std::vector<int32_t> multiplier, shift;
   std::vector<double> scale;  // empty, or used instead
   bool bounded = true;        // RequantizeParams's
-  ShiftedProducts products;   // of the scales, if they were looked for
   int32_t zero_point = 0, min = 0, max = 0;
   /// For the output channels from `first` on.
   kernels::RequantizeParams params(int32_t first = 0) const {
-    if (!scale.empty()) return {nullptr, nullptr, zero_point, min, max, scale.data() + first, bounded, products.at(first)};
+    if (!scale.empty()) return {nullptr, nullptr, zero_point, min, max, scale.data() + first, bounded};
     return {multiplier.data() + first, shift.data() + first, zero_point, min, max};
   }
 };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <iterator>
+#include <memory>
 #include <numeric>
 #include <string>
 
@@ -183,7 +184,7 @@ std::vector<Mode> Modes() {
 struct Requantization {
   std::vector<int32_t> multiplier, shift;
   std::vector<double> scale;
-  ops::ShiftedProducts products;
+  std::unique_ptr<ops::LazyShiftedProducts> products;
   RequantizeParams params;
 
   Requantization(int32_t channels, const Mode& mode, uint32_t seed)
@@ -199,9 +200,10 @@ struct Requantization {
     params.scale = scale.data();
     params.bounded = *std::max_element(scale.begin(), scale.end()) <= 0.25;
     if (!mode.by_shifts) return;
-    products = ops::FindShiftedProducts(scale, params.min - params.zero_point, params.max - params.zero_point);
-    EXPECT_EQ(std::count(products.multiplier.begin(), products.multiplier.end(), 0) > channels / 8, mode.left_shifts);  // above 1/2
-    params.product = products.at(0);
+    products = std::make_unique<ops::LazyShiftedProducts>(scale, params.min - params.zero_point, params.max - params.zero_point);
+    params.product = products->Next(1 << 20, 0);
+    EXPECT_EQ(std::count(params.product.multiplier, params.product.multiplier + channels, 0) > channels / 8,
+              mode.left_shifts);  // above 1/2
   }
 };
 
