@@ -197,6 +197,7 @@ class Matcher {
     int32_t kept;
     bool value;
     float number;
+    bool operator==(const Exclusion&) const = default;
   };
 
   // Adding the number where scores are excluded makes the same of them: they are far from it, as long as a row keeps one.
@@ -220,7 +221,7 @@ class Matcher {
   // What is added to the scores instead.
   int32_t MaskOf(const Exclusion& e) {
     for (const auto& [exclusion, mask] : masks_) {
-      if (exclusion.kept == e.kept && exclusion.value == e.value && exclusion.number == e.number) return mask;
+      if (exclusion == e) return mask;
     }
     const Value& condition = ValueOf(e.kept);
     std::vector<float> addends(condition.constant_bytes);

@@ -265,11 +265,11 @@ SIGRUN_INLINE FourBytes SaturateFour(Words a, Words b) {
   return {_mm256_permutevar8x32_epi32(_mm256_packs_epi16(a.v, b.v), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
 }
 SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) { return SaturateFour(SaturateWords(a, b), SaturateWords(c, d)); }
+SIGRUN_INLINE FourBytes operator^(FourBytes x, Bytes y) { return {_mm256_xor_si256(x.v, _mm256_broadcastsi128_si256(y.v))}; }
 SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
   const __m256i most = _mm256_broadcastsi128_si256(max.v), least = _mm256_broadcastsi128_si256(min.v);
-  return {_mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(x.v, least), most), _mm256_broadcastsi128_si256(flip.v))};
+  return FourBytes{_mm256_min_epi8(_mm256_max_epi8(x.v, least), most)} ^ flip;
 }
-SIGRUN_INLINE FourBytes operator^(FourBytes x, Bytes y) { return {_mm256_xor_si256(x.v, _mm256_broadcastsi128_si256(y.v))}; }
 /// Vector i of the four; vectors i and i + 1.
 template <int i>
 SIGRUN_INLINE Bytes One(FourBytes x) {

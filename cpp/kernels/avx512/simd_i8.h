@@ -280,11 +280,11 @@ SIGRUN_INLINE FourBytes SaturateFour(Words a, Words b) {
   return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), fours)};
 }
 SIGRUN_INLINE FourBytes SaturateFour(I32 a, I32 b, I32 c, I32 d) { return SaturateFour(SaturateWords(a, b), SaturateWords(c, d)); }
+SIGRUN_INLINE FourBytes operator^(FourBytes x, Bytes y) { return {_mm512_xor_si512(x.v, _mm512_broadcast_i32x4(y.v))}; }
 SIGRUN_INLINE FourBytes Limit(FourBytes x, Bytes min, Bytes max, Bytes flip) {
   const __m512i most = _mm512_broadcast_i32x4(max.v), least = _mm512_broadcast_i32x4(min.v);
-  return {_mm512_xor_si512(_mm512_min_epi8(_mm512_max_epi8(x.v, least), most), _mm512_broadcast_i32x4(flip.v))};
+  return FourBytes{_mm512_min_epi8(_mm512_max_epi8(x.v, least), most)} ^ flip;
 }
-SIGRUN_INLINE FourBytes operator^(FourBytes x, Bytes y) { return {_mm512_xor_si512(x.v, _mm512_broadcast_i32x4(y.v))}; }
 /// Vector i of the four; vectors i and i + 1.
 template <int i>
 SIGRUN_INLINE Bytes One(FourBytes x) {

@@ -13,7 +13,15 @@
 namespace sigrun::kernels {
 namespace {
 
-// Requantises to bytes. The parameters of a panel that does not fill its vectors are copied and completed.
+// The part of `all` that belongs to a panel of `n` channels from `first` on; completed by zeros where they do not fill its vectors.
+template <class T>
+const T* OfPanel(const T* all, int32_t first, int32_t n, T (&completed)[kPanel]) {
+  if (n % kLanes == 0) return all + first;
+  for (int32_t i = 0; i < kPanel; ++i) completed[i] = i < n ? all[first + i] : T{0};
+  return completed;
+}
+
+// Requantises to bytes.
 struct RequantizeEpilogue {
   uint8_t* output;
   ptrdiff_t output_stride;
@@ -34,15 +42,14 @@ struct RequantizeEpilogue {
   void Panel(int32_t first, int32_t n, const int32_t* /*weight_sums*/) {
     channel = first;
     channels = n;
-    const bool whole = n % kLanes == 0;
     ends_in_tile = false;
     if (params.scale != nullptr) {
-      scale = whole ? params.scale + first : Complete(params.scale + first, completed.scale);
-      ends_in_tile = kTilesEnd && whole && bytes.fits && params.add == nullptr && SetShiftedProduct(params.product, first, n);
+      scale = OfPanel(params.scale, first, n, completed.scale);
+      ends_in_tile = kTilesEnd && n % kLanes == 0 && bytes.fits && params.add == nullptr && SetShiftedProduct(params.product, first, n);
       return;
     }
-    multiplier = whole ? params.multiplier + first : Complete(params.multiplier + first, completed.multiplier);
-    shift = whole ? params.shift + first : Complete(params.shift + first, completed.shift);
+    multiplier = OfPanel(params.multiplier, first, n, completed.multiplier);
+    shift = OfPanel(params.shift, first, n, completed.shift);
     rescalable = bytes.fits && AreRescalable(multiplier, shift, n, bytes.zero_point);
     if (!kTilesEnd || !rescalable) return;
     end.bytes = bytes;
@@ -105,11 +112,6 @@ struct RequantizeEpilogue {
     double last[kLanes] = {};
     for (int32_t k = i; k < n; ++k) last[k - i] = from[k];
     StoreLanes(out + i, ToBytes(Rescaled(Load(sums + i), MakeRealScale(last, to.zero_point)), to), n - i);
-  }
-  template <class T>
-  const T* Complete(const T* from, T (&to)[kPanel]) const {
-    for (int32_t i = 0; i < kPanel; ++i) to[i] = i < channels ? from[i] : T{0};
-    return to;
   }
 
   /// One vector of channels of every row: n of its lanes.
@@ -193,8 +195,6 @@ struct FloatEpilogue {
   ClampF32 clamp;
   bool is_deep;
   int32_t channel = 0, channels = 0;
-  const int32_t* weight_sums = nullptr;
-  const float *scale = nullptr, *addend = nullptr;  // of the panel
   struct {
     alignas(64) float scale[kPanel], addend[kPanel];
   } completed;  // a single row takes no panel, and does without a fill
@@ -246,27 +246,18 @@ struct FloatEpilogue {
   void Panel(int32_t first, int32_t n, const int32_t* sums) {
     channel = first;
     channels = n;
-    weight_sums = sums;
     for (int32_t i = n; i < n + kPanel; i += kLanes) {  // the next panel's, while this one runs
       __builtin_prefetch(channel_scale + first + i);
       if (bias != nullptr) __builtin_prefetch(bias + first + i);
     }
-    scale = Completed(channel_scale, completed.scale);
-    addend = bias == nullptr ? kNoAddends : Completed(bias, completed.addend);
     end.weight_sums = sums;
-    end.scale = scale;
-    end.addend = addend;
+    end.scale = OfPanel(channel_scale, first, n, completed.scale);
+    end.addend = bias == nullptr ? kNoAddends : OfPanel(bias, first, n, completed.addend);
     end.clamp = clamp;
     end.plain = n % kLanes == 0 && clamp.min == -__builtin_inff() && clamp.max == __builtin_inff();
     end.channels = n;
     end.stride = output_stride;
     end.row_step = source.is_one_image ? 0 : 1;
-  }
-  // The panel's part of `all`.
-  const float* Completed(const float* all, float (&to)[kPanel]) const {
-    if (channels % kLanes == 0) return all + channel;
-    for (int32_t i = 0; i < kPanel; ++i) to[i] = i < channels ? all[channel + i] : 0.0f;
-    return to;
   }
   // Of a panel that fills its vectors, whose parameters then stay in registers.
   void WholeTile(int32_t first, int32_t rows, const int32_t* sums) const {
@@ -274,9 +265,9 @@ struct FloatEpilogue {
     F32 scales[kPanelVectors], addends[kPanelVectors];
     SIGRUN_UNROLL
     for (int v = 0; v < kPanelVectors; ++v) {
-      of_weights[v] = Load(weight_sums + v * kLanes);
-      scales[v] = Load(scale + v * kLanes);
-      addends[v] = Load(addend + v * kLanes);
+      of_weights[v] = Load(end.weight_sums + v * kLanes);
+      scales[v] = Load(end.scale + v * kLanes);
+      addends[v] = Load(end.addend + v * kLanes);
     }
     const F32 min = Set1(clamp.min), max = Set1(clamp.max);
     for (int32_t r = 0; r < rows; ++r, sums += kPanel) {
@@ -301,7 +292,8 @@ struct FloatEpilogue {
       const ptrdiff_t at = row * output_stride + channel;
       for (int32_t i = 0; i < channels; i += kLanes) {
         const int32_t left = channels - i;
-        F32 y = ToFloat(Load(sums + r * width + i) - zero_point * Load(weight_sums + i)) * (factor * Load(scale + i)) + Load(addend + i);
+        F32 y = ToFloat(Load(sums + r * width + i) - zero_point * Load(end.weight_sums + i)) * (factor * Load(end.scale + i)) +
+                Load(end.addend + i);
         if (residual != nullptr) y = y + LoadUpTo(residual + at + i, left);
         StoreUpTo(output + at + i, Min(max, Max(min, y)), left);
       }

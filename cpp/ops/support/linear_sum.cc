@@ -111,20 +111,9 @@ LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_uns
 LazyLinearSum::LazyLinearSum(const Kernels& kernels, const AddI8Params& params, bool is_unsigned, int64_t elements)
     : kernels_(kernels), plain_(params), best_(params), is_unsigned_(is_unsigned) {
   constexpr int64_t kMany = 1024;
-  if (elements >= kMany) Search();
+  if (elements >= kMany) IsFound(kSearched);
 }
 
-void LazyLinearSum::Search() noexcept {
-  best_.linear = FindLinearSum(kernels_, plain_, is_unsigned_);
-  found_.store(true, std::memory_order_release);
-}
-
-const AddI8Params& LazyLinearSum::Count(size_t elements) noexcept {
-  constexpr size_t kSearched = kBytes * kBytes;
-  const size_t before = elements_.fetch_add(elements, std::memory_order_relaxed);
-  if (before >= kSearched || before + elements < kSearched) return plain_;
-  Search();
-  return best_;
-}
+void LazyLinearSum::Search() noexcept { best_.linear = FindLinearSum(kernels_, plain_, is_unsigned_); }
 
 }  // namespace sigrun::ops

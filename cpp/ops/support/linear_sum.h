@@ -1,10 +1,11 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/kernels.h"
 #include "ops/op.h"
+#include "ops/support/lazy_search.h"
 #include "ops/support/quantization.h"
 
 namespace sigrun::ops {
@@ -15,24 +16,25 @@ namespace sigrun::ops {
 kernels::LinearI8 FindLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned);
 
 /// An 8-bit ADD or SUB with its linear form. Where a call adds few elements, the form is searched once there have been as many as the
-/// search takes: a net of many small sums is then loaded without, and no sum costs more than twice what it would if its future were known.
-/// Threads may share it.
+/// search takes. Threads may share it.
 class LazyLinearSum {
  public:
   /// A call adds about `elements`.
   LazyLinearSum(const kernels::Kernels& kernels, const kernels::AddI8Params& params, bool is_unsigned, int64_t elements);
   /// What to add the next `elements` by.
-  const kernels::AddI8Params& Next(size_t elements) noexcept { return found_.load(std::memory_order_acquire) ? best_ : Count(elements); }
+  const kernels::AddI8Params& Next(size_t elements) noexcept { return IsFound(elements) ? best_ : plain_; }
 
  private:
-  const kernels::AddI8Params& Count(size_t elements) noexcept;
+  static constexpr size_t kSearched = 256 * 256;  // pairs of bytes
+  bool IsFound(size_t elements) noexcept {
+    return search_.IsDone(elements, kSearched, [this] { Search(); });
+  }
   void Search() noexcept;
 
   const kernels::Kernels& kernels_;
   kernels::AddI8Params plain_, best_;
   bool is_unsigned_;
-  std::atomic<size_t> elements_{0};  // so far
-  std::atomic<bool> found_{false};   // best_ is written
+  LazySearch search_;  // writes best_
 };
 
 /// A quantised ADD of a and b to y within `range`, without its linear form; for SUB the same.
