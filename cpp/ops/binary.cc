@@ -153,9 +153,9 @@ void EmitQuantizedAdd(Prepare& p, bool subtract) {
     return is_unsigned ? EmitDifference<uint8_t>(p, params) : EmitDifference<int8_t>(p, params);
   }
   if (subtract) params.b_multiplier = -params.b_multiplier;
-  const auto sum = std::make_shared<LazyLinearSum>(p.kernels(), params, is_unsigned, std::max(p.elements(0), p.elements(1)));
+  params.linear = FindLinearSum(params, is_unsigned);
   const auto by = [=]<class T>(void (*add)(const T*, const T*, T*, size_t, const kernels::AddI8Params&, Operands)) {
-    return [=](const T* a, const T* b, T* y, size_t n, Operands operands) { add(a, b, y, n, sum->Next(n), operands); };
+    return [=](const T* a, const T* b, T* y, size_t n, Operands operands) { add(a, b, y, n, params, operands); };
   };
   is_unsigned ? EmitBytes<uint8_t>(p, by(p.kernels().add_u8)) : EmitBytes<int8_t>(p, by(p.kernels().add_i8));
 }

@@ -433,9 +433,10 @@ ResidualSum PrepareResidualSum(Prepare& p) {
   const int at = p.node().residual;
   if (at < 0) return {};
   TakeResidual(p);
-  const kernels::AddI8Params add =
+  kernels::AddI8Params add =
       QuantizedSum(p.intermediate_affine(0), CheckedAffine(p, at), CheckedOutputAffine(p, 0), 20, QuantizedActivationRange(p, 0));
-  return {p.in(at), std::make_shared<LazyLinearSum>(p.kernels(), add, false, p.output_elements(0))};
+  add.linear = FindLinearSum(add, false);
+  return {p.in(at), add};
 }
 
 }  // namespace
@@ -610,7 +611,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
               [&](const ConvShape& piece, int32_t first, const std::byte* w, Range rows, int worker) {
                 kernels::RequantizeParams params = requantize.params(first);
                 if (products != nullptr) params.product = products->Next(rows.end - rows.begin, first);
-                sum.Attach(run, first, int64_t{rows.end - rows.begin} * piece.out_channels, &params);
+                sum.Attach(run, first, &params);
                 conv(piece, x, w, run.get<std::byte>(out) + first, params, scratch.of(run, worker), rows);
               });
   });
@@ -619,7 +620,7 @@ void EmitGemm8(Prepare& p, const Gemm& g, const WeightScales& scales, ScaleProdu
                 [=, conv = k.conv_i8](const RunContext& run, const std::byte* in, std::byte* out, Range lines, int worker) noexcept {
                   kernels::RequantizeParams params = requantize.params();
                   const Range rows = RowsOf(s, lines);
-                  sum.Attach(run, 0, int64_t{rows.end - rows.begin} * s.out_channels, &params);
+                  sum.Attach(run, 0, &params);
                   conv(s, {in, zero_point, is_unsigned}, packed.weights.get(run), out, params, scratch.of(run, worker), rows);
                 });
 }

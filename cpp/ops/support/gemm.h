@@ -104,11 +104,11 @@ std::string KeyOfBiases(const std::vector<int32_t>& biases);
 /// What is added to an 8-bit result that a residual has been fused into.
 struct ResidualSum {
   Slot residual = {};
-  std::shared_ptr<LazyLinearSum> sum;  // null: there is none
-  /// `to` adds for `elements` of the output channels from `first` on. This must outlive it.
-  void Attach(const RunContext& run, ptrdiff_t first, int64_t elements, kernels::RequantizeParams* to) const {
-    if (sum == nullptr) return;
-    to->add = &sum->Next(static_cast<size_t>(elements));
+  std::optional<kernels::AddI8Params> sum;
+  /// `to` adds to the output channels from `first` on. This must outlive it.
+  void Attach(const RunContext& run, ptrdiff_t first, kernels::RequantizeParams* to) const {
+    if (!sum) return;
+    to->add = &*sum;
     to->residual = run.get<int8_t>(residual) + first;
   }
 };

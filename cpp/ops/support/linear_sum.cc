@@ -21,81 +21,87 @@ AddI8Params QuantizedSum(Prepare::Affine a, Prepare::Affine b, Prepare::Affine y
 namespace {
 
 constexpr int32_t kLowBits = 15, kBytes = 256;
+constexpr int64_t kMostAsked = 512;  // pairs, of forms that fail
 
-// least <= addend <= greatest if every pair is to come out right.
-struct Bounds {
-  int64_t least = INT64_MIN, greatest = INT64_MAX;
-};
+double Real(int32_t multiplier, int32_t shift) { return std::ldexp(multiplier, shift - 31); }
 
-// What the form lacks to the results of one a and all b, and how far it may fall short.
-struct Row {
-  int32_t y[kBytes];
-  uint32_t growth[kBytes];  // of the form since the first pair, its low bits
-  int64_t form, b_factor;   // the form of the first pair, and its growth from one b to the next
-  int bits;
-  int64_t Least(int32_t j) const { return y[j] * (int64_t{1} << bits) - (form + b_factor * j); }
-};
+// One operand: what it adds to the exact sum, and to the form, of each byte.
+struct Operand {
+  int32_t exact[kBytes];
+  int64_t form[kBytes];
+  double least, greatest;  // of the form beyond what the exact sum, in double, comes to in the form's units
 
-// Results grow or fall along a row. Where they are clamped, only the pair next to those that are not counts; the others' lack of the form
-// grows or falls along a run of equal results, and stays within 32 bits of what the row's first one lacks.
-void Narrow(const Row& row, int32_t min, int32_t max, Bounds* bounds) {
-  const bool grows = row.y[0] < row.y[kBytes - 1] || (row.y[0] == row.y[kBytes - 1] && row.b_factor >= 0);
-  const int32_t first = grows ? min : max, last = grows ? max : min;
-  const auto* const inner = std::partition_point(row.y, row.y + kBytes, [=](int32_t y) { return y == first; });
-  const auto* const clamped = std::partition_point(inner, row.y + kBytes, [=](int32_t y) { return y != last; });
-  const int32_t begin = static_cast<int32_t>(inner - row.y), end = static_cast<int32_t>(clamped - row.y);
-  const int32_t mins = grows ? begin : kBytes - end, maxes = grows ? kBytes - end : begin;
-  const int64_t room = (int64_t{1} << row.bits) - 1;
-  const int32_t last_min = grows ? begin - 1 : end, first_max = grows ? end : begin - 1;
-  if (mins > 0) bounds->greatest = std::min(bounds->greatest, row.Least(last_min) + room);
-  if (maxes > 0) bounds->least = std::max(bounds->least, row.Least(first_max));
-  if (begin >= end) return;
-  const int64_t base = row.Least(begin);
-  const uint32_t offset = static_cast<uint32_t>(row.form + base);
-  int32_t low = 0, high = 0;
-  for (int32_t j = begin; j < end; ++j) {
-    const int32_t lack = static_cast<int32_t>((static_cast<uint32_t>(row.y[j]) << row.bits) - row.growth[j] - offset);
-    low = lack < low ? lack : low;
-    high = lack > high ? lack : high;
+  Operand(const AddI8Params& p, int32_t offset, int32_t multiplier, int32_t shift, int32_t first, int64_t factor, int bits) {
+    const double units = std::ldexp(Real(p.output_multiplier, p.output_shift), bits);
+    for (int32_t i = 0; i < kBytes; ++i) {
+      exact[i] = MultiplyByQuantizedMultiplier(WrapShiftLeft(first + i + offset, p.left_shift), multiplier, shift);
+      form[i] = factor * (first + i);
+      const double beyond = static_cast<double>(form[i]) - exact[i] * units;
+      least = i == 0 ? beyond : std::min(least, beyond);
+      greatest = i == 0 ? beyond : std::max(greatest, beyond);
+    }
   }
-  bounds->least = std::max(bounds->least, base + high);
-  bounds->greatest = std::min(bounds->greatest, base + low + room);
+};
+
+// Calls near(i, j), until it is false, for all bytes for which (a[i] + b[j] + c) mod 2^bits is at most `reach` before 0 or less than that
+// behind. Where they are on a circle decides on a bucket of b's.
+template <class F>
+void ForPairsNearStep(const Operand& a, const Operand& b, int64_t c, int bits, int64_t reach, const F& near) {
+  constexpr int kBucketShift = 32 - 8;
+  const auto position = [=](int64_t x) { return static_cast<uint32_t>(x) << (32 - bits); };
+  int32_t last[kBytes], before[kBytes];  // of a bucket, and of the same one
+  std::fill_n(last, kBytes, -1);
+  for (int32_t j = 0; j < kBytes; ++j) {
+    int32_t& bucket = last[position(b.form[j]) >> kBucketShift];
+    before[j] = bucket;
+    bucket = j;
+  }
+  const uint32_t window = position(2 * reach);
+  for (int32_t i = 0; i < kBytes; ++i) {
+    const uint32_t offset = position(a.form[i] + c + reach), begin = 0 - offset, end = (begin + window) >> kBucketShift;
+    for (uint32_t bucket = begin >> kBucketShift;; bucket = (bucket + 1) % kBytes) {
+      for (int32_t j = last[bucket]; j >= 0; j = before[j]) {
+        if (position(b.form[j]) + offset < window && !near(i, j)) return;
+      }
+      if (bucket == end) break;
+    }
+  }
 }
 
-}  // namespace
+struct Pair {
+  int32_t i, j;
+};
 
-LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_unsigned) {
-  const int32_t first = is_unsigned ? 0 : -128;
-  const auto real = [](int32_t multiplier, int32_t shift) { return std::ldexp(static_cast<double>(multiplier), shift - 31); };
-  const double to_output = std::ldexp(real(p.output_multiplier, p.output_shift), p.left_shift);
-  const double a = real(p.a_multiplier, p.a_shift) * to_output, b = real(p.b_multiplier, p.b_shift) * to_output;
-  // As many bits as the larger factor leaves.
-  const int bits = 30 - std::max(std::ilogb(std::max(std::abs(a), std::abs(b))) + 1, 0);
-  if (p.output_multiplier <= 0 || p.output_shift > 0 || p.output_shift < -31 || bits <= kLowBits) return {};
-  const int64_t a_factor = std::llround(std::ldexp(a, bits)), b_factor = std::llround(std::ldexp(b, bits));
-  const int64_t most = (int64_t{1} << 30) - 1;
-  if (std::max(std::abs(a_factor), std::abs(b_factor)) > most) return {};
+// Those with which all pairs come out right, from `least` to `greatest`; which pairs say so.
+struct Addends {
+  int64_t least, greatest;
+  Pair of_least = {}, of_greatest = {};
+  int64_t asked = 0;  // pairs
+};
 
-  uint8_t all[kBytes], results[kBytes];
-  for (int32_t i = 0; i < kBytes; ++i) all[i] = static_cast<uint8_t>(first + i);
-  const auto* bytes = reinterpret_cast<const int8_t*>(all);
-  Row row{.y = {}, .growth = {}, .form = 0, .b_factor = b_factor, .bits = bits};
-  for (uint32_t j = 0; j < kBytes; ++j) row.growth[j] = static_cast<uint32_t>(b_factor) * j;
-  Bounds bounds;
-  for (int32_t i = 0; i < kBytes; ++i) {
-    if (is_unsigned) {
-      kernels.add_u8(all + i, all, results, kBytes, p, Operands::kScalarVector);
-    } else {
-      kernels.add_i8(bytes + i, bytes, reinterpret_cast<int8_t*>(results), kBytes, p, Operands::kScalarVector);
-    }
-    for (int32_t j = 0; j < kBytes; ++j) row.y[j] = is_unsigned ? results[j] : static_cast<int8_t>(results[j]);
-    row.form = a_factor * (first + i) + b_factor * first;
-    Narrow(row, p.min, p.max, &bounds);
-  }
-  const auto [least, greatest] = bounds;
-  const int64_t bound = int64_t{1} << 44;
-  if (least > greatest || least < -bound || greatest > bound) return {};
-  const int64_t addend = least + (greatest - least) / 2;
+Addends FindAddends(const AddI8Params& p, const Operand& a, const Operand& b, int bits) {
+  // The result reaches a number where the exact sum, in units of the form, and half a result come to it: but for the two roundings of the
+  // result, which move that by half a unit of the first at most.
+  const double result = std::ldexp(1.0, bits), least_beyond = a.least + b.least, greatest_beyond = a.greatest + b.greatest;
+  const int64_t middle = std::llround((p.output_offset + 0.5) * result - (least_beyond + greatest_beyond) / 2);
+  const double apart = (greatest_beyond - least_beyond) / 2 + std::ldexp(result, p.output_shift - 1) + 2;
+  // Pairs farther from a step than that, and than an addend is from the middle, come out right; those that are nearer say what it may be.
+  constexpr double kLeastReach = 1.0 / 4096, kMostReach = 1.0 / 256;
+  if (apart > kMostReach * result) return {1, 0};
+  const int64_t reach = std::llround(std::max(apart, kLeastReach * result));
+  Addends found{middle - reach + 1, middle + reach - 1};
+  ForPairsNearStep(a, b, middle, bits, reach, [&](int32_t i, int32_t j) {
+    const int32_t sum = MultiplyByQuantizedMultiplier(WrapAdd(a.exact[i], b.exact[j]), p.output_multiplier, p.output_shift);
+    const int64_t y = std::clamp(sum + p.output_offset, p.min, p.max), one = int64_t{1} << bits;
+    const int64_t least = y * one - (a.form[i] + b.form[j]), greatest = least + one - 1;
+    if (y > p.min && least > found.least) found.least = least, found.of_least = {i, j};
+    if (y < p.max && greatest < found.greatest) found.greatest = greatest, found.of_greatest = {i, j};
+    return ++found.asked < kMostAsked || found.least <= found.greatest;
+  });
+  return found;
+}
+
+LinearI8 MakeForm(int64_t a_factor, int64_t b_factor, int64_t addend, int bits) {
   const auto high = [](int64_t x) { return x >> kLowBits; };
   const auto low = [](int64_t x) { return static_cast<int16_t>(x & ((1 << kLowBits) - 1)); };
   return {static_cast<int16_t>(high(a_factor)),
@@ -108,12 +114,35 @@ LinearI8 FindLinearSum(const Kernels& kernels, const AddI8Params& p, bool is_uns
           true};
 }
 
-LazyLinearSum::LazyLinearSum(const Kernels& kernels, const AddI8Params& params, bool is_unsigned, int64_t elements)
-    : kernels_(kernels), plain_(params), best_(params), is_unsigned_(is_unsigned) {
-  constexpr int64_t kMany = 1024;
-  if (elements >= kMany) IsFound(kSearched);
-}
+}  // namespace
 
-void LazyLinearSum::Search() noexcept { best_.linear = FindLinearSum(kernels_, plain_, is_unsigned_); }
+LinearI8 FindLinearSum(const AddI8Params& p, bool is_unsigned) {
+  const int32_t first = is_unsigned ? 0 : -128;
+  const double of_byte = std::ldexp(Real(p.output_multiplier, p.output_shift), p.left_shift);
+  const double a = Real(p.a_multiplier, p.a_shift) * of_byte, b = Real(p.b_multiplier, p.b_shift) * of_byte;
+  // As many bits as the larger factor leaves.
+  const int bits = 30 - std::max(std::ilogb(std::max(std::abs(a), std::abs(b))) + 1, 0);
+  if (p.output_multiplier <= 0 || p.output_shift > 0 || p.output_shift < -31 || bits <= kLowBits) return {};
+  int64_t a_factor = std::llround(std::ldexp(a, bits)), b_factor = std::llround(std::ldexp(b, bits));
+  // Where two pairs contradict each other, the form is tilted from one to the other.
+  for (int64_t asked = 0; asked < kMostAsked;) {
+    const int64_t most = (int64_t{1} << 30) - 1;
+    if (std::max(std::abs(a_factor), std::abs(b_factor)) > most) return {};
+    const Operand left(p, p.a_offset, p.a_multiplier, p.a_shift, first, a_factor, bits),
+        right(p, p.b_offset, p.b_multiplier, p.b_shift, first, b_factor, bits);
+    const Addends addends = FindAddends(p, left, right, bits);
+    const int64_t lack = addends.least - addends.greatest, bound = int64_t{1} << 44;
+    if (lack <= 0 && addends.least >= -bound && addends.greatest <= bound) {
+      return MakeForm(a_factor, b_factor, addends.greatest + lack / 2, bits);
+    }
+    const int64_t i = addends.of_least.i - addends.of_greatest.i, j = addends.of_least.j - addends.of_greatest.j;
+    if (lack <= 0 || (i == 0 && j == 0)) return {};
+    asked += addends.asked;
+    const int64_t step = lack / (std::abs(i) + std::abs(j)) + 1;
+    a_factor += i > 0 ? step : i < 0 ? -step : 0;
+    b_factor += j > 0 ? step : j < 0 ? -step : 0;
+  }
+  return {};
+}
 
 }  // namespace sigrun::ops

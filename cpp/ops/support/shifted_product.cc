@@ -40,8 +40,13 @@ LazyShiftedProducts::LazyShiftedProducts(std::vector<double> scale, int32_t leas
       shift_(scale_.size(), kLeastShift),
       addend_(scale_.size(), 0) {}
 
-void LazyShiftedProducts::Search() noexcept {
+bool LazyShiftedProducts::Count(int64_t rows) noexcept {
+  constexpr int64_t kMany = 4096;
+  const int64_t before = rows_.fetch_add(rows, std::memory_order_relaxed);
+  if (before >= kMany || before + rows < kMany) return false;
   for (size_t n = 0; n < scale_.size(); ++n) Find(n);
+  found_.store(true, std::memory_order_release);
+  return true;
 }
 
 void LazyShiftedProducts::Find(size_t channel) noexcept {

@@ -224,7 +224,7 @@ std::vector<uint8_t> RunConv(const Kernels& kernels, const Geometry& geometry, c
   std::vector<uint8_t> output(static_cast<size_t>(s.rows()) * n * s.groups, 0xcd);
   Requantization requantize(s.out_channels * s.groups, mode, 4);
   AddI8Params add{20, 5, 1503238554, -1, -9, 1889785610, 0, 3, 1518500250, -18, -128, 127};
-  if (mode.linear) add.linear = ops::FindLinearSum(kernels, add, false);
+  if (mode.linear) add.linear = ops::FindLinearSum(add, false);
   EXPECT_EQ(add.linear.holds, mode.linear);
   if (mode.adds) {
     const auto residual = RandomInts<uint8_t>(output.size(), 5);
@@ -663,7 +663,7 @@ TEST(ElementwiseI8, LinearFormsOfAdd) {
                   seed % 4 == 0 ? z[2] : -128,
                   127};
     for (bool is_unsigned : {false, true}) {
-      p.linear = ops::FindLinearSum(Scalar(), p, is_unsigned);
+      p.linear = ops::FindLinearSum(p, is_unsigned);
       held += p.linear.holds ? 1 : 0;
       for (const Kernels* tier : TiersToTest()) {
         if (is_unsigned) {
