@@ -15,7 +15,7 @@ namespace {
 using Activation = uint8_t;
 constexpr int kGroup = 4;
 constexpr int kPanelVectors = 2;
-constexpr int kTileRows = 12;
+constexpr int kTileRows = 14;  // lines of images are often 14, 28 or 56 pixels long, two of 7 are a tile
 
 struct Weights {
   __m512i v;

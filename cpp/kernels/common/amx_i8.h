@@ -14,6 +14,7 @@ namespace {
 
 constexpr bool kTilesEnd = true;
 constexpr bool kTilesEndLate = true;
+constexpr bool kTakesTwoLines = false;
 constexpr bool kPairs = false;
 constexpr int32_t kTileSide = 16;
 constexpr int32_t kMostRows = 2 * kTileSide;

@@ -6,13 +6,14 @@
 namespace sigrun::kernels {
 namespace {
 
-constexpr bool kTilesEnd = true;               // in bytes, where TileRun wants them
-constexpr bool kTilesEndLate = false;          // while the next one runs
-constexpr int32_t kMostRows = kTileRows;       // of a tile
-constexpr int32_t kRowUnit = 1;                // rows are read in units of it
-constexpr int32_t kDepthUnit = kGroup;         // and k
-constexpr int32_t kColumnUnit = kLanes;        // and channels
-constexpr int32_t kLeastLine = kTileRows / 2;  // shorter lines are better gathered into rows
+constexpr bool kTilesEnd = true;                           // in bytes, where TileRun wants them
+constexpr bool kTilesEndLate = false;                      // while the next one runs
+constexpr int32_t kMostRows = kTileRows;                   // of a tile
+constexpr int32_t kRowUnit = 1;                            // rows are read in units of it
+constexpr int32_t kDepthUnit = kGroup;                     // and k
+constexpr int32_t kColumnUnit = kLanes;                    // and channels
+constexpr int32_t kLeastLine = kTileRows / 2;              // shorter lines are better gathered into rows
+constexpr bool kTakesTwoLines = kHalvesApart<Activation>;  // by a tile of all rows
 constexpr bool kPairs = GroupPairs<Activation>::kUsed;
 constexpr size_t kBlockBytes = size_t{192} << 10;  // of gathered rows or lines
 

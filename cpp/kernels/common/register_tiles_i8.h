@@ -30,7 +30,7 @@ SIGRUN_INLINE void RunRegisterTile(const TileRun& run, int32_t rows, int32_t wid
 }
 
 /// The same of a panel of pairs of groups, which holds fewer rows if it is wide.
-constexpr int PairRows(int rows, int pairs) { return pairs > 2 ? rows * 2 / 3 : rows; }
+constexpr int PairRows(int rows, int pairs) { return pairs > 2 ? rows * 4 / 7 : rows; }
 template <class Pairs, int kRows, int kPairs>
 SIGRUN_INLINE void RunPairRows(const TileRun& run, int32_t rows, int32_t* sums) {
   if (rows == kRows) {

@@ -231,18 +231,25 @@ SIGRUN_INLINE I32 FirstSum(const TileRun& run, int v) {
   return bias - Set1(*end->row_zero_point) * Load(end->weight_sums + v * kLanes);
 }
 
-/// Where the rows of a tile are read: a pointer for every four of them, all of which go on by a step. Left alone, compilers keep an offset
-/// for every row, which are more than there are registers and take longer to set up than a short k to multiply.
+template <>
+constexpr bool kHalvesApart<Activation> = true;
+
+/// Where the rows of a tile are read: a pointer for every four of them, or of each half of a tile of all rows; all go on by a step. Left
+/// alone, compilers keep an offset for every row, which are more than there are registers and take longer to set up than a short k to
+/// multiply.
 template <int kRows>
 class TileRows {
  public:
-  SIGRUN_INLINE TileRows(const uint8_t* a, ptrdiff_t stride) : stride_(stride), three_(3 * stride) {
+  SIGRUN_INLINE explicit TileRows(const TileRun& run) : stride_(run.a_stride), three_(3 * stride_) {
     asm("" : "+r"(three_));
     SIGRUN_UNROLL
-    for (int i = 0; i < kPointers; ++i) at_[i] = a + 4 * i * stride;
+    for (int i = 0; i < kPointers; ++i) at_[i] = run.a + i / kPointersOfPart * run.half_step + i % kPointersOfPart * 4 * stride_;
     Hide();
   }
-  SIGRUN_INLINE const uint8_t* Row(int r) const { return at_[r / 4] + (r % 4 == 3 ? three_ : r % 4 * stride_); }
+  SIGRUN_INLINE const uint8_t* Row(int r) const {
+    const int row = r % kPart;
+    return at_[r / kPart * kPointersOfPart + row / 4] + (row % 4 == 3 ? three_ : row % 4 * stride_);
+  }
   SIGRUN_INLINE void Go(ptrdiff_t bytes) {
     SIGRUN_UNROLL
     for (int i = 0; i < kPointers; ++i) at_[i] += bytes;
@@ -250,7 +257,9 @@ class TileRows {
   }
 
  private:
-  static constexpr int kPointers = (kRows + 3) / 4;
+  static_assert(kTileRows % 2 == 0);
+  static constexpr int kParts = kRows == kTileRows ? 2 : 1, kPart = kRows / kParts;
+  static constexpr int kPointersOfPart = (kPart + 3) / 4, kPointers = kParts * kPointersOfPart;
   SIGRUN_INLINE void Hide() {
     SIGRUN_UNROLL
     for (int i = 0; i < kPointers; ++i) asm("" : "+r"(at_[i]));
@@ -343,7 +352,7 @@ template <int kRows, int kVectors, bool kFlips = false>
 void Tile(const TileRun& run, int32_t* sums) {
   constexpr int kSplit = kRows * kVectors > 6 ? 1 : kRows * kVectors > 2 ? 2 : 4;
   constexpr ptrdiff_t kActivationStep = kGroup * static_cast<ptrdiff_t>(sizeof(Activation)), kWeightStep = kVectors * kLanes * kGroup;
-  TileRows<kRows> a(run.a, run.a_stride);
+  TileRows<kRows> a(run);
   const ptrdiff_t ahead_step = run.ahead_step;
   const int8_t *weights = run.weights, *ahead = run.ahead;
   const int32_t k_groups = run.k_groups;

@@ -16,6 +16,7 @@ struct FloatEnd;
 struct TileRun {
   const uint8_t* a;
   ptrdiff_t a_stride;
+  ptrdiff_t half_step;  // from the first row of a tile of all rows to that in its middle, where kTakesTwoLines
   const int8_t* weights;
   const int32_t* bias;
   int32_t k_groups;
@@ -61,6 +62,10 @@ class SegmentStart {
 /// Whether a tier's dot_i8.h asks for TileRun's has_least.
 template <class Activation>
 constexpr bool kTellsLeast = false;
+
+/// Whether the second half of the rows of a tier's tiles of all rows may stand anywhere.
+template <class Activation>
+constexpr bool kHalvesApart = false;
 
 /// Whether a tier's tiles of all rows flip bytes that they read, by Flipped(Broadcasted).
 template <class Activation>
