@@ -324,7 +324,7 @@ struct Block {
     TileRun run{};
     run.a = data + offset * stride;
     run.a_stride = stride;
-    run.half_step = kMostRows / 2 * stride;
+    run.half_step = TakesTwoLines() ? line_step : kMostRows / 2 * stride;
     run.k_groups = k_groups;
     run.segments = segments;
     run.segment_step = segment_step;
@@ -334,8 +334,8 @@ struct Block {
     run.flips = flips;
     return run;
   }
-  /// Whether tiles of `most` rows take two lines each.
-  bool PairsLines(int32_t most) const { return kTakesTwoLines && most == kMostRows && 2 * line_rows == most && !pairs && !flips; }
+  /// Whether each tile of all rows, of which a line has half, takes two lines.
+  bool TakesTwoLines() const { return kTakesTwoLines && 2 * line_rows == kMostRows && !pairs && !flips; }
 };
 
 // A group's channels of a pixel, completed.

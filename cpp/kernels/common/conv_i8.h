@@ -31,14 +31,12 @@ SIGRUN_INLINE void ForTiles(const Block& block, int32_t most, F f) {
   TileRun run = block.Run();
   const uint8_t* line = block.data;
   int32_t x = block.offset;
-  const bool pairs_lines = block.PairsLines(most);
+  const bool two_lines = block.TakesTwoLines();
   for (int32_t first = 0; first < block.rows; line += block.line_step, x = 0) {
-    if (pairs_lines && x == 0 && block.rows - first >= most) {
-      TileRun two = run;
-      two.a = line;
-      two.half_step = block.line_step;
-      f(first, most, two);
-      first += most;
+    if (two_lines && x == 0 && block.rows - first >= kMostRows) {
+      run.a = line;
+      f(first, kMostRows, run);
+      first += kMostRows;
       line += block.line_step;
       continue;
     }
@@ -290,7 +288,7 @@ void RunBlock(const ConvShape& s, const Block& block, int32_t group, const std::
   }
   const int32_t line_tiles = (block.line_rows + kMostRows - 1) / kMostRows;
   const int32_t lines = block.rows == block.line_rows ? 1 : (block.rows + block.line_rows - 1) / block.line_rows;
-  const int32_t tiles = block.PairsLines(kMostRows) ? (lines + 1) / 2 : line_tiles * lines;
+  const int32_t tiles = block.TakesTwoLines() ? (lines + 1) / 2 : line_tiles * lines;
   const std::byte* panel = weights + 64;
   if (block.rows == 1 && weight_zero_point == 0 && epilogue.TakesRow()) {
     TileRun run = block.Run();

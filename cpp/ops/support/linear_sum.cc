@@ -28,13 +28,16 @@ double Real(int32_t multiplier, int32_t shift) { return std::ldexp(multiplier, s
 // One operand: what it adds to the exact sum, and to the form, of each byte.
 struct Operand {
   int32_t exact[kBytes];
-  int64_t form[kBytes];
-  double least, greatest;  // of the form beyond what the exact sum, in double, comes to in the form's units
+  int64_t form[kBytes] = {};
+  double least = 0, greatest = 0;  // of the form beyond what the exact sum, in double, comes to in the form's units
 
-  Operand(const AddI8Params& p, int32_t offset, int32_t multiplier, int32_t shift, int32_t first, int64_t factor, int bits) {
-    const double units = std::ldexp(Real(p.output_multiplier, p.output_shift), bits);
+  Operand(int32_t first, int32_t offset, int32_t left_shift, int32_t multiplier, int32_t shift) {
     for (int32_t i = 0; i < kBytes; ++i) {
-      exact[i] = MultiplyByQuantizedMultiplier(WrapShiftLeft(first + i + offset, p.left_shift), multiplier, shift);
+      exact[i] = MultiplyByQuantizedMultiplier(WrapShiftLeft(first + i + offset, left_shift), multiplier, shift);
+    }
+  }
+  void SetForm(int32_t first, int64_t factor, double units) {
+    for (int32_t i = 0; i < kBytes; ++i) {
       form[i] = factor * (first + i);
       const double beyond = static_cast<double>(form[i]) - exact[i] * units;
       least = i == 0 ? beyond : std::min(least, beyond);
@@ -124,12 +127,15 @@ LinearI8 FindLinearSum(const AddI8Params& p, bool is_unsigned) {
   const int bits = 30 - std::max(std::ilogb(std::max(std::abs(a), std::abs(b))) + 1, 0);
   if (p.output_multiplier <= 0 || p.output_shift > 0 || p.output_shift < -31 || bits <= kLowBits) return {};
   int64_t a_factor = std::llround(std::ldexp(a, bits)), b_factor = std::llround(std::ldexp(b, bits));
+  const double units = std::ldexp(Real(p.output_multiplier, p.output_shift), bits);
+  Operand left(first, p.a_offset, p.left_shift, p.a_multiplier, p.a_shift),
+      right(first, p.b_offset, p.left_shift, p.b_multiplier, p.b_shift);
   // Where two pairs contradict each other, the form is tilted from one to the other.
   for (int64_t asked = 0; asked < kMostAsked;) {
     const int64_t most = (int64_t{1} << 30) - 1;
     if (std::max(std::abs(a_factor), std::abs(b_factor)) > most) return {};
-    const Operand left(p, p.a_offset, p.a_multiplier, p.a_shift, first, a_factor, bits),
-        right(p, p.b_offset, p.b_multiplier, p.b_shift, first, b_factor, bits);
+    left.SetForm(first, a_factor, units);
+    right.SetForm(first, b_factor, units);
     const Addends addends = FindAddends(p, left, right, bits);
     const int64_t lack = addends.least - addends.greatest, bound = int64_t{1} << 44;
     if (lack <= 0 && addends.least >= -bound && addends.greatest <= bound) {
